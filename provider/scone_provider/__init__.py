@@ -1,0 +1,1 @@
+"""What the Pulumi engine runs: manifests, derivation, CAS client, images, chart, dynamic providers."""
