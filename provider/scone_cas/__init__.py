@@ -1,0 +1,3 @@
+"""The embedded CAS: a server of its own, over the same wire as a real one. Imports scone_policy, nothing of the provider."""
+
+VERSION = "0.1.0"

@@ -1,0 +1,96 @@
+"""The state directory: private, locked by one CAS at a time, with the key that seals the store."""
+
+import fcntl
+import os
+from pathlib import Path
+
+from scone_policy.errors import SconeError
+
+from scone_cas.seal import KEY_SIZE, Sealer
+
+DATABASE = "cas.db"
+CHALLENGES = "challenges.db"
+SEAL_KEY = "seal.key"
+LOCK = "lock"
+
+
+def prepare_directory(directory: Path) -> None:
+    """Make the directory if it is missing, and private in any case. Raises SconeError."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.chmod(0o700)
+        if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+            raise PermissionError(13, "no read and write permission")
+    except OSError as problem:
+        raise SconeError(
+            f"the state directory cannot be used: {problem.strerror}",
+            where=str(directory),
+            fix="give another --state directory",
+        ) from None
+
+
+def lock(directory: Path) -> int:
+    """Lock the state for this process and the children that inherit the descriptor. Raises SconeError when it is locked.
+
+    The lock dies with the last holder, however it dies.
+    """
+    try:
+        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as problem:
+        raise SconeError(f"the state cannot be locked: {problem.strerror}", where=str(directory)) from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise SconeError(
+            "another CAS runs on this state",
+            where=str(directory),
+            fix="stop it first, or give another --state directory",
+        ) from None
+    return descriptor
+
+
+def first_seal_key(directory: Path) -> Sealer:
+    """The sealer of this state; its key is made when there is neither a key nor a store. Raises SconeError."""
+    path = directory / SEAL_KEY
+    if not path.exists():
+        if (directory / DATABASE).exists():
+            raise SconeError(
+                "seal.key is missing: without it nothing that this CAS has stored can be read again",
+                where=str(path),
+                fix="restore seal.key from a backup, or remove the directory to start with an empty CAS",
+            )
+        _write_key(path)
+    return seal_key(directory)
+
+
+def seal_key(directory: Path) -> Sealer:
+    """The sealer of a state that has a key. Raises SconeError when it is missing, unreadable or not a key."""
+    path = directory / SEAL_KEY
+    try:
+        key = path.read_bytes()
+    except OSError as problem:
+        raise SconeError(f"seal.key cannot be read: {problem.strerror}", where=str(path)) from None
+    if len(key) != KEY_SIZE:
+        raise SconeError(
+            "seal.key is damaged: it does not have 32 bytes", where=str(path), fix="restore it from a backup"
+        )
+    return Sealer(key)
+
+
+def _write_key(path: Path) -> None:
+    """Complete or not at all, and on disk before anything is sealed under it; never over an existing key."""
+    new = path.with_suffix(f".{os.getpid()}")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.write(descriptor, os.urandom(KEY_SIZE))
+        os.fsync(descriptor)
+        os.link(new, path)
+    finally:
+        os.close(descriptor)
+        new.unlink()
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,184 @@
+"""The store: every version of every session, the secrets' values, the CAS's own keys. SQLite in WAL mode.
+
+Everything that must be serial happens inside `writing()`. Whatever is confidential is sealed before it gets here.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from scone_policy.errors import SconeError
+
+from scone_cas.seal import Sealer
+from scone_cas.state import DATABASE
+
+SCHEMA = 1
+_LOCK_WAIT = 20.0
+"""Seconds that a writer waits for another one."""
+
+_TABLES = """
+CREATE TABLE schema (version INTEGER NOT NULL) STRICT;
+CREATE TABLE kept (name TEXT PRIMARY KEY, sealed BLOB NOT NULL) STRICT;
+CREATE TABLE session (
+    hash TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    predecessor TEXT NOT NULL,
+    description BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX one_successor ON session (name, predecessor);
+CREATE UNIQUE INDEX newest ON session (name, number);
+CREATE TABLE value (
+    session TEXT NOT NULL REFERENCES session (hash),
+    secret TEXT NOT NULL,
+    sealed BLOB NOT NULL,
+    PRIMARY KEY (session, secret)
+) STRICT, WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """One version of a session, as stored. `number` counts from 1; hashes are 64 hex digits."""
+
+    hash: str
+    name: str
+    number: int
+    predecessor: str | None
+    description: str
+
+
+class Store:
+    """The database of one state directory. Safe for threads: each has a connection of its own."""
+
+    def __init__(self, directory: Path, sealer: Sealer) -> None:
+        self._path = directory / DATABASE
+        self._sealer = sealer
+        self._local = threading.local()
+
+    def initialise(self, kept: Mapping[str, bytes]) -> None:
+        """Make the tables with what the CAS keeps about itself, or check those that are there. Raises SconeError."""
+        try:
+            with self.writing() as db:
+                if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'schema'").fetchone() is None:
+                    for statement in filter(str.strip, _TABLES.split(";")):
+                        db.execute(statement)
+                    db.execute("INSERT INTO schema VALUES (?)", (SCHEMA,))
+                    for name, value in kept.items():
+                        self.keep(name, value)
+                self._check(db)
+        except sqlite3.Error as problem:
+            raise SconeError(
+                f"the store is damaged or unreadable: {problem}",
+                where=str(self._path),
+                fix="restore the whole state directory from a backup",
+            ) from None
+
+    def _check(self, db: sqlite3.Connection) -> None:
+        (version,) = db.execute("SELECT max(version) FROM schema").fetchone()
+        if version != SCHEMA:
+            raise SconeError(
+                f"the store has schema {version}, and this CAS knows schema {SCHEMA}",
+                where=str(self._path),
+                fix="start the version of the CAS that wrote it, or a newer one",
+            )
+        (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        db: sqlite3.Connection | None = getattr(self._local, "db", None)
+        if db is None:
+            db = sqlite3.connect(self._path, timeout=_LOCK_WAIT, isolation_level=None)
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA foreign_keys = ON")
+            db.execute("PRAGMA secure_delete = ON")
+            db.execute("PRAGMA trusted_schema = OFF")
+            self._local.db = db
+        return db
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One serial transaction: what is read in it is still true when it commits; all of it happens or nothing."""
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield db
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+        db.execute("COMMIT")
+
+    def keep(self, name: str, value: bytes) -> None:
+        """Keep a value about the CAS itself, sealed."""
+        self._db.execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", (name, self._sealer.seal(value, "kept", name)))
+
+    def kept(self, name: str) -> bytes:
+        """A value that was kept. Raises SconeError when it does not open."""
+        row = self._db.execute("SELECT sealed FROM kept WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            raise SconeError(f"the store has no {name}", where=str(self._path), fix="restore the state from a backup")
+        return self._sealer.open(row[0], "kept", name)
+
+    def current_hash(self, name: str) -> str | None:
+        """The hash of the newest version. Time grows with the logarithm of the number of sessions."""
+        row = self._db.execute(
+            "SELECT hash FROM session WHERE name = ? ORDER BY number DESC LIMIT 1", (name,)
+        ).fetchone()
+        return None if row is None else str(row[0])
+
+    def version(self, name: str, session_hash: str) -> Version | None:
+        """The version with that hash, if it is one of that session's."""
+        row = self._db.execute(
+            "SELECT number, predecessor, description FROM session WHERE hash = ? AND name = ?", (session_hash, name)
+        ).fetchone()
+        if row is None:
+            return None
+        number, predecessor, sealed = row
+        description = self._sealer.open(sealed, "description", name, session_hash).decode()
+        return Version(
+            hash=session_hash, name=name, number=number, predecessor=predecessor or None, description=description
+        )
+
+    def current(self, name: str) -> Version | None:
+        """The newest version."""
+        session_hash = self.current_hash(name)
+        return None if session_hash is None else self.version(name, session_hash)
+
+    def values(self, version: Version) -> dict[str, bytes]:
+        """Secret → value, of what this version holds itself (imported values stay with their owner)."""
+        rows = self._db.execute("SELECT secret, sealed FROM value WHERE session = ?", (version.hash,))
+        return {
+            secret: self._sealer.open(sealed, "value", version.name, version.hash, secret) for secret, sealed in rows
+        }
+
+    def add(self, version: Version, values: Mapping[str, bytes]) -> None:
+        """Add a version with its values and drop the predecessor's values; to be called inside `writing()`.
+
+        Raises sqlite3.IntegrityError when its predecessor has a successor already.
+        """
+        description = self._sealer.seal(version.description.encode(), "description", version.name, version.hash)
+        self._db.execute(
+            "INSERT INTO session (hash, name, number, predecessor, description) VALUES (?, ?, ?, ?, ?)",
+            (version.hash, version.name, version.number, version.predecessor or "", description),
+        )
+        self._db.executemany(
+            "INSERT INTO value VALUES (?, ?, ?)",
+            [
+                (version.hash, secret, self._sealer.seal(value, "value", version.name, version.hash, secret))
+                for secret, value in sorted(values.items())
+            ],
+        )
+        self._db.execute("DELETE FROM value WHERE session = ?", (version.predecessor or "",))
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        db: sqlite3.Connection | None = getattr(self._local, "db", None)
+        if db is not None:
+            db.close()
+            del self._local.db
