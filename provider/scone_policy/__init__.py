@@ -1,1 +1,7 @@
 """The session language: models, rules, canonical form, wire form, differences. Pure: no Pulumi, no I/O."""
+
+from scone_policy.errors import PolicyError
+from scone_policy.problems import PolicyErrors
+from scone_policy.session import Session, is_retired, parse, retired, secret_paths
+
+__all__ = ["PolicyError", "PolicyErrors", "Session", "is_retired", "parse", "retired", "secret_paths"]

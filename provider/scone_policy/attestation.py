@@ -1,0 +1,104 @@
+"""Who a service must be: variants of measurement and signer (session language, attestation, since 0.3.7)."""
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Self
+
+from pydantic import BeforeValidator, PlainValidator, model_validator
+
+from scone_policy.canonical import keyed, present
+from scone_policy.holes import has_hole
+from scone_policy.scalars import PLACEHOLDER, Model, OptionalWhole, matching, optional
+
+_MEASUREMENT = matching(f"[0-9a-fA-F]{{64}}|{PLACEHOLDER}", "must be 32 bytes in hex (64 digits), or a placeholder")
+
+
+def _measurement(value: object) -> str:
+    found = _MEASUREMENT(value)
+    return found if has_hole(found) or found.startswith("$$") else found.lower()
+
+
+def _one_or_many(value: object) -> tuple[object, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, Mapping):
+        return tuple(value.values())
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+def _variants(value: object) -> tuple[object, ...]:
+    if isinstance(value, Mapping) and set(value) == {"any"}:
+        return _one_or_many(value["any"])
+    return (value,) if isinstance(value, Mapping) else _one_or_many(value)
+
+
+Measurement = Annotated[str, PlainValidator(_measurement, json_schema_input_type=str)]
+
+
+class Signer(Model):
+    """Enclaves of one signer and product: `isvsvn` exactly, or within `isvsvn_min` and `isvsvn_max`, both included."""
+
+    mrsigner: Annotated[str | None, PlainValidator(optional(_measurement), json_schema_input_type=str)]
+    isvprodid: OptionalWhole = None
+    isvsvn: OptionalWhole = None
+    isvsvn_min: OptionalWhole = None
+    isvsvn_max: OptionalWhole = None
+
+    @model_validator(mode="after")
+    def _range(self) -> Self:
+        if self.mrsigner is None:
+            raise ValueError("mrsigner must have a value")
+        low, high = self.isvsvn_min, self.isvsvn_max
+        if self.isvsvn is not None and (low is not None or high is not None):
+            raise ValueError("isvsvn excludes isvsvn_min and isvsvn_max")
+        if isinstance(low, int) and isinstance(high, int) and low > high:
+            raise ValueError("isvsvn_min is larger than isvsvn_max")
+        return self
+
+    def canonical(self) -> dict[str, object]:
+        """Map form, absent parts left out."""
+        return self.model_dump(exclude_none=True)
+
+
+class Variant(Model):
+    """One way to satisfy attestation: any of the measurements, and the signer where one is named."""
+
+    mrenclave: Annotated[tuple[Measurement, ...], BeforeValidator(_one_or_many)] = ()
+    signer: Signer | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.mrenclave and self.signer is None:
+            raise ValueError("a variant must hold mrenclave or signer")
+        return self
+
+    def canonical(self) -> dict[str, object]:
+        """Map form: one measurement as it is, several by short digest."""
+        one = self.mrenclave[0] if len(self.mrenclave) == 1 else None
+        return present(
+            mrenclave=one or keyed(self.mrenclave), signer=self.signer.canonical() if self.signer is not None else None
+        )
+
+
+def merged(variants: Iterable[Variant]) -> tuple[Variant, ...]:
+    """The same meaning in the fewest variants: one for each signer, its measurements sorted and unique."""
+    measurements: dict[Signer | None, set[str]] = {}
+    alone: dict[Signer, Variant] = {}
+    for variant in variants:
+        if not variant.mrenclave and variant.signer is not None:
+            alone[variant.signer] = variant
+        else:
+            measurements.setdefault(variant.signer, set()).update(variant.mrenclave)
+    joined = [Variant(mrenclave=tuple(sorted(found)), signer=signer) for signer, found in measurements.items()]
+    return tuple(sorted([*joined, *alone.values()], key=lambda variant: repr(variant.canonical())))
+
+
+def canonical_variants(variants: tuple[Variant, ...]) -> dict[str, object] | None:
+    """One variant as a map, several as `{"any": {short digest: variant}}`, none as None."""
+    if not variants:
+        return None
+    if len(variants) == 1:
+        return variants[0].canonical()
+    return {"any": keyed(variant.canonical() for variant in variants)}
+
+
+Variants = Annotated[tuple[Variant, ...], BeforeValidator(_variants)]

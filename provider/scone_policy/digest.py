@@ -1,0 +1,26 @@
+"""One hash that stands for a policy in pod templates and previews, and gives nothing of its secrets away."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from scone_policy.canonical import canonical_json
+from scone_policy.session import secret_paths
+
+
+def policy_digest(canonical: Mapping[str, Any], *, secret: Callable[[str], str]) -> str:
+    """SHA-256 (hex) over the canonical JSON, in which `secret(value)` stands for each explicit secret value.
+
+    `secret` must be keyed (an HMAC): a plain hash of a short secret can be guessed.
+    """
+    return hashlib.sha256(canonical_json(masked(canonical, secret=secret)).encode()).hexdigest()
+
+
+def masked(canonical: Mapping[str, Any], *, secret: Callable[[str], str]) -> dict[str, Any]:
+    """The canonical form with `secret(value)` in the place of each explicit secret value."""
+    found: dict[str, Any] = dict(canonical)
+    for section, name, key in secret_paths(canonical):
+        entries = dict(found[section])
+        entries[name] = {**entries[name], key: secret(entries[name][key])}
+        found[section] = entries
+    return found

@@ -1,0 +1,59 @@
+"""Images of a session: the files that CAS injects into a service's container (section 5)."""
+
+import re
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, PlainValidator
+
+from scone_policy.canonical import present
+from scone_policy.holes import is_hole
+from scone_policy.scalars import Model, NotYet, by_name, matching, optional, text
+
+DEFAULT_PERMISSION = 0o700
+
+_path = matching(r"/[^\x00]*", "must be an absolute path")
+
+
+def _permission(value: object) -> int | str:
+    """File mode bits: a number from Python, `0o600` on paper (a plain 600 would be decimal in YAML and is refused)."""
+    if value is None:
+        return DEFAULT_PERMISSION
+    if is_hole(value):
+        return str(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 0o777:
+        return int(value)
+    if isinstance(value, str) and re.fullmatch("0o[0-7]{1,3}", value):
+        return int(value, 8)
+    raise ValueError("must be an octal mode such as 0o600, at most 0o777")
+
+
+InjectionPath = Annotated[str, PlainValidator(_path, json_schema_input_type=str)]
+
+
+class InjectionFile(Model):
+    """One injected file. Without `content` the image's own file at this path is the template."""
+
+    content: Annotated[str | None, PlainValidator(optional(text), json_schema_input_type=str)] = None
+    permission: Annotated[int | str, PlainValidator(_permission, json_schema_input_type=str)] = DEFAULT_PERMISSION
+
+    def canonical(self) -> dict[str, object]:
+        """Map form, the mode in octal, the default mode left out."""
+        mode = self.permission
+        return present(
+            content=self.content,
+            permission=None if mode == DEFAULT_PERMISSION else f"0o{mode:o}" if isinstance(mode, int) else mode,
+        )
+
+
+class Image(Model):
+    """What is laid into a container before the program starts."""
+
+    injection_files: Annotated[dict[InjectionPath, InjectionFile], BeforeValidator(by_name("path", short="path"))] = (
+        Field(default_factory=dict)
+    )
+    volumes: NotYet = None
+    provide_secrets: NotYet = None
+
+    def canonical(self) -> dict[str, object]:
+        """Map form: files by path."""
+        return present(injection_files={path: file.canonical() for path, file in self.injection_files.items()})

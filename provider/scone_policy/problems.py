@@ -1,0 +1,72 @@
+"""Turns what a model refused into one error that lists every problem with its place and its rule, and no value."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from scone_policy.errors import PolicyError, SconeError
+from scone_policy.source import Document, Path
+
+_WORDS = {
+    "extra_forbidden": "unknown key",
+    "missing": "the required key is missing",
+    "dict_type": "must be a map",
+    "model_type": "must be a map",
+    "model_attributes_type": "must be a map",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "string_type": "must be text",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One broken rule: where it is broken, the rule in words, what to do."""
+
+    path: Path
+    rule: str
+    fix: str = ""
+
+
+class PolicyErrors(PolicyError):  # noqa: N818 - it is several of them
+    """Several rules of the session language are broken; the text lists each on a line of its own."""
+
+
+def problems_of(error: ValidationError) -> list[Problem]:
+    """What a pydantic model refused, in words, in the order of the document."""
+    return [
+        Problem(path=_path(item["loc"]), rule=_rule(item["type"], item["msg"]))
+        for item in error.errors(include_input=False, include_url=False, include_context=False)
+    ]
+
+
+def refuse(
+    problems: Sequence[Problem],
+    document: Document,
+    *,
+    one: type[SconeError] = PolicyError,
+    many: type[SconeError] = PolicyErrors,
+) -> SconeError:
+    """The error to raise: `one` for a single problem, `many` with a line for each otherwise."""
+    if len(problems) == 1:
+        only = problems[0]
+        return one(only.rule, where=document.where(only.path), fix=only.fix)
+    lines = [f"{len(problems)} rules are broken"]
+    for problem in problems:
+        where = document.where(problem.path)
+        text = f"{where}: {problem.rule}" if where else problem.rule
+        lines.append(f"{text} → {problem.fix}" if problem.fix else text)
+    return many("\n  ".join(lines))
+
+
+def _path(loc: tuple[int | str, ...]) -> Path:
+    return tuple(step for step in loc if step != "[key]")
+
+
+def _rule(kind: str, message: str) -> str:
+    return _WORDS.get(kind, message.removeprefix("Value error, "))

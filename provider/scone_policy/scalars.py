@@ -1,0 +1,141 @@
+"""The scalar types of the models: text, numbers, hex strings, switches. Each lets a hole pass unchecked."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator
+
+from scone_policy.holes import has_hole, is_hole
+
+_TOKENS = re.compile("\x00hole:[0-9]+\x00")
+
+
+class Model(BaseModel):
+    """What all models share: values that never change, no unknown keys, no input in errors."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, validate_by_name=True, validate_by_alias=True
+    )
+
+
+def text(value: object) -> str:
+    """Any scalar as text: `true`, `443`, `0.10`. Numbers that went through Pulumi are floats: 443.0 is `443`."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, int | float):
+        return str(value)
+    if not isinstance(value, str):
+        raise ValueError("must have a value" if value is None else "must be text, not a list or a map")  # noqa: TRY004
+    if "\x00" in _TOKENS.sub("", value):
+        raise ValueError("must not hold the NUL character")
+    if any("\ud800" <= char <= "\udfff" for char in value):
+        raise ValueError("must be valid Unicode")
+    return str(value)
+
+
+def whole(value: object) -> int | str:
+    """A whole number, also written as text; a hole stays a hole."""
+    if is_hole(value):
+        return str(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,12}", value):
+        return int(value)
+    raise ValueError("must be a whole number")
+
+
+def switch(value: object) -> bool | str:
+    """True or false, also written as text; a hole stays a hole."""
+    if is_hole(value):
+        return str(value)
+    if value in (True, "true"):
+        return True
+    if value in (False, "false"):
+        return False
+    raise ValueError("must be true or false")
+
+
+def matching(pattern: str, rule: str) -> Callable[[object], str]:
+    """A reader of text that must match `pattern` unless it holds a hole; `rule` says it in words."""
+    compiled = re.compile(pattern)
+
+    def read(value: object) -> str:
+        found = text(value)
+        if not has_hole(found) and not compiled.fullmatch(found):
+            raise ValueError(rule)
+        return found
+
+    return read
+
+
+def optional(read: Callable[[object], object]) -> Callable[[object], object]:
+    """The same reader, for a key that may also be absent or null."""
+    return lambda value: None if value is None else read(value)
+
+
+def _not_yet(value: object) -> None:
+    if value is not None:
+        raise ValueError("the key is part of the language, but not supported yet")
+
+
+SEGMENT = r"[A-Za-z0-9_\-.~]{1,128}"
+PLACEHOLDER = r"\$\$SCONE::[^$]+\$\$"
+
+
+def lower_hex(size: int) -> Callable[[object], str]:
+    """A reader of `size` bytes in hex, written in either case, kept in lower case."""
+    read = matching(f"[0-9a-fA-F]{{{2 * size}}}", f"must be {size} bytes in hex ({2 * size} digits)")
+
+    def fold(value: object) -> str:
+        found = read(value)
+        return found if has_hole(found) else found.lower()
+
+    return fold
+
+
+def by_name(key: str = "name", *, short: str | None = None) -> Callable[[object], object]:
+    """Turns a list of maps with a `name` (the wire form) into a map by name (the canonical form); a map stays.
+
+    With `short` an item may also be only the name; without, it must be a map. A duplicate name is refused.
+    """
+
+    def convert(value: object) -> object:
+        if value is None:
+            return {}
+        if isinstance(value, Mapping):
+            return {name: {} if item is None else item for name, item in value.items()}
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"must be a list of maps with a {key}, or a map by {key}")  # noqa: TRY004
+        found: dict[str, object] = {}
+        for number, item in enumerate(value, start=1):
+            entry = (
+                dict(item) if isinstance(item, Mapping) else {short: item} if isinstance(item, str) and short else {}
+            )
+            name = entry.pop(key, None)
+            if name is None:
+                raise ValueError(f"entry {number} has no {key}")
+            name = text(name)
+            if name in found:
+                raise ValueError(f"two entries have the {key} {name!r}")
+            found[name] = entry
+        return found
+
+    return convert
+
+
+Text = Annotated[str, PlainValidator(text, json_schema_input_type=str)]
+OptionalText = Annotated[str | None, PlainValidator(optional(text), json_schema_input_type=str | None)]
+OptionalWhole = Annotated[int | str | None, PlainValidator(optional(whole), json_schema_input_type=int | None)]
+Switch = Annotated[bool | str, PlainValidator(switch, json_schema_input_type=bool)]
+NotYet = Annotated[None, PlainValidator(_not_yet, json_schema_input_type=Any)]
+Named = BeforeValidator(by_name())
+Segment = Annotated[
+    str, PlainValidator(matching(SEGMENT, "must be 1 to 128 letters, digits, or _ - . ~"), json_schema_input_type=str)
+]
+Bytes16 = Annotated[str | None, PlainValidator(optional(lower_hex(16)), json_schema_input_type=str | None)]
+Bytes32 = Annotated[str | None, PlainValidator(optional(lower_hex(32)), json_schema_input_type=str | None)]

@@ -1,0 +1,125 @@
+"""Services of a session: what starts, with which arguments, environment and files, and who may be it (section 2)."""
+
+import re
+from typing import Annotated, Self
+
+from pydantic import BeforeValidator, Field, PlainValidator, model_validator
+
+from scone_policy import command
+from scone_policy.attestation import Measurement, Variants, canonical_variants, merged
+from scone_policy.canonical import present
+from scone_policy.holes import has_hole
+from scone_policy.scalars import PLACEHOLDER, Bytes16, Model, NotYet, OptionalText, matching, optional, text
+
+MARKER = "derived: "
+DEFAULT_UPDATE_POLICY = "rollback_protected_reinitializable"
+
+_FSPF_KEY = matching(
+    f"[0-9a-fA-F]{{64}}|{PLACEHOLDER}|{MARKER}.+", "must be 32 bytes in hex (64 digits), or a placeholder"
+)
+_FOLDER = matching(r"/.*|\$\$SCONE::.*", "must be an absolute path")
+_UPDATE_POLICY = matching(
+    f"{DEFAULT_UPDATE_POLICY}|no_rollback_protection", f"must be {DEFAULT_UPDATE_POLICY} or no_rollback_protection"
+)
+
+
+def _command(value: object) -> tuple[str, ...] | None:
+    """A string is split, a list is taken as it is."""
+    if value is None:
+        return None
+    found = tuple(text(item) for item in value) if isinstance(value, list | tuple) else command.split(text(value))
+    if not found or not found[0]:
+        raise ValueError("must name a program")
+    return found
+
+
+def _fspf_key(value: object) -> str:
+    found = _FSPF_KEY(value)
+    return found.lower() if re.fullmatch("[0-9a-fA-F]{64}", found) else found
+
+
+def _update_policy(value: object) -> str:
+    return DEFAULT_UPDATE_POLICY if value is None else _UPDATE_POLICY(value)
+
+
+def _measurements(value: object) -> tuple[object, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list | tuple):
+        raise ValueError("must be a list")  # noqa: TRY004
+    return tuple(value)
+
+
+EnvironmentName = Annotated[
+    str,
+    PlainValidator(
+        matching(r"[^=\x00]+", "a variable's name must not be empty or hold = or NUL"), json_schema_input_type=str
+    ),
+]
+EnvironmentValue = Annotated[str, PlainValidator(text, json_schema_input_type=str)]
+Environment = Annotated[
+    dict[EnvironmentName, EnvironmentValue], BeforeValidator(lambda value: {} if value is None else value)
+]
+
+
+class Service(Model):
+    """One program of a session. `command` is None where the image's own is meant."""
+
+    image_name: OptionalText = None
+    command: Annotated[tuple[str, ...] | None, PlainValidator(_command, json_schema_input_type=str | list[str])] = None
+    environment: Environment = Field(default_factory=dict)
+    pwd: OptionalText = None
+    fspf_path: Annotated[str | None, PlainValidator(optional(_FOLDER), json_schema_input_type=str)] = None
+    fspf_key: Annotated[str | None, PlainValidator(optional(_fspf_key), json_schema_input_type=str)] = None
+    fspf_tag: Bytes16 = None
+    fspf_update_policy: Annotated[str, PlainValidator(_update_policy, json_schema_input_type=str)] = (
+        DEFAULT_UPDATE_POLICY
+    )
+    attestation: Variants = ()
+    mrenclaves: Annotated[tuple[Measurement, ...], BeforeValidator(_measurements)] = Field(default=(), exclude=True)
+    platforms: NotYet = None
+    tags: NotYet = None
+    one_time_password_shared_secret: NotYet = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _modern(cls, data: object) -> object:
+        """`mrenclaves: [...]` is the old spelling of `attestation: {mrenclave: [...]}`."""
+        if not isinstance(data, dict) or "mrenclaves" not in data or data.get("attestation") is not None:
+            return data
+        found = data["mrenclaves"]
+        if not isinstance(found, list | tuple) or not found:
+            return data
+        return {**data, "attestation": {"mrenclave": list(found)}, "mrenclaves": None}
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.mrenclaves:
+            raise ValueError("mrenclaves and attestation exclude each other: use attestation")
+        free = self.fspf_update_policy == "no_rollback_protection"
+        if self.fspf_key is not None and self.fspf_tag is None and not free:
+            raise ValueError("fspf_key needs fspf_tag, unless fspf_update_policy is no_rollback_protection")
+        if self.fspf_tag is not None and self.fspf_key is None:
+            raise ValueError("fspf_tag needs fspf_key")
+        object.__setattr__(self, "attestation", merged(self.attestation))
+        return self
+
+    @property
+    def key_is_derived(self) -> bool:
+        """True when `fspf_key` is only a marker for the key of an image."""
+        return self.fspf_key is not None and not has_hole(self.fspf_key) and self.fspf_key.startswith(MARKER)
+
+    def canonical(self) -> dict[str, object]:
+        """Map form: command as one string, defaults left out."""
+        policy = self.fspf_update_policy
+        return present(
+            image_name=self.image_name,
+            command=command.join(self.command) if self.command is not None else None,
+            environment=dict(self.environment),
+            pwd=self.pwd,
+            fspf_path=self.fspf_path,
+            fspf_key=self.fspf_key,
+            fspf_tag=self.fspf_tag,
+            fspf_update_policy=None if policy == DEFAULT_UPDATE_POLICY else policy,
+            attestation=canonical_variants(self.attestation),
+        )
