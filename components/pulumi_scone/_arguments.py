@@ -1,0 +1,217 @@
+"""The typed arguments of the components: what the manifests say in YAML, in Python, with Outputs allowed as values.
+
+TypedDicts, because Pulumi can describe them to other languages; their content is judged by the same models as the
+files (`scone_provider.manifest`), so keys, defaults and errors are the same.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NotRequired, TypedDict
+
+import pulumi
+
+
+class VariableArgs(TypedDict):
+    """One environment variable."""
+
+    name: str
+    """Its name."""
+    value: NotRequired[pulumi.Input[str]]
+    """Its value, or the default that the mesh may override; `$$SCONE::name$$` stands for a secret."""
+
+
+EnvironmentArgs = TypedDict(
+    "EnvironmentArgs",
+    {"local": NotRequired[Sequence[VariableArgs]], "global": NotRequired[Sequence[VariableArgs]]},
+)
+EnvironmentArgs.__doc__ = "Variables of a service: `local` ones a mesh cannot override, `global` ones it sets or overrides."
+
+SecretArgs = TypedDict(
+    "SecretArgs",
+    {
+        "name": str,
+        "kind": str,
+        "size": NotRequired[int],
+        "value": NotRequired[pulumi.Input[str]],
+        "export": NotRequired[Sequence[Mapping[str, str]]],
+        "import": NotRequired[Mapping[str, str]],
+        "export_public": NotRequired[bool],
+    },
+)
+SecretArgs.__doc__ = "One secret, as in the session language; without `value` and `import` CAS generates it inside itself."
+
+SecretsArgs = TypedDict(
+    "SecretsArgs",
+    {
+        "local": NotRequired[Sequence[SecretArgs]],
+        "global": NotRequired[Sequence[SecretArgs]],
+        "import": NotRequired[Sequence[str]],
+    },
+)
+SecretsArgs.__doc__ = "Secrets of a service: its own, those it shares with the mesh, and those it takes from a sibling."
+
+BuildArgs = TypedDict(
+    "BuildArgs",
+    {
+        "name": str,
+        "kind": str,
+        "to": pulumi.Input[str],
+        "command": pulumi.Input[str],
+        "from": NotRequired[str],
+        "pwd": NotRequired[str],
+        "copy": NotRequired[Sequence[str]],
+        "dirs": NotRequired[Sequence[str]],
+    },
+)
+BuildArgs.__doc__ = "How one confidential image is built; `copy` is relative to the program's folder."
+
+
+class InjectionFileArgs(TypedDict):
+    """A file that CAS writes into the memory of the service."""
+
+    path: str
+    """Absolute path in the container."""
+    content: pulumi.Input[str]
+    """Its text; `$$SCONE::name$$` stands for a secret."""
+
+
+class ServiceManifestArgs(TypedDict):
+    """A service manifest (`kind: genservice`)."""
+
+    apiVersion: NotRequired[str]
+    """`scone/5.8` or newer; that is also the default."""
+    build: BuildArgs
+    """How its image is built."""
+    environment: EnvironmentArgs
+    """Its environment."""
+    secrets: NotRequired[SecretsArgs]
+    """Its secrets."""
+    injection_files: NotRequired[Sequence[InjectionFileArgs]]
+    """Files that CAS injects."""
+
+
+class CasArgs(TypedDict):
+    """One CAS of a mesh."""
+
+    cas_url: pulumi.Input[str]
+    """Host, or host:port, of its client API."""
+    name: NotRequired[str]
+    """`cas`, or another of the five roles."""
+    alias: NotRequired[Sequence[str]]
+    """The other roles that it fills."""
+    cas_key: NotRequired[pulumi.Input[str]]
+    """Key hash to pin; without it the first attestation decides, under `tolerance`."""
+    tolerance: NotRequired[str]
+    """Attestation switches, as of `scone cas attest`."""
+
+
+class MeshPolicyArgs(TypedDict):
+    """Where and how strictly the policies of a mesh are kept."""
+
+    namespace: str
+    """Namespace at CAS."""
+    tolerate: NotRequired[str]
+    """Comma separated list of what attestation tolerates."""
+    ignore_advisories: NotRequired[str]
+    """Comma separated list of advisories, or `*`."""
+
+
+class ServiceVariablesArgs(TypedDict):
+    """Variables of one service, or of all: `global`, `helm`."""
+
+    service: str
+    """Name of a service, `global` or `helm`."""
+    env: Sequence[VariableArgs]
+    """The variables."""
+
+
+class MeshServiceArgs(TypedDict):
+    """One service of a mesh."""
+
+    image: pulumi.Input[str]
+    """The image, as the `to` of its manifest."""
+    name: NotRequired[str]
+    """Unique name; derived from the image if absent."""
+
+
+class MeshArgs(TypedDict):
+    """A Meshfile (`kind: mesh`)."""
+
+    apiVersion: NotRequired[str]
+    """`scone/5.8` or newer; that is also the default."""
+    cas: Sequence[CasArgs]
+    """The CASes."""
+    policy: MeshPolicyArgs
+    """The namespace and what is tolerated."""
+    env: Sequence[ServiceVariablesArgs]
+    """Values for the services and for the chart."""
+    services: Sequence[MeshServiceArgs]
+    """The services."""
+    helm_extra_values: NotRequired[str]
+    """YAML text that is merged into the chart's values."""
+
+
+class CasNamespaceArgs(TypedDict):
+    """A CAS and a namespace on it."""
+
+    namespace: str
+    """Name of the namespace; `company/project` is one inside `company`."""
+    cas_url: pulumi.Input[str]
+    """Host, or host:port, of CAS's client API."""
+    tolerance: NotRequired[str]
+    """Attestation switches, as of `scone cas attest`."""
+    cas_key: NotRequired[pulumi.Input[str]]
+    """Key hash to pin."""
+    owners: NotRequired[Sequence[str]]
+    """Key hashes that may read, update and create policies; default: the one who creates it."""
+    policy: NotRequired[Mapping[str, Any]]
+    """The namespace's own session, in place of the one that `owners` gives."""
+    adopt: NotRequired[bool]
+    """Take over a policy of this name that this stack did not create."""
+
+
+class ConfidentialImageArgs(TypedDict):
+    """A service manifest and how to treat its image."""
+
+    manifest_file: NotRequired[str]
+    """Path of a service manifest, relative to the program."""
+    manifest: NotRequired[ServiceManifestArgs]
+    """The same content in Python."""
+    variables: NotRequired[Mapping[str, pulumi.Input[str]]]
+    """Values of the manifest's `$NAME` variables."""
+    environment: NotRequired[Mapping[str, pulumi.Input[str]]]
+    """Values of its `global` variables, as a mesh gives them."""
+    cas_key: NotRequired[str]
+    """Key hash of CAS that the image pins."""
+    delete_images: NotRequired[bool]
+    """Remove pushed images from the registry when the resource is destroyed."""
+    refresh_base: NotRequired[bool]
+    """Resolve the base image's tag again instead of keeping the locked digest."""
+
+
+class MeshDeploymentArgs(TypedDict):
+    """A Meshfile, the manifests of the services that it builds itself, and how to deploy them."""
+
+    mesh_file: NotRequired[str]
+    """Path of a Meshfile, relative to the program."""
+    mesh: NotRequired[MeshArgs]
+    """The same content in Python."""
+    manifest_files: NotRequired[Sequence[str]]
+    """Paths of service manifests; one is used by each service whose image is its `build.to`."""
+    manifests: NotRequired[Sequence[ServiceManifestArgs]]
+    """The same content in Python."""
+    variables: NotRequired[Mapping[str, pulumi.Input[str]]]
+    """Values of the `$NAME` variables in all files."""
+    kubernetes_namespace: NotRequired[str]
+    """Kubernetes namespace of the release; default: `default`."""
+    release: NotRequired[str]
+    """Name of the Helm release; default: the component's name."""
+    owners: NotRequired[Sequence[str]]
+    """Key hashes that may read and update the policies; default: the one who creates them."""
+    adopt: NotRequired[bool]
+    """Take over policies of these names that this stack did not create."""
+    delete_images: NotRequired[bool]
+    """Remove pushed images from the registry when the mesh is destroyed."""
+    refresh_base: NotRequired[bool]
+    """Resolve the base images' tags again instead of keeping the locked digests."""
+    rollout_timeout: NotRequired[int]
+    """Seconds until a rollout that is not ready fails; default: 120."""

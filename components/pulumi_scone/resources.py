@@ -1,0 +1,109 @@
+"""The plain resources under the components: what a stack's state consists of."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+from pulumi.dynamic import Resource
+from scone_provider.resources.cas import CasProvider
+from scone_provider.resources.confidential_image import ConfidentialImageProvider
+from scone_provider.resources.rollout import RolloutProvider
+from scone_provider.resources.security_policy import SecurityPolicyProvider
+
+_HIDE = pulumi.ResourceOptions(hide_diffs=["__provider"])
+
+
+class Cas(Resource, module="scone", name="Cas"):
+    """A CAS that this stack trusts: attested on create and update, compared on refresh."""
+
+    url: pulumi.Output[str]
+    """As given."""
+    attested_key: pulumi.Output[str]
+    """Key hash that it was attested with; known before only where it is pinned."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        url: pulumi.Input[str],
+        tolerance: Mapping[str, Any] | None = None,
+        key: pulumi.Input[str] | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """`tolerance` maps switches to `True` or to their value; `key` pins."""
+        props = {"url": url, "tolerance": dict(tolerance or {}), "key": key, "attested_key": None}
+        super().__init__(CasProvider(), name, props, pulumi.ResourceOptions.merge(_HIDE, opts))
+
+
+class SecurityPolicy(Resource, module="scone", name="SecurityPolicy"):
+    """One security policy (a CAS session)."""
+
+    name: pulumi.Output[str]
+    """Its name at CAS."""
+    digest: pulumi.Output[str]
+    """Over all it says; another digest is another policy. Known in preview."""
+    hash: pulumi.Output[str]
+    """Hash of the session, as CAS computed it."""
+    attested_key: pulumi.Output[str]
+    """Key hash of the CAS that has it."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        cas: Mapping[str, Any],
+        policy: Mapping[str, Any],
+        adopt: bool = False,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """`cas` is `{url, tolerance, key}` as of `Cas`; `policy` the session in map form (docs/session-language)."""
+        props = {
+            "cas": dict(cas),
+            "policy": dict(policy),
+            "adopt": adopt or None,
+            "name": None,
+            "digest": None,
+            "hash": None,
+            "attested_key": None,
+        }
+        super().__init__(SecurityPolicyProvider(), name, props, pulumi.ResourceOptions.merge(_HIDE, opts))
+
+
+class ImageBuild(Resource, module="scone", name="ConfidentialImage"):
+    """A confidential image in a registry."""
+
+    reference: pulumi.Output[str]
+    """`repository@sha256:…`; known in preview."""
+    digest: pulumi.Output[str]
+    """Of its manifest; known in preview."""
+    measurement: pulumi.Output[str]
+    """What attestation finds, 64 hex digits; known in preview."""
+    fspf_tag: pulumi.Output[str]
+    """Tag of its protection file, 32 hex digits; known in preview."""
+
+    def __init__(
+        self, name: str, *, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        """`inputs` as of `scone_provider.resources.confidential_image`."""
+        computed = dict.fromkeys(("reference", "digest", "measurement", "fspf_tag"))
+        props = {**inputs, "preview": pulumi.runtime.is_dry_run(), **computed}
+        super().__init__(ConfidentialImageProvider(), name, props, pulumi.ResourceOptions.merge(_HIDE, opts))
+
+
+class Rollout(Resource, module="scone", name="Rollout"):
+    """A released mesh whose pods are ready; fails with the words of a pod that is not."""
+
+    released: pulumi.Output[Mapping[str, Any]]
+    """Service → image and policy digest that were last released."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        inputs: Mapping[str, Any],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """`inputs` as of `scone_provider.resources.rollout`."""
+        super().__init__(
+            RolloutProvider(), name, {**inputs, "released": None}, pulumi.ResourceOptions.merge(_HIDE, opts)
+        )

@@ -1,0 +1,63 @@
+"""The Helm chart that is shipped in the package, and how it gets into a project.
+
+`pulumi_kubernetes` compares `chart` as a string and looks at a local chart's version only: so the chart has a path
+relative to the project and a version that names its templates (pulumi-facts, Helm).
+"""
+
+import hashlib
+import os
+import tempfile
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+CHART_FOLDER = ".pulumi-scone/chart"
+"""Where the chart stands in a project, relative to it; git-ignored."""
+
+
+def chart_files() -> dict[str, bytes]:
+    """The packaged chart: relative path → content, with the version completed by a digest of the templates."""
+    files = dict(_walk(resources.files(__package__) / "template", ""))
+    digest = hashlib.sha256()
+    for path, content in sorted(files.items()):
+        digest.update(f"{path}\0{len(content)}\0".encode() + content)
+    lines = files["Chart.yaml"].decode().splitlines()
+    lines = [f"{line}+{digest.hexdigest()[:12]}" if line.startswith("version: ") else line for line in lines]
+    return files | {"Chart.yaml": ("\n".join(lines) + "\n").encode()}
+
+
+def lay_out(project: Path) -> str:
+    """Write the chart into the project's folder and return its path relative to it.
+
+    Files that are right already are left alone, others are replaced atomically, strangers are removed: two
+    programs that run at once both find a whole chart.
+    """
+    folder = project / CHART_FOLDER
+    wanted = chart_files()
+    for path, content in wanted.items():
+        target = folder / path
+        if target.is_file() and target.read_bytes() == content:
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".new-")
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(name).replace(target)
+    for found in sorted(folder.rglob("*")):
+        if found.is_file() and found.relative_to(folder).as_posix() not in wanted and not found.name.startswith(".new-"):
+            found.unlink(missing_ok=True)
+    ignore = folder.parent / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n")
+    return f"./{CHART_FOLDER}"
+
+
+def _walk(folder: Traversable, prefix: str) -> list[tuple[str, bytes]]:
+    found: list[tuple[str, bytes]] = []
+    for item in folder.iterdir():
+        path = f"{prefix}{item.name}"
+        if item.is_dir():
+            found += _walk(item, f"{path}/")
+        else:
+            found.append((path, item.read_bytes()))
+    return found

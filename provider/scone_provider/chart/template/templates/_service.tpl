@@ -1,0 +1,130 @@
+{{/* Labels that never change over the life of a release: what selectors use. */}}
+{{- define "scone.selector" -}}
+app.kubernetes.io/name: {{ .name }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{- end }}
+
+{{- define "scone.labels" -}}
+{{ include "scone.selector" . }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+app.kubernetes.io/part-of: {{ .root.Release.Name }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- with .service.labels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* The pod of one service. `restartPolicy` is the caller's: Deployments know Always only. */}}
+{{- define "scone.pod" -}}
+metadata:
+  labels:
+    {{- include "scone.labels" . | nindent 4 }}
+  annotations:
+    scone/policy-digest: {{ .service.policyDigest | quote }}
+    {{- with .service.annotations }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+spec:
+  restartPolicy: {{ .restartPolicy }}
+  automountServiceAccountToken: false
+  enableServiceLinks: false
+  {{- with .service.pullSecrets }}
+  imagePullSecrets:
+    {{- range $secret, $_ := . }}
+    - name: {{ $secret }}
+    {{- end }}
+  {{- end }}
+  {{- if or .service.nodeSelector (eq .service.sgx "scone") }}
+  nodeSelector:
+    {{- if eq .service.sgx "scone" }}
+    las.scontain.com/ok: "true"
+    {{- end }}
+    {{- with .service.nodeSelector }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  {{- end }}
+  {{- with .service.tolerations }}
+  tolerations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  securityContext:
+    runAsNonRoot: true
+    runAsUser: 65532
+    runAsGroup: 65532
+    fsGroup: 65532
+    seccompProfile:
+      type: RuntimeDefault
+  containers:
+    - name: {{ .name }}
+      image: {{ .service.image | quote }}
+      imagePullPolicy: IfNotPresent
+      terminationMessagePath: /dev/termination-log
+      terminationMessagePolicy: File
+      securityContext:
+        readOnlyRootFilesystem: true
+        allowPrivilegeEscalation: false
+        capabilities:
+          drop: ["ALL"]
+      env:
+        - name: SCONE_CONFIG_ID
+          value: {{ .service.configId | quote }}
+        - name: SCONE_CAS_ADDR
+          value: {{ .service.cas | quote }}
+        - name: SCONE_LAS_ADDR
+          valueFrom:
+            fieldRef:
+              fieldPath: status.hostIP
+        {{- with .service.casKey }}
+        - name: SCONE_CAS_KEY
+          value: {{ . | quote }}
+        {{- end }}
+        {{- range $variable, $value := .service.env }}
+        - name: {{ $variable }}
+          value: {{ $value | quote }}
+        {{- end }}
+      {{- if .service.port }}
+      ports:
+        - name: service
+          containerPort: {{ int .service.port }}
+      {{- end }}
+      {{- if .service.probes }}
+      {{- toYaml .service.probes | nindent 6 }}
+      {{- else }}
+      # Ready means: attested, verified, decrypted. A service that knows better brings its own `probes`.
+      readinessProbe:
+        exec:
+          command: ["/.scone/launcher", "ready"]
+        periodSeconds: 1
+        failureThreshold: 120
+      {{- end }}
+      resources:
+        {{- $resources := .service.resources | default dict | deepCopy }}
+        {{- $limits := $resources.limits | default dict }}
+        {{- if eq .service.sgx "scone" }}
+        {{- $_ := set $limits "sgx.k8s.io/sgx" "1" }}
+        {{- else if eq .service.sgx "azure" }}
+        {{- $_ := set $limits "sgx.intel.com/epc" (printf "%vMi" (.service.epcMem | default 64)) }}
+        {{- end }}
+        {{- if $limits }}
+        {{- $_ := set $resources "limits" $limits }}
+        {{- end }}
+        {{- toYaml $resources | nindent 8 }}
+      volumeMounts:
+        - name: scone-memory
+          mountPath: /.scone/memory
+        {{- range $path, $size := .service.memory }}
+        - name: m-{{ sha256sum $path | trunc 10 }}
+          mountPath: {{ $path | quote }}
+        {{- end }}
+  volumes:
+    - name: scone-memory
+      emptyDir:
+        medium: Memory
+        sizeLimit: 16Mi
+    {{- range $path, $size := .service.memory }}
+    - name: m-{{ sha256sum $path | trunc 10 }}
+      emptyDir:
+        medium: Memory
+        sizeLimit: {{ $size }}
+    {{- end }}
+{{- end }}

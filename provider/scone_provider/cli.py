@@ -1,0 +1,65 @@
+"""`pulumi-scone`: what people and machines do beside `pulumi` itself."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from scone_policy.errors import SconeError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns 0, 1 after an error that was printed, 2 on wrong usage."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        return int(parsed.run(parsed))
+    except SconeError as error:
+        print(f"pulumi-scone: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="pulumi-scone", description="SCONE confidential applications as Pulumi resources.")
+    parser.add_argument("--version", action="version", version=f"pulumi-scone {version('pulumi-scone')}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    identity = commands.add_parser("identity", help="the key pair that CAS knows you by, and the image key")
+    create = identity.add_subparsers(required=True, metavar="ACTION").add_parser(
+        "create", help="make both where they are missing, as secrets of a Pulumi stack"
+    )
+    create.add_argument("--stack", help="default: the selected stack")
+    create.add_argument("--config-file", help="the stack's settings file, where it is not the usual one")
+    create.set_defaults(run=_identity_create)
+
+    cas = commands.add_parser("cas", help="the embedded CAS")
+    serve = cas.add_subparsers(required=True, metavar="ACTION").add_parser("serve", help="run it in the foreground")
+    serve.add_argument("--state", required=True, help="folder of its sealed store")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    serve.add_argument("--port", type=int, default=8081, help="client API (default: %(default)s)")
+    serve.add_argument("--enclave-port", type=int, default=18765, help="enclave API (default: %(default)s)")
+    serve.add_argument("--workers", type=int, default=2, help="processes of the enclave port (default: %(default)s)")
+    serve.set_defaults(run=_cas_serve)
+    return parser
+
+
+def _identity_create(parsed: argparse.Namespace) -> int:
+    from scone_provider.stack_secrets import create_stack_secrets  # noqa: PLC0415  keeps --help quick
+
+    create_stack_secrets(stack=parsed.stack, config_file=parsed.config_file, tell=print)
+    return 0
+
+
+def _cas_serve(parsed: argparse.Namespace) -> int:
+    from scone_cas.server import ServeOptions, serve  # noqa: PLC0415  needs Twisted, which nothing else here does
+
+    return serve(
+        ServeOptions(
+            state=parsed.state,
+            host=parsed.host,
+            port=parsed.port,
+            enclave_port=parsed.enclave_port,
+            workers=parsed.workers,
+        )
+    )

@@ -1,0 +1,154 @@
+"""Watching a release's pods until all run their program, or one of them says why it cannot."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import kubernetes.client
+import kubernetes.config
+import urllib3.exceptions
+
+from scone_provider.errors import DeployError
+
+_INSTANCE = "app.kubernetes.io/instance"
+_NAME = "app.kubernetes.io/name"
+_DIGEST = "scone/policy-digest"
+_REFUSALS = range(64, 69)  # docs/enclave-protocol.md, exit codes of the launcher
+_HOPELESS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError", "CreateContainerError"}
+_HINTS = {
+    64: "compare the image and its settings with the manifest; a new `pulumi up` restores what was changed by hand",
+    65: "the pod runs something else than the policy says: see `pulumi preview --refresh --diff` for what was changed",
+    66: "the image, its mounts or its root are not as built: push it again, and look for who changed it",
+    67: "check that pods reach CAS, and that it is the CAS whose key is pinned",
+    68: "everything was verified; correct the command or the program",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expectation:
+    """One workload that must come up with one policy."""
+
+    name: str
+    """Value of the label app.kubernetes.io/name."""
+    service: str
+    """Its name in the Meshfile."""
+    kind: str
+    """Deployment or Job."""
+    replicas: int
+    """Pods that must be ready; a Job's pod may have succeeded already."""
+    policy_digest: str
+    """Only pods that carry it count."""
+
+
+def wait_for_release(
+    *, namespace: str, release: str, expected: Sequence[Expectation], timeout: float, context: str | None
+) -> None:
+    """Return when all expected pods run their programs.
+
+    One request per poll for the whole release. Raises DeployError with the launcher's line as soon as a pod was refused,
+    at the latest after `timeout` seconds.
+    """
+    api = _core_api(context)
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            pods = api.list_namespaced_pod(
+                namespace, label_selector=f"{_INSTANCE}={release}", _request_timeout=(5, 15)
+            ).items
+        except kubernetes.client.ApiException as error:
+            raise DeployError(
+                f"Kubernetes refused to list the pods: {error.reason}",
+                where=f"namespace {namespace}",
+                fix="give the deploying user the right to list pods there",
+            ) from None
+        except urllib3.exceptions.HTTPError:
+            if time.monotonic() > deadline:
+                raise DeployError(
+                    "Kubernetes cannot be reached",
+                    where=f"namespace {namespace}",
+                    fix="check KUBECONFIG and the cluster, then run `pulumi up` again",
+                ) from None
+            pods = []
+        waiting = [wanted for wanted in expected if not _is_up(wanted, pods)]
+        if not waiting:
+            return
+        for wanted in waiting:
+            _refuse_hopeless(wanted, pods)
+        if time.monotonic() > deadline:
+            raise _late(waiting, pods, timeout)
+        time.sleep(0.5)
+
+
+def _core_api(context: str | None) -> Any:  # noqa: ANN401  the package has no types
+    try:
+        client = kubernetes.config.new_client_from_config(context=context)
+    except kubernetes.config.ConfigException:
+        raise DeployError(
+            "there is no usable kubeconfig to watch the pods with",
+            where="KUBECONFIG",
+            fix="set KUBECONFIG, and `pulumi config set kubernetes:context NAME` where it is not the current context",
+        ) from None
+    return kubernetes.client.CoreV1Api(client)
+
+
+def _mine(wanted: Expectation, pods: Sequence[Any]) -> Iterator[Any]:
+    for pod in pods:
+        labels, annotations = pod.metadata.labels or {}, pod.metadata.annotations or {}
+        if labels.get(_NAME) == wanted.name and annotations.get(_DIGEST) == wanted.policy_digest:
+            yield pod
+
+
+def _is_up(wanted: Expectation, pods: Sequence[Any]) -> bool:
+    ready = 0
+    for pod in _mine(wanted, pods):
+        if pod.status.phase == "Succeeded" and wanted.kind == "Job":
+            ready += 1
+        elif pod.metadata.deletion_timestamp is None:
+            ready += any(c.type == "Ready" and c.status == "True" for c in pod.status.conditions or [])
+    return ready >= wanted.replicas
+
+
+def _refuse_hopeless(wanted: Expectation, pods: Sequence[Any]) -> None:
+    for pod in _mine(wanted, pods):
+        for status in pod.status.container_statuses or []:
+            for state in (status.state, status.last_state):
+                ended = state.terminated if state else None
+                if ended and ended.exit_code in _REFUSALS:
+                    line = (ended.message or "").strip() or f"the launcher ended with exit code {ended.exit_code}"
+                    raise DeployError(line, where=_where(wanted, pod), fix=_HINTS[ended.exit_code])
+            pending = status.state.waiting if status.state else None
+            if pending and pending.reason in _HOPELESS:
+                raise DeployError(
+                    f"{pending.reason}: {(pending.message or '').strip()}",
+                    where=_where(wanted, pod),
+                    fix="check that the cluster's nodes reach the registry and may pull the image",
+                )
+
+
+def _late(waiting: Sequence[Expectation], pods: Sequence[Any], timeout: float) -> DeployError:
+    wanted = waiting[0]
+    states = [f"{pod.metadata.name}: {_state(pod)}" for pod in _mine(wanted, pods)] or ["no pod was created"]
+    others = f" (and {len(waiting) - 1} more services)" if len(waiting) > 1 else ""
+    return DeployError(
+        f"not ready after {timeout:.0f} s{others}: {'; '.join(states)}",
+        where=f"service {wanted.service}",
+        fix=f"look at `kubectl describe pods -l {_NAME}={wanted.name}`; `rollout_timeout` allows more time",
+    )
+
+
+def _state(pod: Any) -> str:  # noqa: ANN401  see _core_api
+    for status in pod.status.container_statuses or []:
+        state = status.state
+        if state and state.waiting:
+            return str(state.waiting.reason)
+        if state and state.terminated:
+            return f"ended with exit code {state.terminated.exit_code}"
+    for condition in pod.status.conditions or []:
+        if condition.status == "False" and condition.message:
+            return str(condition.message)
+    return str(pod.status.phase)
+
+
+def _where(wanted: Expectation, pod: Any) -> str:  # noqa: ANN401  see _core_api
+    return f"service {wanted.service}, pod {pod.metadata.name}"

@@ -1,0 +1,101 @@
+"""How a policy looks in Pulumi's state: markers for file-system keys, wrapped secrets, keyed digests.
+
+Nothing that is secret stands there in clear, and nothing from which a guess could be confirmed without the stack's
+image key (architecture §4.10).
+"""
+
+import copy
+import hmac
+import re
+from collections.abc import Mapping
+from typing import cast
+
+from cryptography import x509
+from pulumi.runtime.rpc import wrap_rpc_secret
+from scone_policy.keyhash import certificate_key_hash
+from scone_policy.session import Session
+
+from scone_provider.image.keys import derive_keys
+
+_MARKER = re.compile(r"derived: (.+)")
+_FOREIGN = "not derived from this stack's image key"
+
+Canonical = Mapping[str, object]
+
+
+def marked_images(canonical: Canonical) -> dict[str, str]:
+    """Service → identity of the image whose file-system key it gets, for services whose key is a marker."""
+    found = {}
+    for name, service in _section(canonical, "services").items():
+        if match := _MARKER.fullmatch(str(service.get("fspf_key", ""))):
+            found[name] = match[1]
+    return found
+
+
+def fspf_key(image_key: bytes, identity: str) -> str:
+    """The file-system key of the image with that identity, 64 hex digits (docs/image-format.md, Keys)."""
+    return derive_keys(image_key, identity).encryption.hex()
+
+
+def with_markers(canonical: Canonical, *, expected: object, image_key: bytes | None) -> dict[str, object]:
+    """A copy in which every file-system key is a marker.
+
+    A key that the stack's image key gives for the marker in `expected` (the policy as this stack wrote it) becomes
+    that marker; any other one a text that names it by a keyed digest. Without an image key nothing can be told, and the marker stays.
+    """
+    copied = copy.deepcopy(dict(canonical))
+    wanted = _section(expected if isinstance(expected, Mapping) else {}, "services")
+    for name, service in _section(copied, "services").items():
+        key = service.get("fspf_key")
+        if not isinstance(key, str) or _MARKER.fullmatch(key) or key.startswith("$$SCONE::"):
+            continue
+        marker = str(wanted.get(name, {}).get("fspf_key", ""))
+        service["fspf_key"] = _marker(key, marker, image_key)
+    return copied
+
+
+def _marker(key: str, marker: str, image_key: bytes | None) -> str:
+    if image_key is None:
+        return marker or _FOREIGN
+    match = _MARKER.fullmatch(marker)
+    if match and hmac.compare_digest(fspf_key(image_key, match[1]), key.lower()):
+        return marker
+    return f"{_FOREIGN} ({secret_digest(image_key, key)[:12]})"
+
+
+def with_secrets(policy: object) -> object:
+    """A copy in which every explicit secret value is wrapped, so that the engine encrypts it and never shows it."""
+    if not isinstance(policy, Mapping):
+        return policy
+    copied = dict(policy)
+    secrets = copied.get("secrets")
+    if isinstance(secrets, Mapping):
+        copied["secrets"] = {
+            name: {**item, "value": wrap_rpc_secret(item["value"])}
+            if isinstance(item, Mapping) and "value" in item
+            else item
+            for name, item in secrets.items()
+        }
+    return copied
+
+
+def has_explicit_secret(canonical: Canonical) -> bool:
+    """True when a secret's value was given instead of generated."""
+    return any("value" in item for item in _section(canonical, "secrets").values())
+
+
+def secret_digest(image_key: bytes, value: str) -> str:
+    """What stands for a secret in digests: HMAC-SHA256 under the stack's image key, 64 hex digits."""
+    return hmac.digest(image_key, b"pulumi-scone secret v1\0" + value.encode(), "sha256").hex()
+
+
+def written_by(session: Session, key_hash: str) -> bool:
+    """True when the session's creator has that key; where CAS records no creator, when that key may update it."""
+    creator = session.creator
+    if isinstance(creator, str):
+        return certificate_key_hash(x509.load_pem_x509_certificate(creator.encode())) == key_hash
+    return creator is None and key_hash in session.access_policy.update
+
+
+def _section(canonical: Canonical, key: str) -> dict[str, dict[str, object]]:
+    return cast("dict[str, dict[str, object]]", canonical.get(key) or {})

@@ -1,0 +1,110 @@
+"""What every dynamic provider does the same way: settings, errors, unknowns, numbers."""
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import ClassVar, TypeVar
+
+from pulumi.dynamic import CheckFailure, CheckResult, ConfigureRequest, DiffResult, ResourceProvider
+from pulumi.output import UNKNOWN, Unknown
+from pulumi.runtime.rpc import wrap_rpc_secret
+from scone_policy.holes import Holes, has_hole
+
+from scone_provider.errors import SconeError
+from scone_provider.settings import Settings
+
+Props = dict[str, object]
+_Self = TypeVar("_Self", bound="SconeProvider")
+_Result = TypeVar("_Result")
+
+
+class SconeProvider(ResourceProvider):
+    """Base of all providers: no arguments, nothing kept that would be pickled; the engine compares inputs by path."""
+
+    serialize_as_secret_always = False
+    replace_on: ClassVar[tuple[str, ...]] = ()
+    """Inputs whose change makes it another object. That object takes the name of the old one only after it is gone."""
+
+    def configure(self, req: ConfigureRequest) -> None:
+        """Remember how to reach the stack's config; it is read, and judged, when a method needs it."""
+        self._config = req.config
+
+    @property
+    def settings(self) -> Settings:
+        """Keys and addresses, as environment and stack config have them now."""
+        return Settings.load(self._config.get)
+
+    def diff(self, _id: str, _olds: Props, _news: Props) -> DiffResult:
+        """Let the engine compare the checked inputs: it then shows exactly the changed paths (architecture §4.3)."""
+        replaces = [key for key in self.replace_on if _olds.get(key) != _news.get(key)]
+        return DiffResult(changes=None, replaces=replaces, delete_before_replace=True)
+
+
+def checked(check: Callable[[_Self, Props, Props], Props]) -> Callable[[_Self, Props, Props], CheckResult]:
+    """Turn `check(olds, news) -> inputs` into the engine's shape: an error is a failure without a property name.
+
+    A property name would make the engine print the property's value, secrets in clear (pulumi-facts §1).
+    """
+
+    @wraps(check)
+    def wrapper(self: _Self, olds: Props, news: Props) -> CheckResult:
+        try:
+            return CheckResult(check(self, plain(olds), plain(news)), [])
+        except SconeError as error:
+            return CheckResult(news, [CheckFailure("", str(error))])
+
+    return wrapper
+
+
+def plain(value: object) -> object:
+    """Numbers as they were written: the engine's wire knows floats only."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return value
+
+
+class Unknowns:
+    """Carries the engine's unknown values through pure code as holes, and back."""
+
+    def __init__(self) -> None:
+        self._holes = Holes()
+
+    def hide(self, tree: object) -> object:
+        """`tree` with every unknown replaced by a hole."""
+        if isinstance(tree, Unknown):
+            return self._holes.punch(UNKNOWN)
+        if isinstance(tree, Mapping):
+            return {key: self.hide(value) for key, value in tree.items()}
+        if isinstance(tree, list):
+            return [self.hide(value) for value in tree]
+        return tree
+
+    def show(self, tree: object) -> object:
+        """`tree` with every hole, and every text around one, replaced by an unknown."""
+        return self._holes.fill(tree, lambda _: UNKNOWN)
+
+
+def unknown_if(tree: object, value: Callable[[], object]) -> object:
+    """`value()` when nothing in `tree` is a hole, else an unknown."""
+    return UNKNOWN if has_hole(tree) else value()
+
+
+def secret(value: object) -> object:
+    """`value` marked so that the engine encrypts it in state and hides it in previews."""
+    return wrap_rpc_secret(value)
+
+
+def clean(method: Callable[..., _Result]) -> Callable[..., _Result]:
+    """Let an error of ours end in its own words: no chain of causes, whose texts nobody vouched for."""
+
+    @wraps(method)
+    def wrapper(*args: object) -> _Result:
+        try:
+            return method(*args)
+        except SconeError as error:
+            raise type(error)(error.what, where=error.where, fix=error.fix) from None
+
+    return wrapper

@@ -1,0 +1,71 @@
+"""`Cas`: one CAS that a stack trusts, the switches under which it does, and the key it was first seen with."""
+
+from collections.abc import Mapping
+
+import pulumi
+from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
+
+from scone_provider.cas.client import CasClient, connect
+from scone_provider.errors import TrustError
+from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean
+from scone_provider.settings import Settings
+from scone_provider.trust import CasTrust
+
+
+class CasProvider(SconeProvider):
+    """Attests on create, on update and on refresh; never in preview."""
+
+    @checked
+    def check(self, olds: Props, news: Props) -> Props:
+        """Validate url, switches and pin. A pinned key is known from here on."""
+        del olds
+        unknowns = Unknowns()
+        return dict(unknowns.show(CasTrust.from_props(unknowns.hide(news)).to_props()))  # type: ignore[call-overload]
+
+    @clean
+    def create(self, props: Props) -> CreateResult:
+        """Attest CAS and record the key it has."""
+        trust = CasTrust.from_props(props)
+        return CreateResult(trust.url, props | _seen(attest(trust, self.settings)))
+
+    @clean
+    def update(self, _id: str, olds: Props, news: Props) -> UpdateResult:
+        """Attest again. Another key is taken only where the program pins it or names another CAS."""
+        trust = CasTrust.from_props(news)
+        known = None if trust.key or trust.url != olds.get("url") else str(olds["attested_key"])
+        return UpdateResult(news | _seen(attest(trust, self.settings, known_key=known)))
+
+    @clean
+    def read(self, id_: str, props: Props) -> ReadResult:
+        """Attest again; another key shows as `found_key`, and the one that was trusted stays what is trusted."""
+        trust = CasTrust.from_props(props)
+        outs = {key: value for key, value in props.items() if key != "found_key"}
+        seen = _seen(attest(trust, self.settings))
+        if seen["attested_key"] != props["attested_key"]:
+            pulumi.log.warn(
+                f"{trust.url} answers with the key {seen['attested_key']}, but {props['attested_key']} was trusted: "
+                "nothing will be uploaded to it. If the change is right, pin it (cas_key in the Meshfile).",
+            )
+            return ReadResult(id_, outs | {"found_key": seen["attested_key"]}, trust.to_props())
+        return ReadResult(id_, outs | seen, trust.to_props())
+
+    def delete(self, _id: str, _props: Props) -> None:
+        """Stop trusting it: nothing is left to do at CAS."""
+
+
+def attest(trust: CasTrust, settings: Settings, *, known_key: str | None = None, identify: bool = False) -> CasClient:
+    """A client of the attested CAS. Raises TrustError when it is not to be trusted or not `known_key` any more."""
+    return connect(
+        trust.url,
+        tolerance=trust.tolerance_text,
+        cas_key=trust.key,
+        connect_to=settings.connect_to,
+        identity=settings.identity() if identify else None,
+        known_key=known_key,
+    )
+
+
+def _seen(cas: CasClient) -> Mapping[str, object]:
+    if not cas.key_hash:
+        raise TrustError("the attested CAS has no key")
+    return {"attested_key": cas.key_hash}

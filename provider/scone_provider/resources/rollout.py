@@ -1,0 +1,73 @@
+"""`Rollout`: the release's pods are up, or the deployment fails with the words of the pod that is not."""
+
+from collections.abc import Mapping
+from typing import cast
+
+from pulumi.dynamic import CreateResult, UpdateResult
+
+from scone_provider.kubernetes_watch import Expectation, wait_for_release
+from scone_provider.resources._engine import Props, SconeProvider, checked, clean
+
+
+class RolloutProvider(SconeProvider):
+    """Watches on create and update; its record of what was released is the output `released`.
+
+    Inputs: `namespace`, `release`, `timeout_seconds`, `services`: name of the workload → {image, policy_digest,
+    kind, replicas, service (its name in the Meshfile)}. A failure leaves the record as it was, so that the next `up` watches again.
+    """
+
+    replace_on = ("namespace", "release")
+
+    @checked
+    def check(self, olds: Props, news: Props) -> Props:
+        """Nothing to compute: all of it comes from the derivation."""
+        del olds
+        return {key: value for key, value in news.items() if key != "__provider"}
+
+    @clean
+    def create(self, props: Props) -> CreateResult:
+        """Wait until every pod of this release runs its program."""
+        return CreateResult(f"{props['namespace']}/{props['release']}", self._watch(props))
+
+    @clean
+    def update(self, _id: str, _olds: Props, news: Props) -> UpdateResult:
+        """As `create`: pods of the old release do not count."""
+        return UpdateResult(self._watch(news))
+
+    def delete(self, _id: str, _props: Props) -> None:
+        """A record only: the release takes its pods away itself."""
+
+    def _watch(self, props: Props) -> Props:
+        services = cast("Mapping[str, Mapping[str, object]]", props["services"])
+        wait_for_release(
+            namespace=str(props["namespace"]),
+            release=str(props["release"]),
+            expected=[
+                Expectation(
+                    name=name,
+                    service=str(service["service"]),
+                    kind=str(service["kind"]),
+                    replicas=int(str(plain_number(service["replicas"]))),
+                    policy_digest=str(service["policy_digest"]),
+                )
+                for name, service in sorted(services.items())
+            ],
+            timeout=float(str(props["timeout_seconds"])),
+            context=self.kubernetes_context,
+        )
+        released = {
+            name: {"image": service["image"], "policy_digest": service["policy_digest"]}
+            for name, service in services.items()
+        }
+        return props | {"released": released}
+
+    @property
+    def kubernetes_context(self) -> str | None:
+        """The kubeconfig context that the stack names for its Kubernetes provider."""
+        found = self._config.get("kubernetes:context")
+        return str(found) if found else None
+
+
+def plain_number(value: object) -> object:
+    """`2.0` → `2`: the engine's wire knows floats only."""
+    return int(value) if isinstance(value, float) else value

@@ -1,0 +1,242 @@
+"""`SecurityPolicy`: one session at a CAS, with its history as the guard against lost updates and rollback."""
+
+from collections.abc import Mapping
+from functools import partial
+
+import pulumi
+import scone_policy
+from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
+from pulumi.output import UNKNOWN
+from scone_policy.diff import compare
+from scone_policy.holes import has_hole
+from scone_policy.session import Session
+
+from scone_provider.cas.client import CasClient, StoredSession
+from scone_provider.errors import CasError, SconeError, TrustError
+from scone_provider.policy_state import (
+    fspf_key,
+    has_explicit_secret,
+    marked_images,
+    secret_digest,
+    with_markers,
+    with_secrets,
+    written_by,
+)
+from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean
+from scone_provider.resources.cas import attest
+from scone_provider.trust import CasTrust
+
+
+class SecurityPolicyProvider(SconeProvider):
+    """Thinks in `check`, carries out in `create`, `update` and `delete`, compares with CAS in `read`.
+
+    Inputs: `cas` (see `CasTrust`), `policy` (a session in canonical form, without predecessor), `adopt`.
+    `check` adds `name` and `digest`; outputs add `hash` (the session's, as CAS says) and `attested_key`.
+    """
+
+    replace_on = ("name",)
+
+    @checked
+    def check(self, olds: Props, news: Props) -> Props:
+        """Validate and canonicalise; what depends on an unknown stays as small as the unknown itself."""
+        unknowns = Unknowns()
+        hidden = unknowns.hide(news)
+        assert isinstance(hidden, dict)
+        session = scone_policy.parse(hidden.get("policy") or {})
+        canonical = session.canonical()
+        _warn_about_regeneration(olds, session)
+        inputs: Props = {
+            "cas": CasTrust.from_props(hidden.get("cas")).to_props(),
+            "name": session.name,
+            "policy": with_secrets(canonical),
+            "digest": self._digest(canonical),
+        }
+        if hidden.get("adopt"):
+            inputs["adopt"] = True
+        shown = unknowns.show(inputs)
+        assert isinstance(shown, dict)
+        return shown
+
+    @clean
+    def create(self, props: Props) -> CreateResult:
+        """Look before the leap: an own lost upload or a retired name is continued, anything else needs `adopt`."""
+        cas, wanted = self._open(props)
+        found = cas.read(wanted.name)
+        if found is None:
+            return CreateResult(wanted.name, self._upload(cas, props, wanted, predecessor=None))
+        current = _parse(found)
+        if scone_policy.is_retired(current):
+            pulumi.log.warn(f"{wanted.name} was retired before: all secrets that CAS generates for it are new.")
+            return CreateResult(wanted.name, self._upload(cas, props, wanted, predecessor=found.hash))
+        difference = self._difference(current, wanted)
+        if not difference and (props.get("adopt") or self._is_own_lost_upload(cas, current)):
+            return CreateResult(wanted.name, _outs(props, cas, found.hash))
+        if not props.get("adopt"):
+            raise CasError(
+                f"a policy with this name is already at {cas.url}, and this stack did not create it"
+                + (_listing("this program would change", difference) or "; its content is the same"),
+                where=wanted.name,
+                fix="give adopt=True to take it over, or choose another name",
+            )
+        return CreateResult(wanted.name, self._upload(cas, props, wanted, predecessor=found.hash))
+
+    @clean
+    def update(self, _id: str, olds: Props, news: Props) -> UpdateResult:
+        """Replace exactly the version that this stack wrote last."""
+        cas, wanted = self._open(news, known_key=_known_key(olds, news))
+        known = str(olds["hash"])
+        if str(_trust_url(olds)) != str(_trust_url(news)):
+            return UpdateResult(self.create(news).outs)
+        found = self._current(cas, wanted.name, known)
+        if found.hash == known:
+            return UpdateResult(self._upload(cas, news, wanted, predecessor=known))
+        current = _parse(found)
+        if current.predecessor == known and not self._difference(current, wanted):
+            return UpdateResult(_outs(news, cas, found.hash))
+        raise CasError(
+            "someone else changed this policy since this stack last wrote it"
+            + _listing("this program would change what is there now", self._difference(current, wanted)),
+            where=wanted.name,
+            fix="`pulumi refresh` shows their change as drift; then `pulumi up` puts this program's version on top",
+        )
+
+    @clean
+    def read(self, id_: str, props: Props) -> ReadResult:
+        """What CAS has now, as inputs too, so that drift shows by path. A retired or missing policy is gone."""
+        trust = CasTrust.from_props(props["cas"])
+        try:
+            cas = attest(trust, self.settings, known_key=_known_key(props, props), identify=True)
+        except TrustError as error:
+            pulumi.log.warn(f"{props['name']} was not read: {error}")
+            return ReadResult(id_, props | {"policy": with_secrets(props["policy"])}, None)
+        found = self._current(cas, str(props["name"]), str(props["hash"]), gone_is_fine=True)
+        if found is None:
+            return ReadResult("", {})
+        current = _parse(found)
+        if scone_policy.is_retired(current):
+            return ReadResult("", {})
+        canonical = with_markers(current.canonical(), expected=props["policy"], image_key=self.settings.image_key)
+        inputs: Props = {"cas": props["cas"], "name": props["name"], "policy": with_secrets(canonical)}
+        inputs["digest"] = self._digest(canonical)
+        if props.get("adopt"):
+            inputs["adopt"] = True
+        return ReadResult(id_, inputs | {"hash": found.hash, "attested_key": cas.key_hash}, inputs)
+
+    @clean
+    def delete(self, _id: str, props: Props) -> None:
+        """Retire: CAS knows no delete (session language §9). Only the version that this stack wrote is retired."""
+        trust = CasTrust.from_props(props["cas"])
+        cas = attest(trust, self.settings, known_key=_known_key(props, props), identify=True)
+        name, known = str(props["name"]), str(props["hash"])
+        found = self._current(cas, name, known, gone_is_fine=True)
+        if found is None or scone_policy.is_retired(_parse(found)):
+            return
+        if found.hash != known:
+            raise CasError(
+                "someone else changed this policy since this stack last wrote it; it was not retired",
+                where=name,
+                fix="`pulumi refresh` shows their change; then destroy again",
+            )
+        cas.upload(scone_policy.retired(name).wire(predecessor=found.hash))
+
+    def _open(self, props: Props, *, known_key: str | None = None) -> tuple[CasClient, Session]:
+        trust = CasTrust.from_props(props["cas"])
+        wanted = scone_policy.parse(props["policy"])  # type: ignore[arg-type]
+        return attest(trust, self.settings, known_key=known_key, identify=True), wanted
+
+    def _upload(self, cas: CasClient, props: Props, wanted: Session, *, predecessor: str | None) -> Props:
+        text = wanted.wire(predecessor=predecessor, fspf_keys=self._fspf_keys(wanted))
+        return _outs(props, cas, cas.upload(text))
+
+    def _fspf_keys(self, session: Session) -> dict[str, str]:
+        """Service → the key that its marker stands for, computed only now that it goes to CAS."""
+        identities = marked_images(session.canonical())
+        image_key = self.settings.require_image_key() if identities else b""
+        return {name: fspf_key(image_key, identity) for name, identity in identities.items()}
+
+    def _digest(self, canonical: Mapping[str, object]) -> object:
+        """Known unless a part of the policy is not, or an explicit secret stands in it and there is no image key."""
+        if has_hole(canonical):
+            return UNKNOWN
+        key = self.settings.image_key
+        if key is None and has_explicit_secret(canonical):
+            return UNKNOWN
+        return scone_policy.policy_digest(canonical, secret=partial(secret_digest, key or b""))
+
+    def _current(
+        self, cas: CasClient, name: str, known: str, *, gone_is_fine: bool = False
+    ) -> StoredSession:
+        found = cas.read(name)
+        if found is None and not gone_is_fine:
+            raise CasError(
+                f"{cas.url} does not have this policy any more, although this stack uploaded it",
+                where=name,
+                fix="find out what became of that CAS's store; `pulumi refresh` then lets `pulumi up` create it anew",
+            )
+        if found is not None and found.hash != known and not any(v.hash == known for v in cas.history(name)):
+            raise TrustError(
+                f"the version that this stack last wrote ({known}) is not in the history that {cas.url} shows: "
+                "its store was rolled back or replaced",
+                where=name,
+                fix="do not trust this CAS with secrets until you know why",
+            )
+        return found  # type: ignore[return-value]
+
+    def _difference(self, current: Session, wanted: Session) -> list[str]:
+        """What carrying `wanted` out would change, a line each, without secret values."""
+        after = wanted.canonical()
+        before = with_markers(current.canonical(), expected=after, image_key=self.settings.image_key)
+        return [str(change) for change in compare(before, after)]
+
+    def _is_own_lost_upload(self, cas: CasClient, current: Session) -> bool:
+        """Our key wrote it, as the first version or on top of a retired one: an upload whose answer got lost."""
+        if not written_by(current, self.settings.identity().key_hash):
+            return False
+        if current.predecessor is None:
+            return True
+        before = cas.read_version(current.name, current.predecessor)
+        return before is not None and scone_policy.is_retired(_parse(before))
+
+
+def _outs(props: Props, cas: CasClient, session_hash: str) -> Props:
+    return props | {"policy": with_secrets(props["policy"]), "hash": session_hash, "attested_key": cas.key_hash}
+
+
+def _parse(stored: StoredSession) -> Session:
+    try:
+        return scone_policy.parse(stored.description, file=f"CAS: {stored.name}")
+    except SconeError as error:
+        raise CasError(
+            f"CAS has a version of this policy that cannot be understood: {error}",
+            where=stored.name,
+            fix="was it written by hand, with a newer session language? Upgrade pulumi-scone, or replace it there",
+        ) from None
+
+
+def _trust_url(props: Props) -> object:
+    cas = props["cas"]
+    return cas.get("url") if isinstance(cas, Mapping) else None
+
+
+def _known_key(olds: Props, news: Props) -> str | None:
+    """The key seen first; `None` where the program pins one itself, or has gone to another CAS."""
+    trust = CasTrust.from_props(news["cas"])
+    return None if trust.key or trust.url != _trust_url(olds) else str(olds["attested_key"])
+
+
+def _listing(title: str, lines: list[str]) -> str:
+    return f"; {title}:\n" + "\n".join(f"    {line}" for line in lines) if lines else ""
+
+
+def _warn_about_regeneration(olds: Props, session: Session) -> None:
+    old_policy = olds.get("policy")
+    old_secrets = old_policy.get("secrets") if isinstance(old_policy, Mapping) else None
+    for name, old in sorted((old_secrets or {}).items()):
+        new = session.secrets.get(name)
+        if new is None or new.value is not None or not isinstance(old, Mapping) or "value" in old:
+            continue
+        if (old.get("kind"), old.get("size")) != (new.kind, new.canonical().get("size")):
+            pulumi.log.warn(
+                f"{session.name}: CAS will generate the secret {name} anew, because its kind or size changes; "
+                "what was encrypted or agreed with the old value is lost",
+            )

@@ -1,0 +1,92 @@
+"""What a provider needs from outside at call time: keys and addresses, from the environment first, then stack config.
+
+The engine keeps a copy of the stack config in the state, and uses the old one for refresh and destroy: so the
+environment wins (pulumi-facts, "Config in state").
+"""
+
+import base64
+import binascii
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scone_provider.cas.identity import Identity, load_identity
+from scone_provider.errors import SconeError
+
+_NO_IDENTITY = "run `pulumi-scone identity create` once for this stack, or set SCONE_IDENTITY"
+_NO_IMAGE_KEY = "run `pulumi-scone identity create` once for this stack, or set SCONE_IMAGE_KEY"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Keys and addresses of one stack operation. Nothing secret is in its repr."""
+
+    identity_text: str | None = field(default=None, repr=False)
+    image_key: bytes | None = field(default=None, repr=False)
+    connect_to: Mapping[str, str] = field(default_factory=dict)
+    mirrors: Mapping[str, str] = field(default_factory=dict)
+    insecure_registries: frozenset[str] = frozenset()
+
+    @classmethod
+    def load(cls, config: Callable[[str], object], environ: Mapping[str, str] = os.environ) -> "Settings":
+        """Settings from `environ` and, where that is silent, from the stack config (`config("scone:imageKey")`).
+
+        Raises SconeError where a value has the wrong form; the text never holds the value.
+        """
+        identity = config("scone:identity")
+        image_key = environ.get("SCONE_IMAGE_KEY") or config("scone:imageKey")
+        return cls(
+            identity_text=str(identity) if identity else None,
+            image_key=_image_key(str(image_key)) if image_key else None,
+            connect_to=_pairs("scone:connectTo", config("scone:connectTo")),
+            mirrors=_pairs("scone:registryMirrors", environ.get("SCONE_REGISTRY_MIRRORS") or config("scone:registryMirrors")),
+            insecure_registries=frozenset(
+                _pairs("scone:insecureRegistries", config("scone:insecureRegistries")),
+            ),
+        )
+
+    def identity(self) -> Identity:
+        """The key pair that CAS knows us by. Raises SconeError when there is none: it is never made silently."""
+        found = load_identity(os.environ, Path.home(), self.identity_text)
+        if found is None:
+            raise SconeError("there is no identity to talk to CAS with", where="scone:identity", fix=_NO_IDENTITY)
+        return found
+
+    def require_image_key(self) -> bytes:
+        """The 32 bytes that image keys are derived from. Raises SconeError when there are none."""
+        if self.image_key is None:
+            raise SconeError("there is no image key to encrypt with", where="scone:imageKey", fix=_NO_IMAGE_KEY)
+        return self.image_key
+
+
+def _image_key(text: str) -> bytes:
+    try:
+        key = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != 32:
+        raise SconeError("the image key is not 32 bytes in base64", where="scone:imageKey", fix=_NO_IMAGE_KEY)
+    return key
+
+
+def _pairs(key: str, value: object) -> dict[str, str]:
+    """`a=b,c=d`, or a JSON object of strings (what structured stack config arrives as)."""
+    if not value:
+        return {}
+    text = value if isinstance(value, str) else json.dumps(value)
+    wrong = SconeError("this is neither a=b,c=d nor a JSON object of strings", where=key, fix=f"pulumi config set {key} a=b")
+    if text.lstrip().startswith("{"):
+        try:
+            parsed = json.loads(text)
+        except ValueError:
+            raise wrong from None
+        if not isinstance(parsed, dict) or not all(isinstance(item, str) for item in parsed.values()):
+            raise wrong
+        return {str(name): item for name, item in parsed.items()}
+    pairs = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, item = part.partition("=")
+        pairs[name.strip()] = item.strip()
+    return pairs
