@@ -10,6 +10,7 @@ from pydantic import PlainValidator
 
 from scone_policy.canonical import present, short_digest
 from scone_policy.holes import has_hole
+from scone_policy.keyhash import is_key_hash
 from scone_policy.scalars import Model, text
 
 CREATOR, ANY, NONE = "CREATOR", "ANY", "NONE"
@@ -24,8 +25,10 @@ def _entry(value: object) -> str:
         names = ", ".join(sorted(str(key) for key in value)) or "an empty map"
         raise ValueError(f"the entry {names} is not supported yet")  # noqa: TRY004
     found = text(value).strip()
-    if has_hole(found) or found in (CREATOR, ANY, NONE) or _KEY_HASH.fullmatch(found):
+    if has_hole(found) or found in (CREATOR, ANY, NONE) or is_key_hash(found):
         return found
+    if _KEY_HASH.fullmatch(found):
+        raise ValueError("looks like a key hash, but its checksum is wrong: copy it again, whole")
     if found.startswith("$$SCONE::"):
         raise ValueError("a placeholder in the access policy is not supported yet")
     if match := _PEM.fullmatch(found):
