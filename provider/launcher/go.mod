@@ -1,0 +1,3 @@
+module pulumi-scone/launcher
+
+go 1.26.8
