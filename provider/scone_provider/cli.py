@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 
 from scone_policy.errors import SconeError
 
@@ -54,12 +55,13 @@ def _identity_create(parsed: argparse.Namespace) -> int:
 def _cas_serve(parsed: argparse.Namespace) -> int:
     from scone_cas.server import ServeOptions, serve  # noqa: PLC0415  needs Twisted, which nothing else here does
 
-    return serve(
+    serve(
         ServeOptions(
-            state=parsed.state,
+            state=Path(parsed.state),
             host=parsed.host,
-            port=parsed.port,
+            client_port=parsed.port,
             enclave_port=parsed.enclave_port,
             workers=parsed.workers,
         )
     )
+    return 0

@@ -34,7 +34,7 @@ def marked_images(canonical: Canonical) -> dict[str, str]:
 
 def fspf_key(image_key: bytes, identity: str) -> str:
     """The file-system key of the image with that identity, 64 hex digits (docs/image-format.md, Keys)."""
-    return derive_keys(image_key, identity).encryption.hex()
+    return derive_keys(image_key, identity).fspf_key
 
 
 def with_markers(canonical: Canonical, *, expected: object, image_key: bytes | None) -> dict[str, object]:
