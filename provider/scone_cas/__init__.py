@@ -1,3 +1,3 @@
-"""The embedded CAS: a server of its own, over the same wire as a real one. Imports scone_policy, nothing of the provider."""
+"""The embedded CAS: a server of its own, over the wire of a real one. Imports scone_policy, nothing of the provider."""
 
 VERSION = "0.1.0"

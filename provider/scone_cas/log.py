@@ -1,4 +1,4 @@
-"""One line per event on standard error: time, event, fields. Never a secret: fields are names, hashes, sizes, addresses."""
+"""One line per event on standard error: time, event, fields. Never a secret: names, hashes, sizes, addresses."""
 
 import json
 import os

@@ -4,6 +4,7 @@ import os
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from scone_policy.errors import SconeError
 
 KEY_SIZE = 32
@@ -29,7 +30,7 @@ class Sealer:
             return self._cipher.decrypt(sealed[:_NONCE_SIZE], sealed[_NONCE_SIZE:], _associated(place))
         except (InvalidTag, ValueError):
             raise SconeError(
-                f"the sealed {place[0] if place else 'value'} does not open: the state was changed, or seal.key is another one",
+                f"a sealed {place[0]} does not open: the state was changed, or seal.key is another one",
                 fix="restore the whole state directory from one backup",
             ) from None
 

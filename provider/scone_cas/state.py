@@ -4,9 +4,8 @@ import fcntl
 import os
 from pathlib import Path
 
-from scone_policy.errors import SconeError
-
 from scone_cas.seal import KEY_SIZE, Sealer
+from scone_policy.errors import SconeError
 
 DATABASE = "cas.db"
 CHALLENGES = "challenges.db"
@@ -29,10 +28,15 @@ def prepare_directory(directory: Path) -> None:
         ) from None
 
 
-def lock(directory: Path) -> int:
-    """Lock the state for this process and the children that inherit the descriptor. Raises SconeError when it is locked.
+def make_private(path: Path) -> None:
+    """Make an empty file that only its owner may read, unless it is there already."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
-    The lock dies with the last holder, however it dies.
+
+def lock(directory: Path) -> int:
+    """Lock the state for this process and the children that inherit the descriptor.
+
+    Raises SconeError when it is locked. The lock dies with the last holder, however it dies.
     """
     try:
         descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from scone_policy.errors import SconeError
-
 from scone_cas.seal import Sealer
-from scone_cas.state import DATABASE
+from scone_cas.state import DATABASE, make_private
+from scone_policy.errors import SconeError
 
 SCHEMA = 1
 _LOCK_WAIT = 20.0
@@ -93,6 +92,7 @@ class Store:
     def _db(self) -> sqlite3.Connection:
         db: sqlite3.Connection | None = getattr(self._local, "db", None)
         if db is None:
+            make_private(self._path)
             db = sqlite3.connect(self._path, timeout=_LOCK_WAIT, isolation_level=None)
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
@@ -109,10 +109,23 @@ class Store:
         db.execute("BEGIN IMMEDIATE")
         try:
             yield db
-        except BaseException:
-            db.execute("ROLLBACK")
-            raise
-        db.execute("COMMIT")
+            db.execute("COMMIT")
+        finally:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Several reads that see one and the same state. Inside `writing()` they see that transaction's."""
+        db = self._db
+        if db.in_transaction:
+            yield
+            return
+        db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            db.execute("COMMIT")
 
     def keep(self, name: str, value: bytes) -> None:
         """Keep a value about the CAS itself, sealed."""

@@ -91,7 +91,7 @@ def spki_digest(certificate: x509.Certificate) -> bytes:
     return hashlib.sha256(spki).digest()
 
 
-def key_hash(certificate: x509.Certificate) -> str:
+def certificate_key_hash(certificate: x509.Certificate) -> str:
     """The certificate key hash of a certificate."""
     return encode_key_hash(spki_digest(certificate))
 

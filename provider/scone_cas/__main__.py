@@ -1,0 +1,71 @@
+"""`python -m scone_cas serve`: the command line of the embedded CAS, and of the two processes that `serve` starts."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from scone_cas import client_port, enclave_port
+from scone_cas.server import CLIENT_PORT, ENCLAVE_PORT, ServeOptions, serve
+from scone_policy.errors import SconeError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; the exit code is 0, or 1 after an error in words."""
+    options = _parser().parse_args(arguments)
+    try:
+        _run(options)
+    except SconeError as problem:
+        sys.stderr.write(f"error: {problem}\n")
+        return 1
+    return 0
+
+
+def _run(options: argparse.Namespace) -> None:
+    if options.command == "client-port":
+        client_port.serve(options.state, listening=options.listening, alive=options.alive, rate=options.rate)
+    elif options.command == "enclave-port":
+        enclave_port.serve(
+            options.state,
+            host=options.host,
+            port=options.port,
+            workers=options.workers,
+            alive=options.alive,
+            rate=options.rate,
+        )
+    else:
+        serve(
+            ServeOptions(
+                state=options.state,
+                host=options.host,
+                client_port=options.client_port,
+                enclave_port=options.enclave_port,
+                workers=options.workers,
+                rate=options.rate,
+            )
+        )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="scone_cas", description="The embedded CAS.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    defaults = ServeOptions(state=Path())
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--state", type=Path, required=True, help="directory of the store and its key; made if missing")
+    common.add_argument("--host", default=defaults.host, help="address to listen on (%(default)s)")
+    common.add_argument("--rate", type=float, default=defaults.rate, help="requests a second from one address")
+    serving = commands.add_parser("serve", parents=[common], help="serve both ports until SIGTERM")
+    serving.add_argument("--client-port", type=int, default=CLIENT_PORT, help="0: a free one (%(default)s)")
+    serving.add_argument("--enclave-port", type=int, default=ENCLAVE_PORT, help="0: a free one (%(default)s)")
+    serving.add_argument("--workers", type=int, default=defaults.workers, help="enclave port (%(default)s)")
+    client = commands.add_parser("client-port", parents=[common], help="started by serve")
+    client.add_argument("--listening", type=int, required=True)
+    client.add_argument("--alive", type=int, required=True)
+    enclave = commands.add_parser("enclave-port", parents=[common], help="started by serve")
+    enclave.add_argument("--port", type=int, required=True)
+    enclave.add_argument("--workers", type=int, required=True)
+    enclave.add_argument("--alive", type=int, required=True)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""The CAS's evidence about itself, of the software mode: no hardware root, always debug (docs/cas-attestation.md)."""
+
+import base64
+import binascii
+import hashlib
+import json
+from pathlib import Path
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from scone_cas import VERSION
+from scone_cas.identity import CasIdentity
+from scone_cas.messages import Refusal
+from scone_policy.keyhash import encode_key_hash
+
+FORMAT = "scone-cas-simulated-1"
+NONCE_SIZE = 32
+_CONTEXT = b"pulumi-scone cas evidence v1\0"
+_SOFTWARE = b"scone-cas software v1\0"
+
+
+def measure(folder: Path = Path(__file__).parent) -> bytes:
+    """SHA-256 over the package's own source files, in order of their relative paths."""
+    total = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py"), key=lambda item: item.relative_to(folder).as_posix()):
+        name = path.relative_to(folder).as_posix().encode()
+        total.update(name + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return total.digest()
+
+
+def software_key(mrenclave: bytes) -> str:
+    """Names the program rather than the instance, spelt like a key hash."""
+    return encode_key_hash(hashlib.sha256(_SOFTWARE + mrenclave).digest())
+
+
+class Attestation:
+    """Makes evidence for nonces."""
+
+    def __init__(self, identity: CasIdentity, mrenclave: bytes) -> None:
+        self._identity = identity
+        self._claims = {
+            "format": FORMAT,
+            "debug": True,
+            "cas_key": identity.key_hash,
+            "software_key": software_key(mrenclave),
+            "mrenclave": mrenclave.hex(),
+            "mrsigner": "00" * 32,
+            "isvprodid": 0,
+            "isvsvn": 0,
+            "tcb_status": "simulated",
+            "version": VERSION,
+        }
+
+    def evidence(self, nonce: str) -> dict[str, object]:
+        """Evidence over a nonce (32 bytes, base64url). Raises Refusal when it is none."""
+        _check_nonce(nonce)
+        body = json.dumps(self._claims | {"nonce": nonce}).encode()
+        signature = self._identity.key.sign(_CONTEXT + body, ec.ECDSA(hashes.SHA256()))
+        return {"evidence": {"body": _base64(body), "signature": _base64(signature)}}
+
+
+def _check_nonce(nonce: str) -> None:
+    try:
+        value = base64.b64decode(nonce + "=" * (-len(nonce) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        value = b""
+    if len(value) != NONCE_SIZE:
+        raise Refusal(400, f"nonce: must be {NONCE_SIZE} bytes in base64url")
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()

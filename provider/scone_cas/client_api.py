@@ -1,0 +1,101 @@
+"""The client port as a function of requests: the routes that the CLI and the provider use (spec, cas-api)."""
+
+import re
+
+from scone_cas import VERSION, log
+from scone_cas.access import Caller
+from scone_cas.attestation import Attestation
+from scone_cas.messages import Refusal, Request, Response, document, error_document, error_text, text
+from scone_cas.sessions import Sessions
+from scone_cas.values import public_form
+from scone_policy.errors import SconeError
+from scone_policy.names import session_name
+
+LARGEST_REQUEST = 1024 * 1024
+_HASH = re.compile("[0-9a-fA-F]{64}")
+
+
+class ClientApi:
+    """Answers the requests of the client port. Safe for threads."""
+
+    def __init__(self, sessions: Sessions, attestation: Attestation) -> None:
+        self._sessions = sessions
+        self._attestation = attestation
+
+    def handle(self, request: Request) -> Response:
+        """The answer to one request; never raises."""
+        fail = error_document if request.path.startswith("/v1/") else error_text
+        try:
+            return self._route(request)
+        except Refusal as refusal:
+            log.event("client-refused", route=_route_name(request), status=refusal.status, address=request.address)
+            return fail(refusal.status, refusal.message)
+        except SconeError as problem:
+            log.event("client-fault", what=problem.what)
+        except Exception as problem:  # noqa: BLE001 - the last line: whatever happens, a client learns nothing of it
+            log.event("client-fault", kind=type(problem).__name__)
+        return fail(500, "the CAS failed; the server's log says more")
+
+    def _route(self, request: Request) -> Response:
+        caller = Caller.of(request.certificate)
+        path = request.path
+        if request.method == "POST" and path == "/session":
+            return self._upload(request, caller)
+        if request.method != "GET":
+            raise Refusal(405, f"{request.method} is not served here")
+        if path == "/v1/version":
+            return document(200, {"version": VERSION, "name": "embedded CAS"})
+        if path == "/v1/attest":
+            return document(200, self._attestation.evidence(request.query.get("nonce", "")))
+        if path.startswith("/session/"):
+            return self._read(path.removeprefix("/session/"), caller)
+        if path.startswith("/v1/sessions/"):
+            return self._version(path.removeprefix("/v1/sessions/"), request, caller)
+        if path.startswith("/v1/values/"):
+            return self._values(path.removeprefix("/v1/values/"))
+        raise Refusal(404, "no such route on the client port")
+
+    def _upload(self, request: Request, caller: Caller) -> Response:
+        done = self._sessions.upload(request.body, caller)
+        log.event("session-stored", session=done.name, hash=done.hash, number=done.number, key=caller.key_hash)
+        return text(201, f"Created Session[id={done.hash}, name='{done.name}', status='Created']")
+
+    def _read(self, name: str, caller: Caller) -> Response:
+        version = self._sessions.read(_name(name), caller)
+        log.event("session-read", session=version.name, hash=version.hash, key=caller.key_hash)
+        return Response(status=200, body=version.description.encode(), content_type="application/yaml; charset=utf-8")
+
+    def _version(self, name: str, request: Request, caller: Caller) -> Response:
+        wanted = request.query.get("hash")
+        if wanted is not None and not _HASH.fullmatch(wanted):
+            raise Refusal(400, "hash: must be 32 bytes in hex (64 digits)")
+        version = self._sessions.read(_name(name), caller, session_hash=wanted.lower() if wanted else None)
+        log.event("session-read", session=version.name, hash=version.hash, key=caller.key_hash)
+        return document(200, {"session": version.description, "hash": version.hash, "predecessor": version.predecessor})
+
+    def _values(self, selector: str) -> Response:
+        parts = dict(part.partition("=")[::2] for part in selector.split(","))
+        if not {"session"} <= set(parts) <= {"session", "secret"}:
+            raise Refusal(400, "the path must be /v1/values/session=<name>[,secret=<secret>]")
+        values = self._sessions.public_values(_name(parts["session"]))
+        if "secret" not in parts:
+            return document(
+                200,
+                {"values": {name: {"kind": value.kind, "value": public_form(value)} for name, value in values.items()}},
+            )
+        if parts["secret"] not in values:
+            raise Refusal(404, "there is no such secret, or it is not public")
+        return document(200, {"value": public_form(values[parts["secret"]])})
+
+
+def _name(text_: str) -> str:
+    try:
+        return session_name(text_)
+    except ValueError as problem:
+        raise Refusal(400, f"session name: {problem}") from None
+
+
+def _route_name(request: Request) -> str:
+    """Method and first parts of the path: names are fit for logs, bodies and unknown paths are not."""
+    known = ("/session", "/v1/sessions", "/v1/values", "/v1/attest", "/v1/version")
+    return f"{request.method} {next((route for route in known if request.path.startswith(route)), '?')}"

@@ -1,0 +1,133 @@
+"""The enclave port: granian's native TLS and workers carry requests to `EnclaveApi` through one small ASGI app."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PosixPath
+from typing import Any
+
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces, SSLProtocols
+from granian.http import HTTP1Settings
+
+from scone_cas import parent
+from scone_cas.enclave_api import LARGEST_REQUEST, EnclaveApi, busy, malformed
+from scone_cas.identity import CasIdentity
+from scone_cas.limits import Gate, RateLimit
+from scone_cas.messages import Request, Response
+from scone_cas.parts import assemble
+
+_THREADS = 4
+_QUEUE = 256
+"""Requests in progress or waiting for a thread, per worker."""
+_BODY_TIME = 10.0
+"""Seconds until a request's body must be complete."""
+_HEADER_TIME = 10_000
+"""Milliseconds until a request's headers must be complete."""
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class TooLargeError(Exception):
+    """The body exceeds the limit."""
+
+
+class App:
+    """The ASGI application of one worker."""
+
+    def __init__(self, api: EnclaveApi, *, rate: float) -> None:
+        self._api = api
+        self._rate = RateLimit(rate=rate, burst=2 * rate)
+        self._gate = Gate(_QUEUE)
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="enclave")
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        answer = await self._answer(scope, receive)
+        headers = [(b"content-type", answer.content_type.encode()), (b"content-length", b"%d" % len(answer.body))]
+        headers += [(name.lower().encode(), value.encode()) for name, value in answer.headers]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def _answer(self, scope: Message, receive: Receive) -> Response:
+        address = scope["client"][0] if scope.get("client") else ""
+        if not self._rate.admits(address):
+            return busy(429, 1)
+        if not self._gate.enter():
+            return busy(503, 1)
+        try:
+            body = await asyncio.wait_for(_body(scope, receive), _BODY_TIME)
+            request = Request(method=scope["method"], path=scope["path"], body=body, address=address)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, self._api.handle, request)
+        except TooLargeError:
+            return malformed(f"the body is larger than {LARGEST_REQUEST} bytes")
+        except TimeoutError:
+            return malformed("the body did not arrive in time")
+        finally:
+            self._gate.leave()
+
+
+async def _body(scope: Message, receive: Receive) -> bytes:
+    announced = dict(scope["headers"]).get(b"content-length", b"0")
+    if not announced.isdigit() or int(announced) > LARGEST_REQUEST:
+        raise TooLargeError
+    parts = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise TimeoutError
+        parts += message.get("body", b"")
+        if len(parts) > LARGEST_REQUEST:
+            raise TooLargeError
+        if not message.get("more_body", False):
+            return bytes(parts)
+
+
+class _InMemory(PosixPath):
+    """A path of an open descriptor, which must not be resolved: what it would lead to has no name."""
+
+    def resolve(self, strict: bool = False) -> "_InMemory":  # noqa: ARG002, FBT001, FBT002 - pathlib's signature
+        """Itself."""
+        return self
+
+
+def serve(state: Path, *, host: str, port: int, workers: int, alive: int, rate: float) -> None:
+    """Serve until SIGTERM, or until the supervisor's pipe `alive` closes."""
+    pem = _in_memory(assemble(state).identity)
+
+    def load(_target: object) -> App:
+        parent.watch(alive, at_once=True)
+        return App(assemble(state).enclave_api, rate=rate / workers)
+
+    parent.watch(alive)
+    server = Granian(
+        "scone_cas",
+        address=host,
+        port=port,
+        interface=Interfaces.ASGINL,
+        workers=workers,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=_HEADER_TIME, max_buffer_size=128 * 1024),
+        websockets=False,
+        backlog=2048,
+        backpressure=2 * _QUEUE,
+        log_enabled=False,
+        ssl_cert=pem,
+        ssl_key=pem,
+        ssl_protocol_min=SSLProtocols.tls13,
+        workers_kill_timeout=10,
+    )
+    server.serve(target_loader=load)
+
+
+def _in_memory(identity: CasIdentity) -> Path:
+    """Key and certificate as a file that exists in memory alone: forked workers read it by its descriptor."""
+    descriptor = os.memfd_create("scone-cas")
+    with os.fdopen(os.dup(descriptor), "wb") as file:
+        file.write(identity.to_pem())
+    return _InMemory(f"/proc/self/fd/{descriptor}")

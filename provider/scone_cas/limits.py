@@ -1,0 +1,50 @@
+"""Limits against too much at once: requests per second and address, and requests in progress."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+_ADDRESSES = 10_000
+
+
+class RateLimit:
+    """A bucket of `burst` tokens per address that fills by `rate` tokens a second. Remembers 10,000 addresses."""
+
+    def __init__(self, *, rate: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate, self._burst, self._clock = rate, burst, clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def admits(self, address: str) -> bool:
+        """Take a token; False when there is none."""
+        with self._lock:
+            now = self._clock()
+            tokens, since = self._buckets.pop(address, (self._burst, now))
+            tokens = min(self._burst, tokens + (now - since) * self._rate)
+            admitted = tokens >= 1
+            self._buckets[address] = (tokens - 1 if admitted else tokens, now)
+            if len(self._buckets) > _ADDRESSES:
+                self._buckets.popitem(last=False)
+            return admitted
+
+
+class Gate:
+    """Lets a bounded number of requests in at a time."""
+
+    def __init__(self, capacity: int) -> None:
+        self._free = capacity
+        self._lock = threading.Lock()
+
+    def enter(self) -> bool:
+        """True when there was room; then `leave` must follow."""
+        with self._lock:
+            if self._free <= 0:
+                return False
+            self._free -= 1
+            return True
+
+    def leave(self) -> None:
+        """Make room again."""
+        with self._lock:
+            self._free += 1

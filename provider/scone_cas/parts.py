@@ -1,0 +1,64 @@
+"""Puts the parts of a running CAS together from its state directory: the same in every process."""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from scone_cas.attestation import Attestation, measure
+from scone_cas.challenges import Challenges
+from scone_cas.client_api import ClientApi
+from scone_cas.enclave_api import EnclaveApi
+from scone_cas.identity import CasIdentity
+from scone_cas.seal import KEY_SIZE
+from scone_cas.sessions import Sessions
+from scone_cas.state import first_seal_key, prepare_directory, seal_key
+from scone_cas.store import Store
+
+_IDENTITY = "identity"
+_CHALLENGE_KEY = "challenge key"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """A CAS without its ports."""
+
+    identity: CasIdentity
+    client_api: ClientApi
+    enclave_api: EnclaveApi
+    challenges: Challenges
+
+
+def initialise(directory: Path, *, now: datetime | None = None, random: bytes) -> CasIdentity:
+    """Make or check the state of a CAS that starts, and void the challenges of its last run. Raises SconeError.
+
+    `random`: 32 fresh random bytes, the key of this run's challenges. The caller holds the lock.
+    """
+    if len(random) != KEY_SIZE:
+        raise ValueError("a challenge key has 32 bytes")
+    prepare_directory(directory)
+    store = Store(directory, first_seal_key(directory))
+    try:
+        store.initialise({_IDENTITY: CasIdentity.create(now=now or datetime.now(UTC)).to_pem()})
+        with store.writing():
+            store.keep(_CHALLENGE_KEY, random)
+        Challenges.reset(directory)
+        return CasIdentity.from_pem(store.kept(_IDENTITY))
+    finally:
+        store.close()
+
+
+def assemble(directory: Path) -> Parts:
+    """The parts over an initialised state. Raises SconeError."""
+    store = Store(directory, seal_key(directory))
+    identity = CasIdentity.from_pem(store.kept(_IDENTITY))
+    challenges = Challenges(directory, store.kept(_CHALLENGE_KEY), clock=time.monotonic)
+    sessions = Sessions(store)
+    # Processes are forked and threads started after this; SQLite connections must not be carried over.
+    store.close()
+    return Parts(
+        identity=identity,
+        client_api=ClientApi(sessions, Attestation(identity, measure())),
+        enclave_api=EnclaveApi(sessions, challenges),
+        challenges=challenges,
+    )

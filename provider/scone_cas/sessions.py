@@ -1,0 +1,178 @@
+"""Sessions as the CAS keeps them: create, replace by the right predecessor, read, history. Permission comes first."""
+
+import sqlite3
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from scone_cas import description, sharing
+from scone_cas.access import Caller, creator_key_hash, names_creator, permits
+from scone_cas.messages import Refusal
+from scone_cas.store import Store, Version
+from scone_cas.values import Value, carried, explicit
+from scone_policy.names import ROOT, parent
+from scone_policy.session import Session, is_retired
+
+_CACHED = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class Live:
+    """The newest version of a session, parsed, with the values it holds itself. Never changes: safe to share."""
+
+    hash: str
+    number: int
+    session: Session
+    creator: str | None
+    generated: Mapping[str, bytes] = field(repr=False)
+
+    @property
+    def retired(self) -> bool:
+        """True when nothing is left in it."""
+        return is_retired(self.session)
+
+    def own_value(self, name: str) -> Value:
+        """The value of a secret that is not imported."""
+        secret = self.session.secrets[name]
+        assert secret.kind is not None
+        content = self.generated[name] if secret.is_generated else explicit(secret)
+        return Value(kind=secret.kind, content=content)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uploaded:
+    """What an upload led to. `number` counts the versions of the name from 1."""
+
+    name: str
+    hash: str
+    number: int
+
+
+class Sessions:
+    """All sessions of one CAS. Safe for threads and for several processes on one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._cache: OrderedDict[str, Live] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def live(self, name: str) -> Live | None:
+        """The newest version of a session. One index look-up when it is known already."""
+        session_hash = self._store.current_hash(name)
+        if session_hash is None:
+            return None
+        with self._lock:
+            found = self._cache.get(session_hash)
+            if found is not None:
+                self._cache.move_to_end(session_hash)
+                return found
+        return self._load(name)
+
+    def _load(self, name: str) -> Live | None:
+        with self._store.reading():
+            version = self._store.current(name)
+            if version is None:
+                return None
+            generated = self._store.values(version)
+        session = description.stored(version.description)
+        live = Live(
+            hash=version.hash,
+            number=version.number,
+            session=session,
+            creator=creator_key_hash(session.creator),
+            generated=generated,
+        )
+        with self._lock:
+            self._cache[version.hash] = live
+            while len(self._cache) > _CACHED:
+                self._cache.popitem(last=False)
+        return live
+
+    def upload(self, body: bytes, caller: Caller) -> Uploaded:
+        """Create a session, or replace the version that `predecessor` names. Raises Refusal."""
+        wanted = description.read_upload(body)
+        if names_creator(wanted.session.access_policy):
+            if caller.certificate is None:
+                raise Refusal(403, "no client certificate was presented, and the access policy refers to CREATOR")
+            wanted = wanted.with_creator(caller.certificate)
+        try:
+            with self._store.writing():
+                return self._replace(wanted, caller)
+        except sqlite3.IntegrityError:
+            raise Refusal(409, _lost(wanted.session.predecessor)) from None
+
+    def _replace(self, wanted: description.Description, caller: Caller) -> Uploaded:
+        session = wanted.session
+        before = self._load(session.name)
+        if before is None:
+            self._may_create(session, caller)
+        else:
+            self._may_follow(session, before, caller)
+        sharing.check_imports(session, wanted.hash, self.live)
+        generated = carried(session, before.session if before else None, before.generated if before else {})
+        number = before.number + 1 if before else 1
+        version = Version(
+            hash=wanted.hash,
+            name=session.name,
+            number=number,
+            predecessor=session.predecessor,
+            description=wanted.text,
+        )
+        self._store.add(version, generated)
+        return Uploaded(name=session.name, hash=wanted.hash, number=number)
+
+    def _may_create(self, session: Session, caller: Caller) -> None:
+        namespace = parent(session.name)
+        if namespace not in (None, ROOT):
+            assert namespace is not None
+            above = self._load(namespace)
+            if above is None:
+                raise Refusal(404, f"the namespace '{namespace}' of '{session.name}' does not exist: create it first")
+            if not permits(above.session.access_policy.may_create_sessions, caller, above.creator):
+                raise Refusal(403, f"no permission to create sessions in the namespace '{namespace}'{_as(caller)}")
+            if session.namespace_hash not in (None, above.hash):
+                raise Refusal(409, f"the namespace '{namespace}' has another hash than namespace_hash says")
+        elif session.namespace_hash is not None:
+            raise Refusal(501, "namespace_hash: the root namespace has no hash in this version")
+        if session.predecessor is not None:
+            raise Refusal(409, _lost(session.predecessor))
+
+    def _may_follow(self, session: Session, before: Live, caller: Caller) -> None:
+        if not permits(before.session.access_policy.update, caller, before.creator):
+            raise Refusal(403, f"no permission to update the session '{session.name}'{_as(caller)}")
+        if session.predecessor is None:
+            raise Refusal(409, f"the session '{session.name}' exists already: its hash must be given as predecessor")
+        if session.predecessor != before.hash:
+            raise Refusal(409, _lost(session.predecessor))
+
+    def read(self, name: str, caller: Caller, *, session_hash: str | None = None) -> Version:
+        """The newest version, or the one with that hash. The newest version decides who may read. Raises Refusal."""
+        live = self.live(name)
+        if live is None:
+            raise Refusal(404, f"there is no session '{name}'")
+        if not permits(live.session.access_policy.read, caller, live.creator):
+            raise Refusal(403, f"no permission to read the session '{name}'{_as(caller)}")
+        version = self._store.version(name, session_hash or live.hash)
+        if version is None:
+            raise Refusal(404, f"the session '{name}' has no version with this hash")
+        return version
+
+    def public_values(self, name: str) -> dict[str, Value]:
+        """Secret → value of those with `export_public`, for anyone. Raises Refusal."""
+        live = self.live(name)
+        if live is None:
+            raise Refusal(404, f"there is no session '{name}'")
+        return {
+            secret: sharing.value(live, secret, self.live)
+            for secret, definition in sorted(live.session.secrets.items())
+            if definition.export_public is True
+        }
+
+
+def _lost(predecessor: str | None) -> str:
+    return f"Could not create successor session. Invalid previous session digest: {predecessor}"
+
+
+def _as(caller: Caller) -> str:
+    return f" for the key {caller.key_hash}" if caller.key_hash else ": no client certificate was presented"
