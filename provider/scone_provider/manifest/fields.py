@@ -1,0 +1,123 @@
+"""Types of fields that both manifests use: options that may be empty, lists of names and values, references."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+from pydantic import PlainValidator
+
+from scone_policy.holes import has_hole
+from scone_policy.scalars import text
+
+_API = re.compile(r"scone/([0-9]{1,4})\.([0-9]{1,4})(\.[0-9]{1,4})?")
+_OLDEST = (5, 8)
+_REPOSITORY = r"(?:[A-Za-z0-9.\-]+(?::[0-9]{1,5})?/)?[a-z0-9]+(?:[._\-/]+[a-z0-9]+)*"
+_TAG = r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}"
+_TAGGED = re.compile(f"{_REPOSITORY}:{_TAG}")
+_IMAGE = re.compile(f"{_REPOSITORY}(?::{_TAG})?(?:@sha256:[0-9a-f]{{64}})?")
+_TEMPLATE = "{{"
+
+
+def is_open(value: str) -> bool:
+    """True when a part of the text is decided later: by an Output, or by a variable of the mesh."""
+    return has_hole(value) or _TEMPLATE in value
+
+
+def option(read: Callable[[object], object]) -> Callable[[object], object]:
+    """A reader for an optional key, for which null and the empty text mean the same as leaving it out."""
+    return lambda value: None if value is None or value == "" else read(value)
+
+
+def _api_version(value: object) -> str:
+    found = text(value)
+    match = _API.fullmatch(found)
+    if match is None or (int(match[1]), int(match[2])) < _OLDEST:
+        raise ValueError("must be scone/5.8 or newer")
+    return found
+
+
+def _path(value: object) -> str:
+    found = text(value)
+    if not found.startswith("/") and not is_open(found):
+        raise ValueError("must be an absolute path")
+    return found
+
+
+def _tagged(value: object) -> str:
+    found = text(value)
+    if not is_open(found) and not _TAGGED.fullmatch(found):
+        raise ValueError("must be an image with a tag: [registry/]repository:tag, the repository in lower case")
+    return found
+
+
+def _image(value: object) -> str:
+    found = text(value)
+    if not is_open(found) and not _IMAGE.fullmatch(found):
+        raise ValueError("must be an image: [registry/]repository[:tag][@sha256:…], the repository in lower case")
+    return found
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list | tuple):
+        raise ValueError("must be a list")  # noqa: TRY004
+    return tuple(text(item) for item in value)
+
+
+def comma_list(value: object) -> tuple[str, ...]:
+    """`"a, b"` as a tuple; a list is taken as well."""
+    if value is None:
+        return ()
+    items = value if isinstance(value, list | tuple) else text(value).split(",")
+    return tuple(found for item in items if (found := text(item).strip()))
+
+
+def pairs(value: object, *, value_required: bool) -> dict[str, str | None]:
+    """`[{name, value}]` as a map; numbers and booleans become text. Names without `=` and NUL, each once."""
+    if value is None:
+        return {}
+    if not isinstance(value, list | tuple):
+        raise ValueError("must be a list of maps with name and value")  # noqa: TRY004
+    found: dict[str, str | None] = {}
+    for number, item in enumerate(value, start=1):
+        if not isinstance(item, Mapping) or item.get("name") is None:
+            raise ValueError(f"entry {number} must be a map with name and value")
+        name = text(item["name"])
+        if unknown := sorted(str(key) for key in set(item) - {"name", "value"}):
+            raise ValueError(f"{name}: unknown key {unknown[0]}")
+        if not name or "=" in name or has_hole(name):
+            raise ValueError(f"entry {number}: a variable's name must not be empty or hold =")
+        if name in found:
+            raise ValueError(f"{name} stands here twice")
+        if item.get("value") is None and value_required:
+            raise ValueError(f'{name} has no value: write "" for an empty one')
+        try:
+            found[name] = None if item.get("value") is None else text(item["value"])
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    return found
+
+
+def _given(value: object) -> dict[str, str | None]:
+    return pairs(value, value_required=True)
+
+
+def _declared(value: object) -> dict[str, str | None]:
+    return pairs(value, value_required=False)
+
+
+def _plain(read: Callable[[object], object], schema: Any = str) -> PlainValidator:  # noqa: ANN401 - any type
+    return PlainValidator(read, json_schema_input_type=schema)
+
+
+ApiVersion = Annotated[str, _plain(_api_version)]
+Option = Annotated[str | None, _plain(option(text))]
+PathOption = Annotated[str | None, _plain(option(_path))]
+ImageOption = Annotated[str | None, _plain(option(_image))]
+ImageReference = Annotated[str, _plain(_image)]
+TaggedReference = Annotated[str, _plain(_tagged)]
+Texts = Annotated[tuple[str, ...], _plain(_texts, list[str])]
+CommaList = Annotated[tuple[str, ...], _plain(comma_list)]
+GivenVariables = Annotated[dict[str, str], _plain(_given, list[dict[str, str]])]
+DeclaredVariables = Annotated[dict[str, str | None], _plain(_declared, list[dict[str, str]])]

@@ -1,0 +1,200 @@
+"""The Meshfile (`kind: mesh`): how services become one application, on which CASes, under which policy."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, Field, PlainValidator, model_validator
+
+from scone_policy.keyhash import is_key_hash
+from scone_policy.names import SessionName, is_segment
+from scone_policy.scalars import Model, Switch, Text, lower_hex, text
+from scone_policy.security import ALL_ADVISORIES, advisory, toleration
+from scone_provider.manifest.fields import (
+    ApiVersion,
+    GivenVariables,
+    ImageReference,
+    Option,
+    Texts,
+    comma_list,
+    is_open,
+    option,
+)
+from scone_provider.manifest.origin import Manifest
+
+ROLES = ("cas", "image", "security", "access", "attestation")
+MODES = ("Upload", "SignedManifest", "EncryptedManifest", "NoUpload", "EncryptedOnly")
+_hex32 = lower_hex(32)
+EVERYONE, CHARTS = "global", "helm"
+
+
+def _kind(value: object) -> str:
+    found = text(value)
+    if found != "mesh":
+        raise ValueError("must be mesh in a Meshfile")
+    return found
+
+
+def _mode(value: object) -> str:
+    found = text(value) if value not in (None, "") else MODES[0]
+    if found not in MODES and not is_open(found):
+        raise ValueError(f"must be one of {', '.join(MODES)}")
+    return found
+
+
+def _cas_key(value: object) -> str:
+    found = text(value)
+    if not is_open(found) and not is_key_hash(found):
+        raise ValueError("must be the key hash of a CAS, as `scone cas show-identification -c` prints it")
+    return found
+
+
+def _tolerate(value: object) -> tuple[str, ...]:
+    return tuple(sorted({toleration(item) for item in comma_list(value)}))
+
+
+def _advisories(value: object) -> tuple[str, ...]:
+    found = comma_list(value)
+    if ALL_ADVISORIES in found:
+        if len(found) > 1:
+            raise ValueError('"*" must stand alone')
+        return found
+    return tuple(sorted({advisory(item) for item in found}))
+
+
+def _cases(value: object) -> object:
+    """CASes by name; one without a name is `cas`."""
+    if not isinstance(value, list | tuple):
+        raise ValueError("must be a list of maps with cas_url")  # noqa: TRY004
+    found: dict[str, object] = {}
+    for item in value:
+        entry = dict(item) if isinstance(item, Mapping) else {}
+        name = text(entry.pop("name", None) or "cas")
+        if name in found:
+            raise ValueError(f"two CASes have the name {name}")
+        found[name] = entry
+    return found
+
+
+def _environments(value: object) -> object:
+    """`[{service, env}]` as a map by service."""
+    if value is None:
+        return {}
+    if not isinstance(value, list | tuple):
+        raise ValueError("must be a list of maps with service and env")  # noqa: TRY004
+    found: dict[str, object] = {}
+    for number, item in enumerate(value, start=1):
+        if not isinstance(item, Mapping) or item.get("service") is None:
+            raise ValueError(f"entry {number} must be a map with service and env")
+        if unknown := sorted(str(key) for key in set(item) - {"service", "env"}):
+            raise ValueError(f"entry {number}: unknown key {unknown[0]}")
+        service = text(item["service"])
+        if service in found:
+            raise ValueError(f"the service {service} stands here twice")
+        found[service] = {"env": item.get("env")}
+    return found
+
+
+def _services(value: object) -> object:
+    """Services by name; a service without one is named after its image."""
+    if not isinstance(value, list | tuple):
+        raise ValueError("must be a list of maps with image")  # noqa: TRY004
+    found: dict[str, object] = {}
+    for number, item in enumerate(value, start=1):
+        entry = dict(item) if isinstance(item, Mapping) else {}
+        name = text(entry.pop("name", None) or name_of_image(text(entry.get("image") or "")))
+        if not is_segment(name):
+            raise ValueError(f"entry {number} needs a name of letters, digits, or _ - . ~")
+        if name in (EVERYONE, CHARTS):
+            raise ValueError(f"{name} cannot be a service's name: in env it means several services")
+        if name in found:
+            raise ValueError(f"two services have the name {name}")
+        found[name] = entry
+    return found
+
+
+def name_of_image(reference: str) -> str:
+    """The last part of the repository, without tag and digest: `redis` for `host:5000/team/redis:1`."""
+    return reference.partition("@")[0].rpartition("/")[2].partition(":")[0]
+
+
+class Cas(Model):
+    """One CAS: where it is, how it is trusted. Its other roles are in `alias`."""
+
+    cas_url: Text
+    alias: Texts = ()
+    cas_key: Annotated[str | None, PlainValidator(option(_cas_key), json_schema_input_type=str)] = None
+    cas_encryption_key: Annotated[str | None, PlainValidator(option(_hex32), json_schema_input_type=str)] = None
+    tolerance: Option = None
+    mode: Annotated[str, PlainValidator(_mode, json_schema_input_type=str)] = MODES[0]
+
+
+class MeshPolicy(Model):
+    """Section `policy`: the namespace, and what attestation of its services puts up with."""
+
+    namespace: SessionName
+    tolerate: Annotated[tuple[str, ...], PlainValidator(_tolerate, json_schema_input_type=str)] = ()
+    ignore_advisories: Annotated[tuple[str, ...], PlainValidator(_advisories, json_schema_input_type=str)] = ()
+    maa: Option = None
+    image_policy_namespace: Option = None
+    access_policy_name: Option = None
+    attestation_policy_name: Option = None
+    security_policy_name: Option = None
+
+
+class ServiceEnvironment(Model):
+    """Values for one service, or for all (`global`, `helm`)."""
+
+    env: GivenVariables = Field(default_factory=dict)
+
+
+class MeshService(Model):
+    """One service: its image, and files that replace what the image carries."""
+
+    image: ImageReference
+    image_secrets: Option = None
+    image_policy: Option = None
+    env: Option = None
+    helm_chart: Option = None
+
+
+class Repo(Model):
+    """Section `repo`: what becomes of the images."""
+
+    destination: Text
+    push: Switch = True
+    squash: Switch = False
+    strip: Switch = True
+    key_file: Option = None
+    config_id: Option = None
+
+
+class Mesh(Manifest):
+    """A Meshfile. `cas`, `env` and `services` are maps by name."""
+
+    apiVersion: ApiVersion  # noqa: N815 - the document's own key
+    kind: Annotated[str, PlainValidator(_kind, json_schema_input_type=str)]
+    cas: Annotated[dict[str, Cas], BeforeValidator(_cases)]
+    policy: MeshPolicy
+    env: Annotated[dict[str, ServiceEnvironment], BeforeValidator(_environments)]
+    services: Annotated[dict[str, MeshService], BeforeValidator(_services)]
+    repo: Repo | None = None
+    helm_extra_values: Option = None
+    extra_policies: Any = None
+
+    @model_validator(mode="after")
+    def _roles(self) -> Self:
+        for role in ROLES:
+            filled = [name for name, cas in self.cas.items() if role == name or role in cas.alias]
+            if len(filled) != 1:
+                found = "no CAS fills" if not filled else f"{' and '.join(filled)} both fill"
+                raise ValueError(f"{found} the role {role}: exactly one must, by its name or its alias")
+        unknown = sorted(set(self.env) - {EVERYONE, CHARTS} - set(self.services))
+        if unknown:
+            raise ValueError(f"env names the service {unknown[0]}, which is not among the services")
+        if not self.services:
+            raise ValueError("a mesh needs at least one service")
+        return self
+
+    def cas_of(self, role: str) -> Cas:
+        """The CAS that fills one of the five roles."""
+        return next(cas for name, cas in self.cas.items() if role == name or role in cas.alias)

@@ -1,0 +1,177 @@
+"""The service manifest (`kind: genservice`): how one confidential image is built and what its service needs."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationError
+
+from scone_policy import command
+from scone_policy.holes import Holes
+from scone_policy.problems import problems_of
+from scone_policy.scalars import Model, Named, OptionalText, Segment, Switch, Text, by_name, text
+from scone_policy.secrets import Secret
+from scone_provider.manifest.fields import (
+    ApiVersion,
+    DeclaredVariables,
+    GivenVariables,
+    ImageOption,
+    Option,
+    PathOption,
+    TaggedReference,
+    Texts,
+)
+from scone_provider.manifest.origin import Manifest
+
+KINDS = ("python", "java", "java15", "java8", "java17", "sconify_image")
+_MESH_VARIABLE = re.compile(r"\{\{[A-Za-z_][A-Za-z0-9_\-]*\}\}")
+
+
+def _kind(value: object) -> str:
+    found = text(value)
+    if found != "genservice":
+        raise ValueError("must be genservice in a service manifest")
+    return found
+
+
+def _build_kind(value: object) -> str:
+    found = text(value)
+    if found not in KINDS:
+        raise ValueError(f"must be one of {', '.join(KINDS)}")
+    return found
+
+
+def _command(value: object) -> str:
+    found = text(value)
+    if not command.split(found):
+        raise ValueError("must name a program")
+    return found
+
+
+def secret_with_variables(definition: object) -> dict[str, object]:
+    """One secret in canonical form, checked but for the variables of the mesh in it. Raises ValueError."""
+    holes = Holes()
+    tokens: dict[str, str] = {}
+
+    def hide(match: re.Match[str]) -> str:
+        token = holes.punch(match[0])
+        tokens[token] = match[0]
+        return token
+
+    hidden = _texts(definition, lambda value: _MESH_VARIABLE.sub(hide, value))
+    try:
+        secret = Secret.model_validate(hidden)
+    except ValidationError as error:
+        first = problems_of(error)[0]
+        where = ".".join(str(step) for step in first.path)
+        raise ValueError(f"{where}: {first.rule}" if where else first.rule) from None
+
+    def show(value: str) -> str:
+        for token, original in tokens.items():
+            value = value.replace(token, original)
+        return value
+
+    found = _texts(secret.canonical(), show)
+    assert isinstance(found, dict)
+    return found
+
+
+def _texts(tree: object, change: Any) -> object:  # noqa: ANN401 - a function of text
+    if isinstance(tree, str):
+        return change(tree)
+    if isinstance(tree, Mapping):
+        return {change(key): _texts(value, change) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_texts(value, change) for value in tree]
+    return tree
+
+
+Secrets = Annotated[dict[Segment, Annotated[dict[str, Any], PlainValidator(secret_with_variables)]], Named]
+
+
+class Signature(Model):
+    """Whether and with which key file the image is signed."""
+
+    sign: Switch = False
+    key: Option = None
+
+
+class GenPolicy(Model):
+    """A policy template in place of the standard one (reserved by the vendor)."""
+
+    policy: Option = None
+
+
+class Volume(Model):
+    """A volume that the service defines, exports or imports."""
+
+    name: OptionalText = None
+    path: PathOption = None
+    export: Any = None
+    import_: Any = Field(default=None, alias="import")
+
+
+class Build(Model):
+    """Section `build`: the image. `to` is where it is pushed, `from_` its base, None for the default of its kind."""
+
+    name: Segment
+    kind: Annotated[str, PlainValidator(_build_kind, json_schema_input_type=str)]
+    to: TaggedReference
+    command: Annotated[str, PlainValidator(_command, json_schema_input_type=str)]
+    from_: ImageOption = Field(default=None, alias="from")
+    pwd: PathOption = None
+    requirements: Option = None
+    copy_: Texts = Field(default=(), alias="copy")
+    run: Texts = ()
+    dirs: Texts = ()
+    fs_dirs: Texts = ()
+    fs_files: Texts = ()
+    plains: Texts = ()
+    plain_files: Texts = ()
+    host_paths: Texts = ()
+    binaries: Texts = ()
+    volumes: Annotated[tuple[Volume, ...], BeforeValidator(lambda value: () if value is None else value)] = ()
+    signature: Signature | None = None
+    stable: Option = None
+    gen_policy: GenPolicy | None = None
+
+
+class ManifestEnvironment(Model):
+    """Section `environment`: `local` values that a mesh cannot override, `global` ones it sets or overrides."""
+
+    local: GivenVariables = Field(default_factory=dict)
+    global_: DeclaredVariables = Field(default_factory=dict, alias="global")
+
+
+class ManifestSecrets(Model):
+    """Section `secrets`, in canonical form by name; `import_` names secrets that a sibling of the mesh defines."""
+
+    local: Secrets = Field(default_factory=dict, repr=False)
+    global_: Secrets = Field(default_factory=dict, alias="global", repr=False)
+    import_: Texts = Field(default=(), alias="import")
+
+
+class InjectedFile(Model):
+    """A file that CAS writes into the service's memory."""
+
+    content: Text
+
+
+def _none_is_empty(value: object) -> object:
+    return {} if value is None else value
+
+
+class ServiceManifest(Manifest):
+    """A service manifest. `injection_files` by path."""
+
+    apiVersion: ApiVersion  # noqa: N815 - the document's own key
+    kind: Annotated[str, PlainValidator(_kind, json_schema_input_type=str)]
+    build: Build
+    environment: Annotated[ManifestEnvironment, BeforeValidator(_none_is_empty)]
+    secrets: Annotated[ManifestSecrets, BeforeValidator(_none_is_empty)] = Field(default_factory=ManifestSecrets)
+    injection_files: Annotated[dict[str, InjectedFile], BeforeValidator(by_name("path"))] = Field(default_factory=dict)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know about this manifest although it is in order."""
+        return ()
