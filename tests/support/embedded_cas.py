@@ -1,0 +1,54 @@
+"""An embedded CAS as its own process, as an operator runs it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+class EmbeddedCas:
+    """`pulumi-scone cas serve` on a state folder; may be stopped, killed and started again."""
+
+    def __init__(self, state: Path, *, host: str, port: int = 8081, enclave_port: int = 18765) -> None:
+        self.state, self.host, self.port, self.enclave_port = state, host, port, enclave_port
+        self.log = state.parent / f"{state.name}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Return when both ports serve."""
+        with self.log.open("ab") as log:
+            before = log.tell()
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "scone_provider.cli", "cas", "serve", "--state", str(self.state)]
+                + ["--host", self.host, "--port", str(self.port), "--enclave-port", str(self.enclave_port)],
+                stdout=log,
+                stderr=log,
+                env={"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path)},
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + 30
+        while b"serving" not in self.log.read_bytes()[before:]:
+            assert self._process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Gracefully."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(30)
+            self._process = None
+
+    def kill(self) -> None:
+        """As a power cut would: supervisor and children at once."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not stopped."""
+        return self._process is not None
