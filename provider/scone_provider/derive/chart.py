@@ -1,0 +1,159 @@
+"""Values of the Helm chart of a mesh: services by their Kubernetes names, no lists, no secrets."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from scone_policy.holes import has_hole
+from scone_policy.source import Number, load
+from scone_provider.derive.environment import ServiceVariables
+from scone_provider.derive.facts import ImageFacts
+from scone_provider.derive.variables import Value, Variables
+from scone_provider.errors import ManifestError
+from scone_provider.manifest.mesh import Mesh
+from scone_provider.manifest.problems import Findings
+
+ENCLAVE_PORT = 18765
+MEMORY = "64Mi"
+SIMULATION = "--only_for_testing-debug"
+DEFAULT_PULL_SECRET = "sconeapps"  # noqa: S105 - the name of a Kubernetes object
+_LONGEST_NAME = 50
+
+_Checked = dict[str, Any]
+
+
+def kubernetes_name(name: str) -> str:
+    """`name` as Kubernetes takes it: lower case letters, digits, dashes, a letter first; empty when nothing is left."""
+    lowered = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")
+    return lowered if not lowered or lowered[0].isalpha() else f"s-{lowered}"
+
+
+def is_simulated(mesh: Mesh) -> bool:
+    """True when the Meshfile puts up with a CAS in debug mode: then no SGX device can be expected."""
+    return SIMULATION in (mesh.cas_of("cas").tolerance or "").split()
+
+
+def enclave_address(cas_url: str) -> str:
+    """host:port of a CAS's enclave port: services always use 18765, whatever port clients use."""
+    host = re.sub("^[a-z]+://", "", cas_url).partition("/")[0]
+    if not has_hole(host):
+        match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:]+)(?::[0-9]+)?", host)
+        host = match[1] if match else host
+    return f"{host}:{ENCLAVE_PORT}"
+
+
+def kubernetes_names(mesh: Mesh, findings: Findings, warnings: list[str]) -> dict[str, str]:
+    """Mesh name → Kubernetes name of every service; a changed one warns, a collision or an empty one is a finding."""
+    found: dict[str, str] = {}
+    taken: dict[str, str] = {}
+    for name in mesh.services:
+        where = mesh.where("services", name)
+        lowered = kubernetes_name(name)
+        if not lowered or len(lowered) > _LONGEST_NAME:
+            findings.add(f"no Kubernetes name of 1 to {_LONGEST_NAME} characters can be made of {name!r}", where=where)
+        elif lowered in taken:
+            findings.add(f"{name} and {taken[lowered]} would both be named {lowered} in Kubernetes", where=where)
+        elif lowered != name:
+            warnings.append(f"the service {name} is named {lowered} in Kubernetes, which refuses {name}")
+        taken[lowered] = found[name] = lowered
+    return found
+
+
+def service_values(
+    mesh: Mesh, *, image: ImageFacts, environment: ServiceVariables, variables: Variables, policy_digest: str
+) -> tuple[_Checked, list[str]]:
+    """The chart's values of one service, and warnings. Notes a finding for each value that Kubernetes could not use."""
+    name = variables.service
+    warnings: list[str] = []
+    cas = mesh.cas_of("cas")
+    restart = _one_of(variables, "restartPolicy", ("Always", "OnFailure", "Never"), "Always")
+    plugin = "disabled" if is_simulated(mesh) else "scone"
+    values: _Checked = {
+        "service": name,
+        "image": image.reference,
+        "configId": f"{mesh.policy.namespace}/{name}/{name}",
+        "cas": enclave_address(variables.fill(cas.cas_url, where=mesh.where("cas"))),
+        "env": dict(environment.container),
+        "replicas": _number(variables, "replicaCount", low=0, high=10_000, default=1),
+        "kind": "Deployment" if restart == "Always" else "Job",
+        "restartPolicy": restart,
+        "sgx": _one_of(variables, "useSGXDevPlugin", ("scone", "azure", "disabled"), plugin),
+        "memory": dict.fromkeys(sorted(image.encrypted_paths), MEMORY),
+        "pullSecrets": {},
+        "policyDigest": policy_digest,
+    }
+    if cas.cas_key is not None:
+        values["casKey"] = cas.cas_key
+    for key, variable, high in (("port", "APP_SERVICE_PORT", 65_535), ("epcMem", "sgxEpcMem", 2**20)):
+        number = _number(variables, variable, low=1, high=high, default=None)
+        if number is not None:
+            values[key] = number
+    secret = _pull_secret(variables, warnings)
+    if secret:
+        values["pullSecrets"] = {secret: True}
+    return values, warnings
+
+
+def extra_values(mesh: Mesh) -> _Checked:
+    """`helm_extra_values` as a map. Raises ManifestError when it is no YAML map."""
+    if mesh.helm_extra_values is None:
+        return {}
+    where = mesh.where("helm_extra_values")
+    found = _typed(load(mesh.helm_extra_values, file=where, error=ManifestError).data)
+    if not isinstance(found, dict):
+        raise ManifestError("must be YAML text that holds a map", where=where)
+    return found
+
+
+def _typed(tree: object) -> object:
+    """Numbers as numbers, which Helm templates compare and count with."""
+    if isinstance(tree, Number):
+        return _number_of(str(tree))
+    if isinstance(tree, Mapping):
+        return {key: _typed(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_typed(value) for value in tree]
+    return tree
+
+
+def _number_of(text: str) -> object:
+    if re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", text):
+        return int(text)
+    if re.fullmatch(r"-?(0|[1-9][0-9]{0,17})\.[0-9]{1,17}", text):
+        return float(text)
+    return text
+
+
+def _one_of(variables: Variables, name: str, allowed: tuple[str, ...], default: str) -> str:
+    value = variables.get(name)
+    if value is None:
+        return default
+    if value.text not in allowed and not has_hole(value.text):
+        variables.findings.add(f"{name} must be one of {', '.join(allowed)}", where=value.where)
+    return value.text
+
+
+def _number(variables: Variables, name: str, *, low: int, high: int, default: int | None) -> int | str | None:
+    value = variables.get(name)
+    if value is None or value.text == "":
+        return default
+    if has_hole(value.text):
+        return value.text
+    if not re.fullmatch("[0-9]{1,9}", value.text) or not low <= int(value.text) <= high:
+        variables.findings.add(f"{name} must be a number from {low} to {high}", where=value.where)
+        return default
+    return int(value.text)
+
+
+def _pull_secret(variables: Variables, warnings: list[str]) -> str:
+    value = variables.get("imagePullSecrets") or Value(text=DEFAULT_PULL_SECRET, where="")
+    if value.text == "" or has_hole(value.text):
+        return value.text
+    lowered = re.sub(r"[^a-z0-9.]+", "-", value.text.lower()).strip("-.")
+    if not lowered:
+        variables.findings.add("imagePullSecrets must name a Kubernetes secret", where=value.where)
+    elif lowered != value.text:
+        warnings.append(
+            f"imagePullSecrets: {value.text} is named {lowered} in Kubernetes, which refuses the name ({value.where})"
+        )
+    return lowered

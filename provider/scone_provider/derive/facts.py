@@ -1,0 +1,35 @@
+"""What derivation takes in about an image, and what it gives out for a mesh."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFacts:
+    """One built image. Each text may be a hole, while it is not known.
+
+    `reference`: repository@sha256:…; `measurement`: 64 hex digits; `fspf_tag`: 32 hex digits; `identity`: the image's
+    name in key derivation (docs/image-format.md); `encrypted_paths`: mount points of decrypted directories.
+    """
+
+    reference: str
+    measurement: str
+    fspf_tag: str
+    identity: str
+    encrypted_paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshPlan:
+    """Everything that a mesh becomes. Policies are canonical sessions; `policies` is by the mesh's service names.
+
+    `imports` names, for each service, the policies that it takes secrets from: its pods depend on them too.
+    """
+
+    namespace: str
+    namespace_policy: Mapping[str, Any] = field(repr=False)
+    policies: Mapping[str, Mapping[str, Any]] = field(repr=False)
+    imports: Mapping[str, tuple[str, ...]]
+    chart: Mapping[str, Any]
+    warnings: tuple[str, ...]
