@@ -1,0 +1,25 @@
+# Thin: everything stands in tools/devstack.
+devstack := python3 -m tools.devstack
+
+.PHONY: demo test test-long up down down-machine status lint unit clean-cache
+
+demo: ## set up what is missing, deploy the demo, show the confidential service's log
+	@$(devstack) demo
+test: ## the same set-up, then lint and every test
+	@$(devstack) test
+test-long: ## also what takes hours
+	@$(devstack) test --long
+up: ## set-up alone
+	@$(devstack) up
+down: ## stop and remove all of it (the toolchain's cache stays)
+	@$(devstack) down
+down-machine: ## also the stack of another checkout on this machine
+	@$(devstack) down --machine
+status: ## what runs
+	@$(devstack) status
+lint: ## style and types
+	@$(devstack) lint
+unit: ## the fast tests
+	@$(devstack) unit
+clean-cache: ## remove the toolchain's cache
+	@$(devstack) clean-cache

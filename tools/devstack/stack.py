@@ -1,0 +1,288 @@
+"""The steps that set-up consists of, and in which order."""
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from tools.devstack import baseimage, cas, cluster, containerd, files, host, network, packages, pki, registry, venv
+from tools.devstack.errors import DevstackError
+from tools.devstack.paths import Paths
+from tools.devstack.process import Supervisor
+from tools.devstack.settings import Target
+from tools.devstack.steps import Job, Step
+from tools.devstack.toolchain import CLI, KUBERNETES_PLUGIN, NODE, PLUGIN, PULUMI, Go, Toolchain, found_pulumi
+from tools.devstack.variables import environment, kubeconfig
+
+_GO = (1, 26)
+_LONGEST_ROOT = 60  # characters: sockets below it have at most 107
+_OWN_CLUSTER = "name your own cluster: KUBE_CONTEXT=… REGISTRY=… CAS_HOST=… make demo (README)"
+
+
+def check_machine(paths: Paths, *, target: Target, environ: Mapping[str, str]) -> None:
+    """Refuse, before anything is done, a machine on which set-up cannot work."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        raise DevstackError(
+            f"{platform.system()} on {platform.machine()} is not supported",
+            where="this machine",
+            fix="use Linux on x86-64",
+        )
+    version = subprocess.run(
+        [Go(environ).program, "version"], capture_output=True, text=True, check=False, env=dict(environ)
+    ).stdout
+    found = re.search(r"go(\d+)\.(\d+)", version)
+    if not found or (int(found[1]), int(found[2])) < _GO:
+        raise DevstackError(
+            f"Go is too old: {version.strip()}", where="this machine", fix="install Go 1.26 or later and put it on PATH"
+        )
+    if target.named:
+        return
+    if os.geteuid() != 0:
+        raise DevstackError("a local cluster needs root", where="this machine", fix=f"run as root, or {_OWN_CLUSTER}")
+    if len(str(paths.root)) > _LONGEST_ROOT:
+        raise DevstackError(
+            "the path is too long for the sockets below it",
+            where=str(paths.root),
+            fix=f"move the project to a path of at most {_LONGEST_ROOT} characters",
+        )
+
+
+class Stack:
+    """Set-up of one checkout."""
+
+    def __init__(self, paths: Paths, *, target: Target, environ: Mapping[str, str]) -> None:
+        self._paths, self._target, self._environ = paths, target, environ
+        self.supervisor = Supervisor(state=paths.state, run=paths.run, log=paths.log)
+        self._toolchain = Toolchain(paths, environ=environ)
+
+    def steps(self) -> list[Step]:
+        """All steps for the target."""
+        return [
+            *self._everywhere(),
+            *([self._access()] if self._target.named else [*self._machine(), *self._cluster()]),
+        ]
+
+    def _everywhere(self) -> list[Step]:
+        paths, target, local = self._paths, self._target, not self._target.named
+        return [
+            Step(
+                name="pulumi",
+                is_ready=self._has_pulumi,
+                run=self._make_pulumi,
+                estimate=CLI.estimate,
+                heavy=True,
+                fix=_GO_FIX,
+            ),
+            Step(
+                name="kubernetes-plugin",
+                is_ready=self._has_plugin_program,
+                run=self._make_plugin,
+                estimate=PLUGIN.estimate,
+                heavy=True,
+                fix=_GO_FIX,
+            ),
+            Step(
+                name="plugins",
+                is_ready=lambda _: self._has_plugin(),
+                run=self._install_plugin,
+                after=("pulumi", "kubernetes-plugin"),
+                estimate=2,
+            ),
+            Step(
+                name="venv",
+                is_ready=lambda _: venv.is_ready(paths),
+                run=lambda job: venv.make(job, paths, environment=dict(self._environ)),
+                after=("packages",) if local else (),
+                estimate=45,
+                fix="check that PyPI can be reached, then run this again",
+            ),
+            Step(
+                name="cas",
+                is_ready=lambda _: self.supervisor.is_current(cas.daemon(paths, target=target)),
+                run=lambda job: cas.start(job, self.supervisor, paths, target=target),
+                after=("venv", "network") if local else ("venv",),
+                estimate=3,
+            ),
+        ]
+
+    def _machine(self) -> list[Step]:
+        paths, supervisor = self._paths, self.supervisor
+        return [
+            Step(
+                name="packages",
+                is_ready=lambda _: not packages.missing(),
+                run=packages.install,
+                estimate=40,
+                fix="check that Debian's packages can be reached, then run this again",
+            ),
+            Step(
+                name="machine",
+                is_ready=lambda _: host.is_claimed(paths),
+                run=lambda _: host.claim(paths),
+                after=("packages",),
+                estimate=1,
+            ),
+            Step(name="network", is_ready=network.is_ready, run=network.make, after=("machine",), estimate=1),
+            Step(
+                name="registry",
+                is_ready=lambda _: registry.is_ready(supervisor, paths),
+                run=lambda job: registry.start(job, supervisor, paths),
+                after=("machine",),
+                estimate=2,
+            ),
+            Step(
+                name="base-image",
+                is_ready=lambda _: baseimage.is_ready(paths),
+                run=lambda job: baseimage.make(job, paths),
+                after=("registry",),
+                estimate=15,
+                fix="check that Debian's packages can be reached, then run this again",
+            ),
+        ]
+
+    def _cluster(self) -> list[Step]:
+        paths, supervisor = self._paths, self.supervisor
+
+        def programs(job: Job) -> Path:
+            return self._toolchain.folder(job, NODE)
+
+        return [
+            Step(
+                name="kubernetes-node",
+                is_ready=lambda job: self._toolchain.is_built(job, NODE),
+                run=lambda job: self._toolchain.build(job, NODE),
+                estimate=NODE.estimate,
+                heavy=True,
+                fix=_GO_FIX,
+            ),
+            Step(
+                name="keys",
+                is_ready=lambda job: pki.is_ready(job, paths),
+                run=lambda job: pki.make(job, paths),
+                after=("packages",),
+                estimate=1,
+            ),
+            Step(
+                name="containerd",
+                is_ready=lambda job: containerd.is_ready(job, supervisor, paths),
+                run=lambda job: containerd.start(job, supervisor, paths, pause=programs(job) / "pause"),
+                after=("kubernetes-node", "network"),
+                estimate=2,
+            ),
+            Step(
+                name="control-plane",
+                is_ready=lambda job: cluster.is_up(
+                    job, supervisor, paths, programs=programs(job), names=cluster.CONTROL_PLANE
+                ),
+                run=lambda job: cluster.start_control_plane(job, supervisor, paths, programs=programs(job)),
+                after=("kubernetes-node", "keys", "network"),
+                estimate=10,
+            ),
+            Step(
+                name="node",
+                is_ready=lambda job: (
+                    cluster.is_up(job, supervisor, paths, programs=programs(job), names=cluster.NODE)
+                    and cluster.takes_pods(job, paths)
+                ),
+                run=lambda job: cluster.start_node(job, supervisor, paths, programs=programs(job)),
+                after=("control-plane", "containerd"),
+                estimate=10,
+            ),
+        ]
+
+    def _access(self) -> Step:
+        file = kubeconfig(self._paths, target=self._target)
+
+        def run(job: Job) -> None:
+            view = (
+                "kubectl",
+                "config",
+                "view",
+                "--minify",
+                "--flatten",
+                "--context",
+                self._target.context,
+                "-o",
+                "json",
+            )
+            answer = json.loads(job.command(*view, environment=self._environ))
+            if not answer.get("clusters"):
+                raise DevstackError(
+                    f"kubectl knows no context {self._target.context!r}", fix="see kubectl config get-contexts"
+                )
+            files.write_json(file, answer | {"current-context": self._target.context})
+
+        return Step(
+            name="access",
+            is_ready=lambda _: self._is_access_to_target(file),
+            run=run,
+            estimate=1,
+            fix="see kubectl config get-contexts",
+        )
+
+    def _is_access_to_target(self, file: Path) -> bool:
+        value = files.read_json(file)
+        return bool(value) and value["current-context"] == self._target.context
+
+    def _user_environ(self) -> dict[str, str]:
+        """The user's environment without our own toolchain on PATH."""
+        words = [word for word in self._environ.get("PATH", "").split(os.pathsep) if word != str(self._paths.bin)]
+        return {**self._environ, "PATH": os.pathsep.join(words)}
+
+    def _has_pulumi(self, job: Job) -> bool:
+        if found_pulumi(job, environ=self._user_environ()):
+            self._paths.bin.unlink(missing_ok=True)
+            return True
+        folder = self._toolchain.folder(job, CLI)
+        return folder.is_dir() and self._paths.bin.is_symlink() and self._paths.bin.readlink() == folder
+
+    def _make_pulumi(self, job: Job) -> None:
+        self._toolchain.build(job, CLI)
+        link = self._paths.bin.with_suffix(".new")
+        link.unlink(missing_ok=True)
+        link.symlink_to(self._toolchain.folder(job, CLI))
+        link.rename(self._paths.bin)
+
+    def _has_plugin_program(self, job: Job) -> bool:
+        return self._has_plugin() or self._toolchain.is_built(job, PLUGIN)
+
+    def _make_plugin(self, job: Job) -> None:
+        if found := found_pulumi(job, environ=self._user_environ()):
+            order = (found, "plugin", "install", "resource", "kubernetes", KUBERNETES_PLUGIN)
+            if job.succeeds(*order, environment=self._environment()):
+                return
+            job.say("cannot be downloaded, building it", estimate=PLUGIN.estimate)
+        self._toolchain.build(job, PLUGIN)
+
+    def _has_plugin(self) -> bool:
+        folder = self._paths.pulumi_home / "plugins" / f"resource-kubernetes-v{KUBERNETES_PLUGIN}"
+        return (folder / "pulumi-resource-kubernetes").is_file() and not folder.with_name(
+            f"{folder.name}.partial"
+        ).exists()
+
+    def _install_plugin(self, job: Job) -> None:
+        program = self._toolchain.folder(job, PLUGIN) / "pulumi-resource-kubernetes"
+        order = (
+            "pulumi",
+            "plugin",
+            "install",
+            "resource",
+            "kubernetes",
+            KUBERNETES_PLUGIN,
+            "--file",
+            program,
+            "--reinstall",
+        )
+        found = shutil.which("pulumi", path=self._environment()["PATH"])
+        job.command(found or "pulumi", *order[1:], environment=self._environment())
+
+    def _environment(self) -> dict[str, str]:
+        return environment(self._paths, target=self._target, environ=self._environ)
+
+
+_GO_FIX = f"check that Go's module proxy can be reached, then run this again (or install Pulumi {PULUMI} yourself)"
