@@ -1,0 +1,179 @@
+"""Trust before use: finds out which key a CAS has, and whether its evidence is tolerated (docs/cas-attestation.md)."""
+
+import base64
+import binascii
+import hmac
+import http.client
+import json
+import re
+import secrets
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from scone_policy.errors import PolicyError
+from scone_policy.keyhash import certificate_key_hash, decode_key_hash
+from scone_provider.cas.address import CasAddress
+from scone_provider.cas.errors import CasUnreachable
+from scone_provider.cas.tolerance import CasEvidence, Tolerance, judge
+from scone_provider.cas.transport import peer_certificate, unverified
+from scone_provider.errors import TrustError
+
+FORMAT = "scone-cas-simulated-1"
+_CONTEXT = b"pulumi-scone cas evidence v1\0"
+_LARGEST = 256 * 1024
+_TEXTS = ("format", "mrenclave", "mrsigner", "tcb_status", "cas_key", "software_key")
+_NUMBERS = ("isvprodid", "isvsvn")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attested:
+    """A CAS that may be trusted: its certificate, and the evidence, None where the pin was the trust."""
+
+    certificate: x509.Certificate
+    key_hash: str
+    evidence: CasEvidence | None
+
+
+def attest(address: CasAddress, *, tolerance: Tolerance, cas_key: str | None) -> Attested:
+    """Compare the pin, or judge evidence. Raises TrustError, or CasUnreachable when nobody answers."""
+    if cas_key is not None:
+        try:
+            decode_key_hash(cas_key)
+        except PolicyError as problem:
+            raise TrustError(problem.what, where="cas_key", fix=problem.fix) from None
+    try:
+        with unverified(address) as secured:
+            certificate = peer_certificate(secured)
+            key_hash = certificate_key_hash(certificate)
+            if cas_key is not None:
+                _compare_pin(address, key_hash, cas_key)
+                return Attested(certificate=certificate, key_hash=key_hash, evidence=None)
+            nonce = secrets.token_urlsafe(32)
+            evidence = read_evidence(
+                _ask(secured, address, nonce), certificate=certificate, nonce=nonce, url=address.url
+            )
+    except (OSError, http.client.HTTPException) as problem:
+        raise unreachable(address, problem) from None
+    missing = judge(evidence, tolerance)
+    if missing:
+        lines = "".join(f"\n  - {item}" for item in missing)
+        raise TrustError(
+            f"the evidence of the CAS {address.url} is not tolerated. Missing:{lines}",
+            where="tolerance",
+            fix="use another CAS, pin its key (cas_key), or give the switches if you accept what they mean",
+        )
+    return Attested(certificate=certificate, key_hash=key_hash, evidence=evidence)
+
+
+def unreachable(address: CasAddress, problem: Exception) -> CasUnreachable:
+    """The error for a CAS that does not answer."""
+    if isinstance(problem, socket.gaierror):
+        reason = "its name is unknown"
+    elif isinstance(problem, TimeoutError):
+        reason = "no answer in time"
+    elif isinstance(problem, ssl.SSLError):
+        reason = "it does not speak TLS as a CAS does"
+    elif isinstance(problem, OSError) and problem.strerror:
+        reason = problem.strerror.lower()
+    else:
+        reason = "the connection broke"
+    return CasUnreachable(
+        f"the CAS {address.url} cannot be reached at {address.host}:{address.port}: {reason}",
+        where="cas_url",
+        fix='start it, or say where it is: pulumi config set scone:connectTo \'{"<host>": "<address>:<port>"}\'',
+    )
+
+
+def read_evidence(answer: bytes, *, certificate: x509.Certificate, nonce: str, url: str) -> CasEvidence:
+    """The claims of an answer to `/v1/attest`, bound to this certificate and nonce. Raises TrustError."""
+    wrapped = _object(answer, url).get("evidence")
+    if not isinstance(wrapped, Mapping):
+        raise _not_evidence(url)
+    body, signature = _bytes(wrapped.get("body"), url), _bytes(wrapped.get("signature"), url)
+    claims = _object(body, url)
+    if claims.get("format") != FORMAT:
+        raise TrustError(
+            f"the CAS {url} gives evidence of a format that cannot be judged here",
+            where="tolerance",
+            fix="attest it with the vendor's CLI and pin its key (cas_key in the Meshfile)",
+        )
+    evidence = _claims(claims, url)
+    if not hmac.compare_digest(evidence.cas_key.encode(), certificate_key_hash(certificate).encode()):
+        raise TrustError(f"the evidence of the CAS {url} is for another key than its TLS key")
+    try:
+        _verify(certificate.public_key(), signature, body)
+    except InvalidSignature:
+        raise TrustError(f"the signature on the evidence of the CAS {url} does not verify") from None
+    if not hmac.compare_digest(str(claims.get("nonce")).encode(), nonce.encode()):
+        raise TrustError(f"the evidence of the CAS {url} is not fresh")
+    return evidence
+
+
+def _verify(key: object, signature: bytes, body: bytes) -> None:
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise InvalidSignature
+    key.verify(signature, _CONTEXT + body, ec.ECDSA(hashes.SHA256()))
+
+
+def _compare_pin(address: CasAddress, found: str, pinned: str) -> None:
+    if not hmac.compare_digest(found.encode(), pinned.encode()):
+        raise TrustError(
+            f"the CAS {address.url} has the key {found}, but {pinned} is pinned",
+            where="cas_key",
+            fix="find out who answers there; pin the new key only if the CAS was replaced on purpose",
+        )
+
+
+def _ask(secured: ssl.SSLSocket, address: CasAddress, nonce: str) -> bytes:
+    connection = http.client.HTTPConnection(address.host, address.port)
+    connection.sock = secured
+    connection.request("GET", f"/v1/attest?nonce={nonce}", headers={"Connection": "close"})
+    answer = connection.getresponse()
+    body = answer.read(_LARGEST + 1)
+    if answer.status != 200 or len(body) > _LARGEST:
+        raise TrustError(
+            f"the CAS {address.url} gives no evidence (status {answer.status})",
+            where="tolerance",
+            fix="attest it with the vendor's CLI and pin its key (cas_key in the Meshfile)",
+        )
+    return body
+
+
+def _claims(claims: Mapping[str, object], url: str) -> CasEvidence:
+    texts = {key: claims.get(key) for key in _TEXTS}
+    numbers = {key: claims.get(key) for key in _NUMBERS}
+    debug = claims.get("debug")
+    right = all(isinstance(value, str) for value in texts.values()) and isinstance(debug, bool)
+    right = right and all(type(value) is int and value >= 0 for value in numbers.values())
+    right = right and all(re.fullmatch("[0-9a-f]{64}", str(texts[key])) for key in ("mrenclave", "mrsigner"))
+    if not right or not debug:
+        raise _not_evidence(url)
+    return CasEvidence(debug=True, **texts, **numbers)  # type: ignore[arg-type]
+
+
+def _object(text: bytes, url: str) -> Mapping[str, object]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        raise _not_evidence(url) from None
+    if not isinstance(found, dict):
+        raise _not_evidence(url)
+    return found
+
+
+def _bytes(value: object, url: str) -> bytes:
+    try:
+        return base64.b64decode(str(value), validate=True)
+    except (binascii.Error, ValueError):
+        raise _not_evidence(url) from None
+
+
+def _not_evidence(url: str) -> TrustError:
+    return TrustError(f"the CAS {url} answers something that is no evidence")

@@ -1,0 +1,245 @@
+"""The client of one attested CAS: upload, read, history. Every failure comes out as one of our errors."""
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+import httpx
+
+from scone_policy.errors import PolicyError
+from scone_policy.source import load
+from scone_provider.cas.address import CasAddress
+from scone_provider.cas.attest import Attested, attest, unreachable
+from scone_provider.cas.errors import CasConflict, CasForbidden, CasUnreachable
+from scone_provider.cas.identity import Identity
+from scone_provider.cas.tolerance import CasEvidence, Tolerance
+from scone_provider.cas.transport import shared_client
+from scone_provider.errors import CasError, TrustError
+
+_LARGEST = 4 * 1024 * 1024
+_TOTAL_TIME = 60.0
+_TRIES = 3
+_LONGEST_PAUSE = 5.0
+_LONGEST_HISTORY = 10_000
+_ID = re.compile(r"id=([0-9a-f]{64})\b")
+_HASH = re.compile("[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredSession:
+    """One version of a session as the CAS keeps it. `hash` and `predecessor`: 64 hex digits."""
+
+    name: str
+    hash: str
+    description_yaml: str = field(repr=False)
+    predecessor: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Answer:
+    status: int
+    body: bytes
+    headers: httpx.Headers
+
+    def text(self) -> str:
+        """What an error says: one line, bounded."""
+        text = self.body[:2000].decode("utf-8", "replace").strip()
+        if text.startswith("{"):
+            with suppress(ValueError):
+                text = str(httpx.Response(200, content=self.body).json().get("error", text))
+        return " ".join(text.removeprefix("Error: ").split())
+
+
+def connect(
+    cas_url: str,
+    *,
+    tolerance: str,
+    cas_key: str | None,
+    connect_to: Mapping[str, str],
+    identity: Identity | None,
+    known_key: str | None = None,
+) -> "CasClient":
+    """Attest a CAS (or compare the pin `cas_key`) and give a client that talks to this very key only.
+
+    `known_key` is the key hash that was trusted before. Raises TrustError when the CAS is not to be trusted or has
+    another key, CasUnreachable when it does not answer.
+    """
+    address = CasAddress.parse(cas_url, connect_to)
+    found = attest(address, tolerance=Tolerance.parse(tolerance), cas_key=cas_key)
+    if known_key is not None and known_key != found.key_hash:
+        raise TrustError(
+            f"another CAS key: {cas_url} has {found.key_hash}, but {known_key} was trusted before",
+            where="cas_url",
+            fix="find out who answers there; pin the new key (cas_key) only if the CAS was replaced on purpose",
+        )
+    return CasClient(address=address, attested=found, identity=identity)
+
+
+class CasClient:
+    """Talks to one CAS that was attested. Safe for threads; cheap to make, connections are shared by the process."""
+
+    def __init__(
+        self,
+        *,
+        address: CasAddress,
+        attested: Attested,
+        identity: Identity | None,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._address = address
+        self._attested = attested
+        self._http = shared_client(address, attested.certificate, identity)
+        self._identity = identity
+        self._pause = pause
+
+    @property
+    def url(self) -> str:
+        """The CAS's url as the Meshfile names it."""
+        return self._address.url
+
+    @property
+    def key_hash(self) -> str:
+        """The attested key."""
+        return self._attested.key_hash
+
+    @property
+    def evidence(self) -> CasEvidence | None:
+        """What the CAS said about itself; None where a pin was the trust."""
+        return self._attested.evidence
+
+    def version(self) -> str:
+        """The version of the CAS."""
+        answer = self._get("/v1/version")
+        return str(_document(answer, "version", self.url).get("version", "unknown"))
+
+    def read(self, name: str) -> StoredSession | None:
+        """The newest version of a session, None when there is none. Raises CasForbidden, CasError."""
+        return self._read(name, None)
+
+    def read_version(self, name: str, session_hash: str) -> StoredSession | None:
+        """The version with that hash, None when the session has none like it. Raises CasForbidden, CasError."""
+        return self._read(name, session_hash)
+
+    def history(self, name: str, *, until_hash: str | None = None) -> Iterator[StoredSession]:
+        """The versions from the newest backwards, up to and with `until_hash`, or to the first one.
+
+        A history in which `until_hash` does not come up ends with the first version. Raises CasError when it does not
+        hang together.
+        """
+        wanted: str | None = None
+        for _ in range(_LONGEST_HISTORY):
+            version = self._read(name, wanted)
+            if version is None and wanted is None:
+                return
+            if version is None:
+                raise CasError(f"the CAS {self.url} does not have the predecessor {wanted} of '{name}'", where=name)
+            yield version
+            if version.hash == until_hash or version.predecessor is None:
+                return
+            wanted = version.predecessor
+        raise CasError(f"the history of '{name}' is longer than {_LONGEST_HISTORY} versions", where=name)
+
+    def upload(self, description_yaml: str) -> str:
+        """Create or replace a session; the new version's hash. Raises CasConflict, CasForbidden, CasError.
+
+        After CasUnreachable it is unknown whether the upload happened: an upload is never repeated here.
+        """
+        body = description_yaml.encode()
+        answer = self._exchange("POST", "/session", body)
+        if answer.status != 201:
+            raise self._refused(answer, "refused the session")
+        found = _ID.search(answer.body.decode("utf-8", "replace"))
+        if found is None:
+            raise CasError(f"the CAS {self.url} took the session but does not say its hash", fix="read it and compare")
+        return found[1]
+
+    def _read(self, name: str, session_hash: str | None) -> StoredSession | None:
+        path = f"/v1/sessions/{quote(name)}"
+        if session_hash is not None:
+            path += f"?hash={quote(session_hash)}"
+        answer = self._get(path, missing_is_fine=True)
+        if answer.status == 404:
+            return None
+        found = _document(answer, "session", self.url)
+        text, hash_ = found.get("session"), found.get("hash")
+        if not isinstance(text, str) or not isinstance(hash_, str) or not _HASH.fullmatch(hash_):
+            raise CasError(f"the CAS {self.url} answers something that is no session", where=name)
+        if session_hash is not None and hash_ != session_hash:
+            raise CasError(f"the CAS {self.url} answers with another version than the one asked for", where=name)
+        return StoredSession(name=name, hash=hash_, description_yaml=text, predecessor=_predecessor(text, name))
+
+    def _get(self, path: str, *, missing_is_fine: bool = False) -> _Answer:
+        """A GET, repeated after what may pass: it changes nothing."""
+        for left in reversed(range(_TRIES)):
+            try:
+                answer = self._exchange("GET", path, None)
+            except CasUnreachable:
+                if not left:
+                    raise
+                self._pause(0.2 * (_TRIES - left))
+                continue
+            if answer.status not in (429, 503) or not left:
+                break
+            self._pause(_retry_after(answer.headers))
+        if answer.status == 200 or (missing_is_fine and answer.status == 404):
+            return answer
+        raise self._refused(answer, "refused to answer")
+
+    def _exchange(self, method: str, path: str, body: bytes | None) -> _Answer:
+        deadline = time.monotonic() + _TOTAL_TIME
+        parts = bytearray()
+        try:
+            with self._http.stream(method, path, content=body, headers={"Accept-Encoding": "identity"}) as answer:
+                for part in answer.iter_raw():
+                    parts += part
+                    if len(parts) > _LARGEST:
+                        raise CasError(f"the CAS {self.url} answers more than {_LARGEST} bytes")
+                    if time.monotonic() > deadline:
+                        raise unreachable(self._address, TimeoutError())
+        except httpx.TimeoutException:
+            raise unreachable(self._address, TimeoutError()) from None
+        except httpx.HTTPError as problem:
+            cause = problem.__cause__.__cause__ if problem.__cause__ else None
+            raise unreachable(self._address, cause if isinstance(cause, OSError) else problem) from None
+        return _Answer(status=answer.status_code, body=bytes(parts), headers=answer.headers)
+
+    def _refused(self, answer: _Answer, what: str) -> CasError:
+        text = f"the CAS {self.url} {what}: {answer.text()}"
+        if answer.status == 409:
+            return CasConflict(text, fix="look at what is there now (pulumi refresh), then decide again")
+        if answer.status in (401, 403):
+            mine = f"this stack's key is {self._identity.key_hash}" if self._identity else "no identity was used"
+            return CasForbidden(text, fix=f"{mine}: use an identity that has the permission, or have it granted")
+        if answer.status in (429, 503):
+            return CasError(text, fix="try again later: nothing was done")
+        return CasError(f"{text} (status {answer.status})")
+
+
+def _document(answer: _Answer, what: str, url: str) -> Mapping[str, object]:
+    try:
+        found = httpx.Response(200, content=answer.body).json()
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise CasError(f"the CAS {url} answers something that is no {what}")
+    return found
+
+
+def _predecessor(description: str, name: str) -> str | None:
+    """What the description says itself: a field of the answer could differ from what was hashed."""
+    try:
+        data = load(description).data
+    except PolicyError:
+        data = None
+    if not isinstance(data, dict):
+        raise CasError("the CAS answers a session description that cannot be read", where=name)
+    found = data.get("predecessor")
+    return str(found).lower() if found is not None else None
+
+
+def _retry_after(headers: httpx.Headers) -> float:
+    text = headers.get("retry-after", "1")
+    return min(float(text) if text.isdigit() else 1.0, _LONGEST_PAUSE)
