@@ -114,9 +114,11 @@ def _warnings(mesh: Mesh, services: Mapping[str, ServiceManifest], owners: Seque
             "no owners are named: only the key that creates the policies can update them; name the key hashes of "
             "people and CI as owners, so that they can, too"
         )
-    for switch in (mesh.cas_of("cas").tolerance or "").split():
-        if switch.startswith("--only_for_testing"):
-            yield f"{switch} is for testing: a CAS that was tampered with would be trusted ({mesh.where('cas')})"
+    for name, cas in mesh.cas.items():
+        where = mesh.where("cas", name, "tolerance")
+        for switch in (cas.tolerance or "").split():
+            if switch.startswith("--only_for_testing"):
+                yield f"{switch} is for testing: a CAS that was tampered with would be trusted ({where})"
     if ALL_ADVISORIES in mesh.policy.ignore_advisories:
         yield (
             "ignore_advisories is *: platforms with any known vulnerability are trusted "

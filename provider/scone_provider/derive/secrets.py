@@ -1,7 +1,7 @@
 """Which policy holds which secret of a mesh, and who imports it from there.
 
-A secret that a sibling imports lives in the namespace's policy, exported to exactly the services that use it; any other one
-lives in the policy of the service that defines it (architecture, section 3).
+A secret that a sibling imports lives in the namespace's policy, exported to exactly the services that use it; any other
+one lives in the policy of the service that defines it (architecture, section 3).
 """
 
 from collections.abc import Mapping
@@ -26,8 +26,9 @@ class SecretPlan:
 def plan_secrets(
     namespace: str, manifests: Mapping[str, ServiceManifest], variables: Mapping[str, Variables], findings: Findings
 ) -> SecretPlan:
-    """Place every secret. Notes a finding for an import that no sibling, or more than one, defines, and for a name that a
-    service has twice.
+    """Place every secret.
+
+    Notes a finding for an import that no sibling, or more than one, defines, and for a name that a service has twice.
     """
     users = _users(manifests, findings)
     shared: dict[str, Definition] = {}

@@ -54,7 +54,7 @@ class Variables:
 
 
 def variables_of(mesh: Mesh, service: str, manifest: ServiceManifest, *, release: str, findings: Findings) -> Variables:
-    """The variables of a service, with the mesh's own: `namespace`, `release`, `cas_<name>_cas_url`, `cas_<name>_cas_key`."""
+    """The variables of a service, with the mesh's own: `namespace`, `release`, `cas_<name>_cas_url`, `…_cas_key`."""
     values = {
         "release": Value(text=release, where="release"),
         "namespace": Value(text=mesh.policy.namespace, where=mesh.where("policy", "namespace")),
