@@ -1,0 +1,27 @@
+"""What all tests share: goldens that a person can read, remade with `pytest --remake-goldens`."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Golden = Callable[[Path, str], None]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--remake-goldens", action="store_true", help="write goldens instead of comparing with them")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """Compares a text with a golden file, or writes the file when that is asked for."""
+    remake = request.config.getoption("--remake-goldens")
+
+    def compare(path: Path, text: str) -> None:
+        if remake:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert path.exists(), f"{path} is missing: make it with --remake-goldens, then read it"
+        assert path.read_text(encoding="utf-8") == text
+
+    return compare
