@@ -26,8 +26,10 @@ const (
 	setIDBits         = os.ModeSetuid | os.ModeSetgid
 )
 
-// protectProcess keeps keys out of core dumps and away from other processes of the same user while the launcher works.
+// protectProcess keeps keys out of core dumps and away from other processes of the same user while the launcher works,
+// and takes the umask from the host, for the launcher as for the program.
 func protectProcess() {
+	syscall.Umask(programUmask)
 	// The hard limit stays over the exec: a dump of the program would contain its secrets, and the node would keep it.
 	_ = syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{})
 	// This one ends with the exec, after which the program's own memory is its own affair.
@@ -116,10 +118,9 @@ func findProgram(command string, environment map[string]string) (string, error) 
 	return "", startFailed("%s was not found in %s", command, search)
 }
 
-// shedInherited resets what a process keeps over an exec: umask, descriptors above 2, ignored and blocked signals.
+// shedInherited resets what a process keeps over an exec: descriptors above 2, ignored and blocked signals.
 // From here on nothing but the exec may happen: Go's own signal handlers are gone.
 func shedInherited() error {
-	syscall.Umask(programUmask)
 	if err := closeOnExec(); err != nil {
 		return err
 	}

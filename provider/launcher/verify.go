@@ -169,12 +169,11 @@ func (v *verifier) enterFailed(directory string, err error) {
 		v.fail(directory, reason(err))
 		return
 	}
-	if syscall.Access(v.paths.at(directory), executeCheck) == nil {
-		v.fail(directory, "this user can reach into it but not list it, so it cannot be verified")
-		return
-	}
 	v.closed[directory] = true
 	v.hidden++
+	if syscall.Access(v.paths.at(directory), executeCheck) == nil {
+		v.fail(directory, "this user can reach into it but not list it, so it cannot be verified")
+	}
 }
 
 func (v *verifier) compare(name string, info fs.FileInfo, jobs chan<- hashJob) {

@@ -1,0 +1,587 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"pulumi-scone/launcher/internal/enclave"
+	"pulumi-scone/launcher/internal/enclavetest"
+)
+
+const (
+	plantedSecret = "correct horse battery staple"
+	ordinaryUser  = 65532
+)
+
+// binaries builds the launcher and the test's program once.
+var binaries = sync.OnceValues(func() (built map[string][]byte, err error) {
+	folder, err := os.MkdirTemp("", "launcher-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(folder)
+	built = map[string][]byte{}
+	for name, source := range map[string]string{"launcher": ".", "program": "./testdata/program"} {
+		target := filepath.Join(folder, name)
+		command := exec.Command("go", "build", "-trimpath", "-o", target, source)
+		command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOTOOLCHAIN=local")
+		if output, err := command.CombinedOutput(); err != nil {
+			return nil, errors.New(string(output))
+		}
+		if built[name], err = os.ReadFile(target); err != nil {
+			return nil, err
+		}
+	}
+	return built, nil
+})
+
+// scenario is one start of a container: everything is in order unless a case changes it.
+type scenario struct {
+	t         *testing.T
+	cas       *enclavetest.Server
+	builder   *builder
+	image     *testImage
+	container container
+	volume    string // host folder behind the volume /data
+}
+
+func newScenario(t *testing.T) *scenario {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("needs root: it assembles a root file system in a mount namespace of its own")
+	}
+	built, err := binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cas := enclavetest.Start()
+	t.Cleanup(cas.Close)
+	b := &builder{
+		t: t, folder: filepath.Join(t.TempDir(), "root"), program: "/usr/bin/program", loader: "/lib64/ld.so",
+		encrypted: map[string]string{
+			"/python/app.py": "print('" + plantedSecret + "')\n", "/python/lib/": "", "/python/lib/empty": "",
+			"/python/latest": "->app.py",
+		},
+		injected: []string{"/tls/client.key"}, volumes: []string{"/data"},
+		pin: enclave.KeyHash(cas.KeyDigest()).String(),
+	}
+	b.write("/usr/bin/program-1.0", built["program"], 0o755)
+	b.link("program-1.0", "/usr/bin/program")
+	b.write("/usr/lib64/ld-1.so", []byte("loader"), 0o755)
+	b.link("usr/lib64", "/lib64")
+	b.link("ld-1.so", "/usr/lib64/ld.so")
+	b.write("/etc/passwd", []byte("root:x:0:0\n"), 0o644)
+	b.write("/etc/shadow", []byte("root:*\n"), 0o640)
+	b.write("/root/private/notes", []byte("only root reads this"), 0o600)
+	if err := os.Chmod(filepath.Join(b.folder, "root"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, directory := range []string{"/data", "/var/log/app"} {
+		if err := os.MkdirAll(filepath.Join(b.folder, directory), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := &scenario{t: t, cas: cas, builder: b, image: b.build(built["launcher"]), volume: t.TempDir()}
+	if err := os.WriteFile(filepath.Join(s.volume, "kept"), []byte("data"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	termination := filepath.Join(t.TempDir(), "termination-log")
+	if err := os.WriteFile(termination, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(termination, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	cas.ConfigID = "ns/session/service"
+	cas.Measurements = []string{s.image.measurement}
+	s.container = container{
+		Folder:      b.folder,
+		Mounts:      map[string]string{"/.scone/memory": "tmpfs", "/python": "tmpfs", "/data": s.volume},
+		Termination: termination,
+		User:        ordinaryUser,
+		Arguments:   []string{"--from", "the host"},
+		Environment: []string{
+			"SCONE_CONFIG_ID=ns/session/service", "SCONE_CAS_ADDR=" + cas.Address(), "SCONE_HEAP=64M", "SCONE_CAS_TIMEOUT=5",
+			"PATH=/nowhere", "LD_PRELOAD=/evil.so", "HTTPS_PROXY=http://127.0.0.1:1", "GODEBUG=netdns=cgo+9,tlskyber=0",
+			"SSLKEYLOGFILE=/data/keys",
+		},
+	}
+	s.deliver()
+	return s
+}
+
+// deliver lets the CAS answer as a policy for this image would.
+func (s *scenario) deliver() {
+	s.cas.Answer = map[string]any{
+		"protocol": 1, "config_id": "ns/session/service",
+		"arguments":         []string{"program", "/python", "/.scone/memory", "/tls", "/data"},
+		"environment":       map[string]string{"API_PASSWORD": plantedSecret, "LANG": "C"},
+		"working_directory": "/python",
+		"protection":        map[string]string{"key": hex.EncodeToString(testKey), "tag": s.image.tag},
+		"files": []map[string]any{
+			{"path": "/etc/hosts", "content": []byte("127.0.0.1 x"), "mode": 0o644},
+			{"path": "/tls/client.key", "content": []byte(plantedSecret), "mode": 0o400},
+		},
+	}
+}
+
+// outcome is what was seen of the container from outside.
+type outcome struct {
+	code        int
+	stdout      []byte
+	stderr      string
+	termination string
+}
+
+func (s *scenario) run() outcome {
+	s.t.Helper()
+	wanted, err := json.Marshal(s.container)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	command := exec.Command("/proc/self/exe")
+	command.Env = []string{containerVariable + "=" + string(wanted)}
+	command.Stdout, command.Stderr = &stdout, &stderr
+	command.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	err = command.Run()
+	var exited *exec.ExitError
+	if err != nil && !errors.As(err, &exited) {
+		s.t.Fatal(err)
+	}
+	termination, err := os.ReadFile(s.container.Termination)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return outcome{command.ProcessState.ExitCode(), stdout.Bytes(), stderr.String(), string(termination)}
+}
+
+// started is what the program reported.
+type started struct {
+	Arguments   []string          `json:"arguments"`
+	Environment []string          `json:"environment"`
+	Directory   string            `json:"working_directory"`
+	Umask       int               `json:"umask"`
+	Core        uint64            `json:"core"`
+	User        int               `json:"uid"`
+	Descriptors []string          `json:"descriptors"`
+	Tree        map[string]string `json:"tree"`
+	Ignored     string            `json:"SigIgn"`
+	Blocked     string            `json:"SigBlk"`
+	NoNewPrivs  string            `json:"NoNewPrivs"`
+}
+
+func (s *scenario) start() started {
+	s.t.Helper()
+	seen := s.run()
+	var report started
+	if seen.code != 0 || json.Unmarshal(seen.stdout, &report) != nil {
+		s.t.Fatalf("exit code %d\n%s\n%s", seen.code, seen.stderr, seen.stdout)
+	}
+	return report
+}
+
+// TestStart proves that the program gets exactly what the policy delivers, and nothing of the host.
+func TestStart(t *testing.T) {
+	s := newScenario(t)
+	report := s.start()
+	if got := strings.Join(report.Arguments, " "); got != "program /python /.scone/memory /tls /data" {
+		t.Errorf("arguments: %s", got)
+	}
+	if got := strings.Join(report.Environment, " "); got != "API_PASSWORD="+plantedSecret+" LANG=C" {
+		t.Errorf("environment: %s", got)
+	}
+	if report.Directory != "/python" || report.Umask != 0o022 || report.Core != 0 || report.User != ordinaryUser {
+		t.Errorf("directory %s, umask %o, core %d, user %d", report.Directory, report.Umask, report.Core, report.User)
+	}
+	if got := strings.Join(report.Descriptors, " "); got != "0 1 2" {
+		t.Errorf("open descriptors: %s", got)
+	}
+	if report.Ignored != "0000000000000000" || report.Blocked != "0000000000000000" {
+		t.Errorf("signals: ignored %s, blocked %s", report.Ignored, report.Blocked)
+	}
+	if report.NoNewPrivs != "1" {
+		t.Error("/etc/shadow was not verified, so the program must not be able to become root")
+	}
+	injected := "/.scone/memory/files/" + hexDigest([]byte("/tls/client.key"))[:32]
+	for path, expected := range map[string]string{
+		"/python/app.py":        "-rw-r----- print('" + plantedSecret + "')\n",
+		"/python/lib":           "drwxr-x---",
+		"/python/lib/empty":     "-rw-r----- ",
+		"/python/latest":        "Lrwxrwxrwx -> app.py",
+		injected:                "-r-------- " + plantedSecret,
+		"/tls/client.key":       "Lrwxrwxrwx -> " + injected,
+		"/.scone/memory/ready":  "-rw-r--r-- ",
+		"/data/kept":            "-rw-r--r-- data",
+		"/data/keys":            "",
+		"/.scone/memory/files/": "",
+	} {
+		if got := report.Tree[path]; got != expected {
+			t.Errorf("%s: %q instead of %q", path, got, expected)
+		}
+	}
+	evidence := s.cas.Seen()[0]
+	if evidence.HostEnvironment["LD_PRELOAD"] != "/evil.so" || strings.Join(evidence.HostArguments, " ") != "--from the host" {
+		t.Error("the evidence lacks what the policy may take from the host")
+	}
+	if _, kept := evidence.HostEnvironment["GODEBUG"]; kept {
+		t.Error("GODEBUG reached the launcher")
+	}
+}
+
+// TestStartAsRoot proves that root, who can read everything, has everything verified and keeps its privileges.
+func TestStartAsRoot(t *testing.T) {
+	s := newScenario(t)
+	s.container.User = 0
+	if report := s.start(); report.NoNewPrivs != "0" || !strings.HasPrefix(report.Tree["/python"], "drwxr-xr-x") {
+		t.Errorf("no new privileges %s, /python %s", report.NoNewPrivs, report.Tree["/python"])
+	}
+	s.builder.write("/root/private/notes", []byte("ONLY root reads this"), 0o600)
+	expect(t, s.run(), 66, "Integrity check failed: /root/private/notes: content differs (expected sha256 "+
+		hexDigest([]byte("only root reads this"))+", found "+hexDigest([]byte("ONLY root reads this"))+")")
+}
+
+// TestRestart proves that a restarted container removes what it finds in memory, never through links, and keeps volumes.
+func TestRestart(t *testing.T) {
+	s := newScenario(t)
+	s.container.User = 0
+	memory, python, victim := t.TempDir(), t.TempDir(), t.TempDir()
+	for _, folder := range []string{memory, python} {
+		if err := syscall.Mount("tmpfs", folder, "tmpfs", 0, "mode=777"); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = syscall.Unmount(folder, syscall.MNT_DETACH) })
+	}
+	left := &builder{t: t, folder: python}
+	left.write("/closed/file", []byte("old"), 0o400)
+	left.write("/app.py", []byte("print('changed')"), 0o400)
+	left.link(victim, "/lib")
+	(&builder{t: t, folder: memory}).write("/ready", nil, 0o644)
+	(&builder{t: t, folder: victim}).write("/survives", nil, 0o644)
+	s.container.Mounts["/python"], s.container.Mounts["/.scone/memory"] = python, memory
+	for range 2 {
+		report := s.start()
+		if _, left := report.Tree["/python/closed"]; left || !strings.Contains(report.Tree["/python/app.py"], plantedSecret) {
+			t.Errorf("what lay in the memory mount is still there: %v", report.Tree)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(victim, "survives")); err != nil {
+		t.Error("a link in the memory mount was followed")
+	}
+	s.cas.ConfigID = "gone"
+	expect(t, s.run(), 65, "Attestation failed: no such service")
+	if _, err := os.Stat(filepath.Join(memory, "ready")); err == nil {
+		t.Error("a refused start still looks ready")
+	}
+}
+
+func expect(t *testing.T, seen outcome, code int, line string) {
+	t.Helper()
+	if seen.code != code || strings.TrimSuffix(seen.stderr, "\n") != line {
+		t.Errorf("exit code %d\n%s\ninstead of %d\n%s", seen.code, seen.stderr, code, line)
+	}
+	if seen.termination != line {
+		t.Errorf("termination log: %q", seen.termination)
+	}
+	if len(seen.stdout) != 0 {
+		t.Errorf("the program started: %s", seen.stdout)
+	}
+	if everything := seen.stderr + seen.termination; strings.Contains(everything, plantedSecret) ||
+		strings.Contains(everything, hex.EncodeToString(testKey)) ||
+		strings.Contains(everything, base64.StdEncoding.EncodeToString(testKey)) {
+		t.Error("a secret was printed")
+	}
+}
+
+// TestRefusals proves that every kind of tampering ends in one clear line, its exit code, and no program.
+func TestRefusals(t *testing.T) {
+	otherKey := enclave.HashKey([]byte("another key"))
+	for name, test := range map[string]struct {
+		change func(s *scenario)
+		code   int
+		line   func(s *scenario) string
+	}{
+		"changed file": {
+			func(s *scenario) { s.builder.write("/etc/passwd", []byte("root::0:0:\n"), 0o644) }, 66,
+			func(*scenario) string {
+				return "/etc/passwd: content differs (expected sha256 " + hexDigest([]byte("root:x:0:0\n")) +
+					", found " + hexDigest([]byte("root::0:0:\n")) + ")"
+			},
+		},
+		"changed size, mode, type, link; missing and extra files": {
+			func(s *scenario) {
+				s.builder.write("/etc/passwd", []byte("longer than before\n"), 0o644)
+				s.builder.write("/usr/lib64/libevil.so", nil, 0o755)
+				_ = os.Remove(filepath.Join(s.builder.folder, "usr/lib64/ld.so"))
+				s.builder.link("../lib64/ld-1.so", "/usr/lib64/ld.so")
+				_ = os.Chmod(filepath.Join(s.builder.folder, "etc/shadow"), 0o4640)
+				_ = syscall.Chmod(filepath.Join(s.builder.folder, "etc/shadow"), 0o4640)
+				_ = os.Remove(filepath.Join(s.builder.folder, "tls/client.key"))
+				_ = os.Mkdir(filepath.Join(s.builder.folder, "opt"), 0o755)
+				s.builder.write("/.scone/blobs/extra", nil, 0o644)
+			}, 66,
+			func(*scenario) string {
+				return "/.scone/blobs/extra: the image does not list it; /etc/passwd: expected 11 bytes, found 19; " +
+					"/etc/shadow: expected mode 0640, found 4640; /opt: the image does not list it; " +
+					"/tls/client.key: missing; and 2 more"
+			},
+		},
+		"directory in the place of a file": {
+			func(s *scenario) {
+				_ = os.Remove(filepath.Join(s.builder.folder, "etc/passwd"))
+				_ = os.Mkdir(filepath.Join(s.builder.folder, "etc/passwd"), 0o755)
+			}, 66, fixed("/etc/passwd: expected a file, found a directory"),
+		},
+		"file in a directory that may exist unlisted": {
+			func(s *scenario) { s.builder.write("/var/tmp-not", nil, 0o644) }, 66, fixed("/var/tmp-not: the image does not list it"),
+		},
+		"directory that can be reached into but not listed": {
+			func(s *scenario) { _ = os.Chmod(filepath.Join(s.builder.folder, "root"), 0o711) }, 66,
+			fixed("/root: expected mode 0700, found 0711; /root: this user can reach into it but not list it, so it cannot be verified"),
+		},
+		"changed blob": {
+			func(s *scenario) {
+				blob := "/.scone/blobs/" + hexDigest([]byte("/python/app.py"))[:32]
+				content := s.builder.read(blob)
+				content[20] ^= 1
+				s.builder.write(blob, content, 0o644)
+			}, 66,
+			func(s *scenario) string {
+				blob := "/.scone/blobs/" + hexDigest([]byte("/python/app.py"))[:32]
+				found := s.builder.read(blob)
+				right := bytes.Clone(found)
+				right[20] ^= 1
+				return blob + ": content differs (expected sha256 " + hexDigest(right) + ", found " + hexDigest(found) + ")"
+			},
+		},
+		"blob of another file": {
+			func(s *scenario) {
+				tree := s.image.service["encrypted"].(map[string]any)["/python"].(map[string]any)["entries"].(map[string]any)
+				entry := tree["app.py"].([]any)
+				sealed := sealTest(s.t, "file\x00/python/other\x000640", []byte(s.builder.encrypted["/python/app.py"]))
+				s.builder.write("/.scone/blobs/"+entry[4].(string), sealed, 0o644)
+				entry[5] = hexDigest(sealed)
+				s.builder.seal(s.image)
+				s.deliver()
+			}, 66, fixed("/python/app.py: does not open with the key of the policy"),
+		},
+		"older image": {
+			func(s *scenario) { s.cas.Answer["protection"].(map[string]string)["tag"] = strings.Repeat("ab", 16) }, 66,
+			func(s *scenario) string {
+				return "/.scone/service.fspf: another image than the policy's: expected tag " + strings.Repeat("ab", 16) + ", found " + s.image.tag
+			},
+		},
+		"wrong key": {
+			func(s *scenario) { s.cas.Answer["protection"].(map[string]string)["key"] = strings.Repeat("00", 32) }, 66,
+			fixed("/.scone/service.fspf: does not open with the key of the policy"),
+		},
+		"changed base list": {
+			func(s *scenario) { s.builder.write("/.scone/base.json", []byte(`{"version":1,"entries":{}}`), 0o644) }, 66,
+			func(s *scenario) string {
+				return "/.scone/base.json: content differs (expected sha256 " + s.image.service["base"].(string) +
+					", found " + hexDigest([]byte(`{"version":1,"entries":{}}`)) + ")"
+			},
+		},
+		"writable root": {
+			func(s *scenario) { s.container.Writable = true }, 66,
+			fixed("/: the root file system is writable (readOnlyRootFilesystem: true is missing)"),
+		},
+		"extra mounts": {
+			func(s *scenario) { s.container.Mounts["/etc"], s.container.Mounts["/tmp"] = "tmpfs", "tmpfs" }, 66,
+			fixed("/etc: a mount that the image does not list; /tmp: a mount that the image does not list"),
+		},
+		"encrypted directory on disk": {
+			func(s *scenario) {
+				s.container.Mounts["/python"] = s.volume
+				delete(s.container.Mounts, "/.scone/memory")
+			}, 66,
+			func(s *scenario) string {
+				var status syscall.Statfs_t
+				_ = syscall.Statfs(s.volume, &status)
+				return "/.scone/memory: not a mount, expected tmpfs (a volume in memory); /python: mounted as " +
+					filesystemOf(s.t, s.volume) + ", expected tmpfs (a volume in memory)"
+			},
+		},
+		"policy injects more": {
+			func(s *scenario) {
+				s.cas.Answer["files"] = []map[string]any{{"path": "/usr/bin/program", "content": []byte("x"), "mode": 0o755}}
+			}, 66,
+			fixed("/tls/client.key: the image was built for this injection file, but the policy does not deliver it; " +
+				"/usr/bin/program: the policy injects this file, but the image was built without it"),
+		},
+		"files without protection": {
+			func(s *scenario) { s.cas.Answer["protection"] = nil }, 66,
+			fixed("the policy delivers injection files, but no protection of the file system to hold them"),
+		},
+		"other program": {
+			func(s *scenario) { s.cas.Answer["arguments"] = []string{"/usr/lib64/ld.so"} }, 68,
+			fixed("the policy's command starts /usr/lib64/ld.so, but the image was built for /usr/bin/program"),
+		},
+		"no such program": {
+			func(s *scenario) {
+				s.cas.Answer["arguments"] = []string{"sh"}
+				s.cas.Answer["environment"] = map[string]string{"PATH": "relative::/sbin"}
+			}, 68,
+			fixed("sh was not found in relative::/sbin"),
+		},
+		"no working directory": {
+			func(s *scenario) { s.cas.Answer["working_directory"] = "/nowhere" }, 68,
+			fixed("the working directory /nowhere: no such file or directory"),
+		},
+		"no room in memory": {
+			func(s *scenario) { s.cas.Answer["environment"] = map[string]string{"X": strings.Repeat("x", 200<<10)} }, 68,
+			fixed("/usr/bin/program: the arguments and the environment are too large"),
+		},
+		"changed measurement": {
+			func(s *scenario) {
+				s.container.Environment = append(s.container.Environment, "SCONE_STACK=8M")
+			}, 65,
+			func(s *scenario) string {
+				return "unexpected measurement: expected " + s.image.measurement + ", found " + s.measured(map[string]string{"stack": "8M"})
+			},
+		},
+		"changed interpreter": {
+			func(s *scenario) { s.builder.write("/usr/bin/program-1.0", []byte("#!/bin/evil"), 0o755) }, 65,
+			func(s *scenario) string {
+				return "unexpected measurement: expected " + s.image.measurement + ", found " +
+					s.measured(map[string]string{"program": hexDigest([]byte("#!/bin/evil"))})
+			},
+		},
+		"wrong CAS key": {
+			func(s *scenario) {
+				s.container.Environment = append(s.container.Environment, "SCONE_CAS_KEY="+otherKey.String())
+			}, 67,
+			func(s *scenario) string {
+				return s.cas.Address() + ": wrong CAS key: expected " + otherKey.String() + ", found " + enclave.KeyHash(s.cas.KeyDigest()).String()
+			},
+		},
+		"no CAS": {
+			func(s *scenario) {
+				listener, err := net.Listen("tcp", "127.0.0.1:0")
+				if err != nil {
+					s.t.Fatal(err)
+				}
+				s.container.Environment[1] = "SCONE_CAS_ADDR=" + listener.Addr().String()
+				s.container.Environment[3] = "SCONE_CAS_TIMEOUT=1"
+				listener.Close()
+			}, 67,
+			func(s *scenario) string {
+				return strings.TrimPrefix(s.container.Environment[1], "SCONE_CAS_ADDR=") + ": connection refused (tried for 1s)"
+			},
+		},
+		"not a CAS": {
+			func(s *scenario) {
+				s.cas.Override = func(writer http.ResponseWriter, _ *http.Request) {
+					writer.Header().Set("Location", "https://elsewhere/")
+					writer.WriteHeader(http.StatusFound)
+				}
+			}, 67,
+			func(s *scenario) string { return s.cas.Address() + ": answered with status 302, but not as a CAS does" },
+		},
+		"no config id": {
+			func(s *scenario) { s.container.Environment[0] = "SCONE_CONFIG_ID=" }, 64,
+			fixed("SCONE_CONFIG_ID is not set: it names <session>/<service>"),
+		},
+		"no configuration": {
+			func(s *scenario) { _ = os.Remove(filepath.Join(s.builder.folder, ".scone/launcher.json")) }, 64,
+			fixed("/.scone/launcher.json: no such file or directory (is this a confidential image?)"),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScenario(t)
+			test.change(s)
+			seen := s.run()
+			expect(t, seen, test.code, refusalPrefix[test.code]+test.line(s))
+		})
+	}
+}
+
+// TestStartWithoutProtection proves that a service without fspf_tag starts, and that the log says what was not verified.
+func TestStartWithoutProtection(t *testing.T) {
+	s := newScenario(t)
+	s.cas.Answer["protection"], s.cas.Answer["files"], s.cas.Answer["working_directory"] = nil, []any{}, nil
+	s.container.Environment = append(s.container.Environment, "SCONE_LOG=WARN")
+	s.container.Writable = true
+	seen := s.run()
+	warning := "[launcher] warn: the policy has no fspf_tag for this service: only its measurement was verified, no file and no mount\n"
+	if seen.code != 0 || seen.stderr != warning || !bytes.Contains(seen.stdout, []byte(`"working_directory":"/"`)) {
+		t.Errorf("exit code %d\n%s\n%s", seen.code, seen.stderr, seen.stdout)
+	}
+}
+
+// TestBusy proves that a busy CAS is asked again, and that the log names every step without a secret.
+func TestBusy(t *testing.T) {
+	s := newScenario(t)
+	s.cas.Busy = 2
+	s.container.Environment = append(s.container.Environment, "SCONE_LOG=debug")
+	seen := s.run()
+	if seen.code != 0 || strings.Contains(seen.stderr, plantedSecret) || strings.Count(seen.stderr, "the CAS is busy, again in") != 2 {
+		t.Errorf("exit code %d\n%s", seen.code, seen.stderr)
+	}
+	for _, step := range []string{"measured /usr/bin/program: ", "attested as ns/session/service by ", "verified ", "decrypted 1 directories", "starting /usr/bin/program"} {
+		if !strings.Contains(seen.stderr, step) {
+			t.Errorf("the log lacks %q:\n%s", step, seen.stderr)
+		}
+	}
+}
+
+// TestReadyProbe proves that the probe's command tells a started container from one that is not.
+func TestReadyProbe(t *testing.T) {
+	s := newScenario(t)
+	s.container.Arguments = []string{"ready"}
+	if seen := s.run(); seen.code != 1 {
+		t.Errorf("ready before the start: exit code %d", seen.code)
+	}
+	memory := t.TempDir()
+	s.container.Mounts["/.scone/memory"] = memory
+	(&builder{t: t, folder: memory}).write("/ready", nil, 0o644)
+	if err := os.Chmod(memory, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if seen := s.run(); seen.code != 0 || seen.stderr != "" {
+		t.Errorf("not ready after the start: exit code %d, %s", seen.code, seen.stderr)
+	}
+}
+
+func fixed(line string) func(*scenario) string { return func(*scenario) string { return line } }
+
+// measured computes the measurement of the image with some inputs changed.
+func (s *scenario) measured(changed map[string]string) string {
+	s.t.Helper()
+	built, err := binaries()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	inputs := map[string]string{
+		"format": "pulumi-scone measurement v1", "launcher": hexDigest(built["launcher"]), "program": hexDigest(built["program"]),
+		"loader": hexDigest([]byte("loader")), "heap": "64M", "stack": "", "dlopen": "0",
+	}
+	for name, value := range changed {
+		inputs[name] = value
+	}
+	return hexDigest(canonicalJSON(s.t, inputs))
+}
+
+func filesystemOf(t *testing.T, folder string) string {
+	t.Helper()
+	output, err := exec.Command("stat", "-f", "-c", "%T", folder).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if name := strings.TrimSpace(string(output)); name != "ext2/ext3" {
+		return name
+	}
+	return "ext4"
+}
