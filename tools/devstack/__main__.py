@@ -186,7 +186,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command; exit code 0, 1 for an error, 130 where interrupted."""
     options = parser().parse_args(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    os.umask(0o077)
+    os.umask(0o022)  # what packages and containers expect; the state folder itself is 0700
     commands = Commands(Paths.of(), os.environ)
     command: Callable[[argparse.Namespace], None] = getattr(commands, options.command.replace("-", "_"))
     try:

@@ -89,7 +89,8 @@ def _try(job: Job, folder: Path) -> None:
     with tarfile.open(folder / "layer.tar") as layer:
         layer.extractall(root, filter="fully_trusted") if hasattr(tarfile, "data_filter") else layer.extractall(root)  # noqa: S202 - our own
     try:
-        job.command("chroot", root, "/usr/bin/env", "-i", "/usr/bin/python3", "-c", _CHECK)
+        root.chmod(0o755)
+        job.command("chroot", "--userspec=65534:65534", root, "/usr/bin/env", "-i", "/usr/bin/python3", "-c", _CHECK)
         job.command("chroot", root, "/bin/sh", "-c", "ls / > /dev/null")
     except DevstackError as error:
         raise DevstackError(f"the base image cannot run: {error.what}", fix="report this with the log") from None

@@ -59,7 +59,7 @@ def suite_phases(paths: Paths, *, suites: tuple[str, ...], long: bool) -> Iterat
 
 
 def run(paths: Paths, phases: Iterator[Phase]) -> None:
-    """Run all phases, also after one has failed, and print what each took. Raises DevstackError that names the failed."""
+    """Run all phases, also after one has failed, and print what each took. Raises DevstackError naming the failed."""
     variables = environment(paths) | {
         "PYTHONPATH": ":".join(str(paths.root / name) for name in ("components", "provider", ".")),
         "CGO_ENABLED": "0",

@@ -42,7 +42,7 @@ def missing() -> list[str]:
 
 
 def install(job: Job) -> None:
-    """Install what is missing. Raises DevstackError where this is no Debian, or another package would have to go for it."""
+    """Install what is missing. Raises DevstackError where this is no Debian, or another package would have to go."""
     wanted = missing()
     if not shutil.which("apt-get"):
         raise DevstackError(

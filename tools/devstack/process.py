@@ -116,7 +116,10 @@ class Supervisor:
         self._log.mkdir(parents=True, exist_ok=True)
         record = self._run / f"{daemon.name}.json"
         order = {"record": str(record), "name": daemon.name, "argv": daemon.argv, "fingerprint": daemon.fingerprint}
-        code = f"import sys; sys.path.insert(0, {str(_PROJECT)!r}); from tools.devstack import process as p; p.become(sys.argv[1])"
+        code = (
+            f"import sys; sys.path.insert(0, {str(_PROJECT)!r});"
+            "from tools.devstack import process; process.become(sys.argv[1])"
+        )
         log = os.open(self.log_of(daemon.name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             pid = os.posix_spawn(
@@ -186,6 +189,7 @@ def become(order: str) -> None:
     record |= {"pid": os.getpid(), "started": start_time("self"), "boot": boot()}
     files.write_json(Path(value["record"]), record)
     os.chdir("/")
+    os.umask(0o022)  # kubelet and containerd make files that pods read
     argv = value["argv"]
     try:
         os.execvp(argv[0], argv)  # noqa: S606 - no shell is wanted

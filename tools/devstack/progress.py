@@ -10,6 +10,7 @@ from typing import Self, TextIO
 
 HEARTBEAT_SECONDS = 30.0
 _REDRAW_SECONDS = 0.5
+_WORTH_SAYING_SECONDS = 5.0
 
 
 @dataclass
@@ -90,7 +91,7 @@ class Progress:
                 if estimate is not None:
                     task.estimate, task.started = estimate, self._clock()
                 if not self._live:
-                    self._print(self._describe(task))
+                    self._print(f"{name}: {text}" + ("" if estimate is None else f", {about(estimate)}"))
 
     def end(self, name: str, *, outcome: str) -> None:
         """Step `name` is over; `outcome` is `done`, `failed` or `stopped`."""
@@ -102,7 +103,8 @@ class Progress:
         """Say once what runs."""
         with self._lock:
             for task in self._tasks.values():
-                self._print(self._describe(task))
+                if self._clock() - task.started >= _WORTH_SAYING_SECONDS:
+                    self._print(self._describe(task))
 
     def _repeat(self) -> None:
         while not self._over.wait(_REDRAW_SECONDS if self._live else self._heartbeat):

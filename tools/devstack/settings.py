@@ -34,7 +34,7 @@ class Target:
 
 
 def target(environ: Mapping[str, str]) -> Target:
-    """The target that `environ` names. Raises DevstackError where only some variables are given, or one is malformed."""
+    """The target that `environ` names. Raises DevstackError where only some variables are given or one is malformed."""
     given = {name: environ.get(name, "").strip() for name in _VARIABLES}
     missing = [name for name, value in given.items() if not value]
     if len(missing) == len(_VARIABLES):

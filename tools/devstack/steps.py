@@ -112,6 +112,7 @@ class Job:
                 stderr=log,
                 env=None if environment is None else dict(environment),
                 cwd=cwd,
+                umask=0o022,
                 start_new_session=True,  # an interrupt on the terminal reaches us, and we stop it in order
             )
         except OSError as error:

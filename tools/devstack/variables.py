@@ -39,7 +39,7 @@ def environment(
 ) -> dict[str, str]:
     """The whole environment for a program that works with the development stack.
 
-    `work` is the folder of backend and passphrase (give a test's own for separate stacks; see `prepare`); PULUMI_HOME with
+    `work` is the folder of backend and passphrase (a test gives its own, see `prepare`); PULUMI_HOME with
     its plugins is shared. PATH starts with the virtual environment and the toolchain. The user's own PULUMI_…, SCONE_…
     and KUBE… variables are left out.
     """
