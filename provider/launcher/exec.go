@@ -36,7 +36,8 @@ func protectProcess() {
 	_, _, _ = syscall.RawSyscall(syscall.SYS_PRCTL, prSetDumpable, 0, 0)
 }
 
-// renouncePrivileges keeps the program and its children from becoming a user who can read what was not verified.
+// renouncePrivileges keeps the program and its children from becoming a user who can read what was not verified, and from
+// privileges by file owners and file capabilities, which the protection does not list.
 func renouncePrivileges() error {
 	// The attribute is per thread; the exec happens on this one.
 	runtime.LockOSThread()

@@ -112,9 +112,9 @@ func establish(p paths, image *image, answer *answer, log *logger) error {
 	log.info("verified %d paths", len(protection.entries))
 	if hidden > 0 {
 		log.info("%d paths are closed to this user: their content was not compared", hidden)
-		if err := renouncePrivileges(); err != nil {
-			return err
-		}
+	}
+	if err := renouncePrivileges(); err != nil {
+		return err
 	}
 	if err := unpack(p, protection, answer.Protection.Key, files); err != nil {
 		return err

@@ -50,7 +50,7 @@ type hashJob struct {
 }
 
 // verify checks every listed path and refuses every other one. It returns how many paths this user has no permission to read:
-// the program runs as the same user, so it cannot read them either, as long as it gains no privileges.
+// the program runs as the same user, so it cannot read them either, and renouncePrivileges keeps it from becoming another.
 func verify(p paths, image *image, protection *protection) (hidden int, err error) {
 	v := newVerifier(p, image, protection)
 	jobs := make(chan hashJob, hashQueue)
@@ -232,9 +232,7 @@ func (v *verifier) compareLink(name string, expected *entry) {
 func (v *verifier) hash(job hashJob, buffer []byte) {
 	file, err := os.OpenFile(v.paths.at(job.path), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrPermission) {
-		v.lock.Lock()
-		v.hidden++
-		v.lock.Unlock()
+		v.unreadable(job.path)
 		return
 	}
 	if err != nil {
@@ -251,6 +249,17 @@ func (v *verifier) hash(job hashJob, buffer []byte) {
 	if found := hex.EncodeToString(hash.Sum(nil)); found != job.entry.digest {
 		v.fail(job.path, differs(job.entry.digest, found))
 	}
+}
+
+// unreadable decides about a file that this user may not read, and so the program may not either; but it might execute it.
+func (v *verifier) unreadable(name string) {
+	if syscall.Access(v.paths.at(name), executeCheck) == nil {
+		v.fail(name, "this user can execute but not read it, so it cannot be verified")
+		return
+	}
+	v.lock.Lock()
+	defer v.lock.Unlock()
+	v.hidden++
 }
 
 func (v *verifier) findMissing() {
