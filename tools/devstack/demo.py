@@ -1,6 +1,7 @@
 """The demo: the project's stack `demo` on the development stack, from `pulumi up` to the confidential service's log."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -28,28 +29,26 @@ class Demo:
         self._environment = variables.environment(paths, target=target)
 
     @property
-    def settings_file(self) -> Path:
-        """The stack's settings: not in the project's root, where they would be taken for the user's."""
-        return self._work / "project" / f"Pulumi.{STACK}.yaml"
+    def settings(self) -> Path:
+        """The stack's settings. `link` leads there from the project's root, where Pulumi looks for them."""
+        return self._work / f"Pulumi.{STACK}.yaml"
 
     def exists(self) -> bool:
         """Whether the stack was ever made."""
-        return self.settings_file.exists()
+        return self.settings.exists()
 
     def prepare(self) -> None:
         """Make backend, passphrase, stack, identity, image key and settings. Nothing that exists is made anew."""
-        variables.prepare(self._work)
-        project = self._paths.root / "Pulumi.yaml"
-        if not project.is_file():
+        if not (self._paths.root / "Pulumi.yaml").is_file():
             raise DevstackError(
-                "there is no Pulumi project", where=str(project), fix="run this in a checkout of the project"
+                "there is no Pulumi.yaml", where=str(self._paths.root), fix="run this in a checkout of the project"
             )
-        # pulumi writes a new stack's settings beside the project file: let that be a copy.
-        files.write(self.settings_file.with_name("Pulumi.yaml"), project.read_bytes())
+        variables.prepare(self._work)
+        self._link()
         self._pulumi("stack", "select", "--create", STACK)
-        self._run([str(self._paths.venv / "bin" / "pulumi-scone"), "identity", "create"], cwd=self.settings_file.parent)
-        for name, value in self._settings().items():
-            self._pulumi("config", "set", name, value)
+        self._run([str(self._paths.venv / "bin" / "pulumi-scone"), "identity", "create", "--stack", STACK])
+        for name, value in self._wanted_settings().items():
+            self._pulumi("config", "set", "--stack", STACK, name, value)
 
     def up(self) -> None:
         """`pulumi up`, on the screen."""
@@ -57,6 +56,7 @@ class Demo:
 
     def destroy(self) -> None:
         """`pulumi destroy`, on the screen."""
+        self._link()
         self._stream("destroy", "--yes")
 
     def show_log(self) -> None:
@@ -102,7 +102,7 @@ class Demo:
             f"no pod with label {_RELEASED} appeared within {_LOG_SECONDS} s", where="demo", fix="kubectl get pods -A"
         )
 
-    def _settings(self) -> dict[str, str]:
+    def _wanted_settings(self) -> dict[str, str]:
         if self._target.named:
             return {
                 "pulumi-scone:casUrl": self._target.cas_host,
@@ -121,18 +121,11 @@ class Demo:
         ).stdout
 
     def _pulumi(self, *words: str) -> None:
-        self._run(["pulumi", *words, "--non-interactive"], cwd=self.settings_file.parent)
+        self._run(["pulumi", *words, "--non-interactive"])
 
-    def _run(self, order: list[str], *, cwd: Path) -> None:
+    def _run(self, order: list[str]) -> None:
         """A command whose output matters only when it fails."""
-        environment = self._environment | {"PULUMI_STACK": STACK}
-        done = _start(
-            order,
-            environment,
-            lambda: subprocess.run(
-                order, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=120
-            ),
-        )
+        done = self._start(order, capture=True)
         if done.returncode:
             raise DevstackError(
                 f"{' '.join(order[:3])} failed:\n{done.stderr or done.stdout}".rstrip(),
@@ -142,29 +135,40 @@ class Demo:
 
     def _stream(self, *words: str) -> None:
         sys.stdout.flush()
-        order = ["pulumi", *words, "--stack", STACK, "--config-file", str(self.settings_file)]
-        done = _start(
-            order,
-            self._environment,
-            lambda: subprocess.run(order, cwd=self._paths.root, env=self._environment, check=False),
-        )
+        done = self._start(["pulumi", *words, "--stack", STACK], capture=False)
         if done.returncode:
             raise DevstackError(
                 f"pulumi {words[0]} ended with exit code {done.returncode}", where="demo", fix="its own words are above"
             )
 
+    def _start(self, order: list[str], *, capture: bool) -> "subprocess.CompletedProcess[str]":
+        # Looked up here: a program is otherwise searched on the PATH of this process instead of the one it gets.
+        program = shutil.which(order[0], path=self._environment["PATH"])
+        if not program:
+            raise DevstackError(f"{order[0]} is not there", where="demo", fix="run make up")
+        return subprocess.run(
+            [program, *order[1:]],
+            cwd=self._paths.root,
+            env=self._environment,
+            capture_output=capture,
+            text=True,
+            check=False,
+        )
 
-def _start(
-    order: list[str], environment: dict[str, str], run: Callable[[], "subprocess.CompletedProcess[Any]"]
-) -> "subprocess.CompletedProcess[Any]":
-    try:
-        return run()
-    except FileNotFoundError:
-        raise DevstackError(
-            f"{order[0]} is not there", where="demo", fix=f"run make demo; PATH was {environment['PATH']}"
-        ) from None
-    except subprocess.TimeoutExpired:
-        raise DevstackError(f"{' '.join(order[:3])} took too long", where="demo", fix="run this again") from None
+    def _link(self) -> None:
+        link = self._paths.root / self.settings.name
+        if link.exists() and not link.is_symlink():
+            raise DevstackError(
+                "a file of yours is in the way", where=str(link), fix="rename it: the demo keeps its own settings there"
+            )
+        files.link(link, self.settings)
+
+
+def forget_settings(paths: Paths) -> None:
+    """Remove the link to the demo's settings; a file of the user's stays."""
+    link = paths.root / f"Pulumi.{STACK}.yaml"
+    if link.is_symlink():
+        link.unlink()
 
 
 def _failure(pod: dict[str, Any]) -> str:

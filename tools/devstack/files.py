@@ -59,6 +59,14 @@ def digest_of(root: Path, files: Iterable[Path]) -> str:
     return digest(*(part for file in sorted(files) for part in (str(file.relative_to(root)), file.read_bytes())))
 
 
+def link(path: Path, target: Path) -> None:
+    """Make `path` a symbolic link to `target`, in one step, whatever link it was."""
+    part = path.with_name(f".{path.name}.part")
+    part.unlink(missing_ok=True)
+    part.symlink_to(target)
+    part.rename(path)
+
+
 def publish(folder: Path, fill: Callable[[Path], None]) -> None:
     """Let `fill` make a folder and put it in the place of `folder` only when it is whole.
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from tools.devstack import baseimage, cas, cluster, containerd, files, host, network, packages, pki, registry, venv
 from tools.devstack.errors import DevstackError
+from tools.devstack.gobuild import CLI, KUBERNETES_PLUGIN, NODE, PLUGIN, PULUMI, Go, Toolchain, found_pulumi
 from tools.devstack.paths import Paths
 from tools.devstack.process import Supervisor
 from tools.devstack.settings import Target
 from tools.devstack.steps import Job, Step
-from tools.devstack.toolchain import CLI, KUBERNETES_PLUGIN, NODE, PLUGIN, PULUMI, Go, Toolchain, found_pulumi
 from tools.devstack.variables import environment, kubeconfig
 
 _GO = (1, 26)
@@ -243,10 +243,7 @@ class Stack:
 
     def _make_pulumi(self, job: Job) -> None:
         self._toolchain.build(job, CLI)
-        link = self._paths.bin.with_suffix(".new")
-        link.unlink(missing_ok=True)
-        link.symlink_to(self._toolchain.folder(job, CLI))
-        link.rename(self._paths.bin)
+        files.link(self._paths.bin, self._toolchain.folder(job, CLI))
 
     def _has_plugin_program(self, job: Job) -> bool:
         return self._has_plugin() or self._toolchain.is_built(job, PLUGIN)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tools.devstack import host, network, packages
 from tools.devstack.cluster import CONTROL_PLANE, NODE
+from tools.devstack.demo import forget_settings
 from tools.devstack.errors import DevstackError
 from tools.devstack.paths import Paths
 from tools.devstack.process import Supervisor
@@ -44,6 +45,7 @@ def take_down(paths: Paths, *, say: Callable[[str], None]) -> None:
         host.restore(paths.state)
         packages.forget_policy()
     host.release(paths.state)
+    forget_settings(paths)
     if paths.state.exists():
         shutil.rmtree(paths.state)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from tools.devstack import files, packages
 from tools.devstack.__main__ import main
+from tools.devstack.gobuild import CLI, NODE, PLUGIN, Toolchain
 from tools.devstack.paths import Paths
-from tools.devstack.toolchain import CLI, NODE, PLUGIN, Toolchain
 
 
 class Quiet:
