@@ -47,7 +47,7 @@ class Document:
         found = self.lines.get(())
         node = self.data
         real: Path = ()
-        for step in path:
+        for step in self._as_written(path):
             key = _position(node, step)
             real = (*real, key)
             if real not in self.lines:
@@ -63,8 +63,18 @@ class Document:
             line = self.line(path)
             parts.append(f"{self.file}:{line}" if line else self.file)
         if path:
-            parts.append(show(path))
+            parts.append(show(self._as_written(path)))
         return ": ".join(parts)
+
+    def _as_written(self, path: Path) -> Path:
+        """The path without indices into what is no list here: one value may stand for a list of one."""
+        node, found = self.data, []
+        for step in path:
+            if isinstance(step, int) and not isinstance(node, list | tuple):
+                continue
+            found.append(step)
+            node = _child(node, _position(node, step))
+        return tuple(found)
 
 
 def show(path: Path) -> str:
@@ -219,17 +229,17 @@ class _Reader:
 
 def _position(node: object, step: str | int) -> str | int:
     """Where `step` really is: the index of the list item that carries this name or path."""
-    if isinstance(node, list) and isinstance(step, str):
+    if isinstance(node, list | tuple) and isinstance(step, str):
         for index, item in enumerate(node):
-            names = (item.get("name"), item.get("path"), item.get("service")) if isinstance(item, dict) else (item,)
+            names = (item.get("name"), item.get("path"), item.get("service")) if isinstance(item, Mapping) else (item,)
             if step in names:
                 return index
     return step
 
 
 def _child(node: object, key: str | int) -> object:
-    if isinstance(node, dict) and isinstance(key, str):
+    if isinstance(node, Mapping) and isinstance(key, str):
         return node.get(key)
-    if isinstance(node, list) and isinstance(key, int) and key < len(node):
+    if isinstance(node, list | tuple) and isinstance(key, int) and key < len(node):
         return node[key]
     return None

@@ -1,0 +1,200 @@
+"""Differences between policies: each edit is one change at its path, with its direction of trust, without secrets."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from tests.unit.scone_policy.policy_strategies import KEY_HASH, wire_sessions
+
+from scone_policy import parse, retired
+from scone_policy.diff import Trust, compare
+from scone_policy.holes import Holes
+
+HEX, OTHER = "ab" * 32, "cd" * 32
+
+
+def policy(**changes: Any) -> dict[str, Any]:
+    """A canonical session with one service and one secret, its parts replaced by dotted path."""
+    data: dict[str, Any] = {
+        "name": "app/api",
+        "version": "0.3.10",
+        "services": {"api": {"command": "run", "environment": {"A": "1"}, "attestation": {"mrenclave": HEX}}},
+        "secrets": {"s": {"kind": "ascii", "size": 10}},
+    }
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        node = data
+        for step in parents:
+            node = node.setdefault(step, {})
+        if value is None:
+            node.pop(last)
+        else:
+            node[last] = value
+    return parse(data).canonical()
+
+
+CASES = [
+    ({"services__api__command": "run fast"}, "services.api.command", Trust.CHANGES, "arguments"),
+    ({"services__api__environment": {"A": "2"}}, "services.api.environment.A", Trust.CHANGES, "replaced"),
+    ({"services__api__environment": {"A": "1", "B": "2"}}, "services.api.environment.B", Trust.CHANGES, "added"),
+    ({"services__api__environment": None}, "services.api.environment.A", Trust.CHANGES, "removed"),
+    (
+        {"services__api__attestation": {"mrenclave": [HEX, OTHER]}},
+        "services.api.attestation.mrenclave",
+        Trust.WIDENS,
+        "measurement added: an additional program is trusted",
+    ),
+    (
+        {"services__api__attestation": {"mrenclave": OTHER}},
+        "services.api.attestation.mrenclave",
+        Trust.CHANGES,
+        "another program",
+    ),
+    (
+        {"services__api__attestation": [{"mrenclave": HEX}, {"signer": {"mrsigner": OTHER}}]},
+        "services.api.attestation.signer",
+        Trust.WIDENS,
+        "signer added",
+    ),
+    ({"services__b": {"attestation": {"mrenclave": HEX}}}, "services.b", Trust.WIDENS, "one more program"),
+    ({"services": None}, "services.api", Trust.NARROWS, "removed"),
+    ({"secrets__s__size": 12}, "secrets.s.size", Trust.CHANGES, "generates a new value"),
+    ({"secrets__s__kind": "binary"}, "secrets.s.kind", Trust.CHANGES, "generates a new value"),
+    ({"secrets__s__export": {"session": "b"}}, "secrets.s.export.b", Trust.WIDENS, "receives"),
+    ({"secrets__s__export_public": True}, "secrets.s.export_public", Trust.WIDENS, "everyone"),
+    ({"secrets__t": {"kind": "ascii"}}, "secrets.t", Trust.CHANGES, "added"),
+    ({"secrets": None}, "secrets.s", Trust.CHANGES, "CAS forgets"),
+    ({"access_policy__read": ["ANY"]}, "access_policy.read", Trust.WIDENS, "everyone may read"),
+    ({"access_policy__update": ["NONE"]}, "access_policy.update", Trust.NARROWS, "nobody may replace"),
+    ({"access_policy__read": ["CREATOR", KEY_HASH]}, "access_policy.read", Trust.WIDENS, KEY_HASH),
+    ({"access_policy__read": [KEY_HASH]}, "access_policy.read", Trust.CHANGES, KEY_HASH),
+    ({"access_policy__create_sessions": ["NONE"]}, "access_policy.create_sessions", Trust.NARROWS, "nobody"),
+    (
+        {"security__attestation__tolerate": ["debug-mode"]},
+        "security.attestation.tolerate.debug-mode",
+        Trust.WIDENS,
+        "put up with",
+    ),
+    ({"security__attestation__ignore_advisories": "*"}, "security.attestation.ignore_advisories.*", Trust.WIDENS, "*"),
+    ({"security__attestation__mode": "none"}, "security.attestation.mode", Trust.WIDENS, "any program"),
+    ({"images__i__injection_files": {"/a": {"content": "x"}}}, "images.i", Trust.CHANGES, "added"),
+    ({"version": "0.3.11"}, "version", Trust.CHANGES, "replaced"),
+]
+
+
+@pytest.mark.parametrize(("edit", "path", "trust", "words"), CASES, ids=[f"{case[1]} {case[3]}" for case in CASES])
+def test_one_edit_is_one_change(edit: dict[str, Any], path: str, trust: Trust, words: str) -> None:
+    """Each edit shows as exactly its path, with the direction of trust in one word and in a sentence."""
+    (change,) = compare(policy(), policy(**edit))
+    assert (change.path, change.trust) == (path, trust)
+    assert words in change.meaning
+    assert change.path in str(change)
+
+
+OPPOSITE = {Trust.WIDENS: Trust.NARROWS, Trust.NARROWS: Trust.WIDENS, Trust.CHANGES: Trust.CHANGES}
+
+
+@pytest.mark.parametrize(("edit", "path", "trust", "words"), CASES, ids=[f"{case[1]} {case[3]}" for case in CASES])
+def test_the_way_back_has_the_opposite_direction(edit: dict[str, Any], path: str, trust: Trust, words: str) -> None:
+    """Undoing what widens trust narrows it."""
+    (change,) = compare(policy(**edit), policy())
+    assert (change.path, change.trust) == (path, OPPOSITE[trust]), words
+
+
+def test_secret_values_are_never_shown() -> None:
+    """A changed, added or removed explicit value, and a file-system key, show as [secret]."""
+    generated, given_, other = (policy(secrets={"s": one}) for one in _SECRETS)
+    texts = [
+        str(change) for pair in ((generated, given_), (given_, other), (given_, policy())) for change in compare(*pair)
+    ]
+    texts += [str(change) for change in compare({}, given_)]
+    keyed = policy(services__api__fspf_key=HEX, services__api__fspf_tag="ab" * 16)
+    rekeyed = policy(services__api__fspf_key=OTHER, services__api__fspf_tag="ab" * 16)
+    texts += [str(change) for change in compare(keyed, rekeyed)]
+    assert not [text for text in texts if "hunter" in text]
+    assert "[secret] → [secret]" in texts[-1]
+    assert any("given instead of generated" in text for text in texts)
+
+
+_SECRETS = (
+    {"kind": "ascii", "size": 10},
+    {"kind": "ascii", "value": "hunter2"},
+    {"kind": "ascii", "value": "hunter3"},
+)
+
+
+def test_unknown_values_show_as_unknown() -> None:
+    """What is not known yet is a change, shown without its token."""
+    hole = Holes().punch(object())
+    (change,) = compare(policy(), policy(services__api__attestation={"mrenclave": hole}))
+    assert str(change).startswith(f'~ services.api.attestation.mrenclave: "{HEX}" → [unknown] (changes')
+
+
+def test_retiring_shows_what_is_lost() -> None:
+    """A retired policy differs by all its services and secrets, and by who may create below it."""
+    paths = [change.path for change in compare(policy(), retired("app/api").canonical())]
+    assert paths == ["access_policy.create_sessions", "secrets.s", "services.api", "version"]
+
+
+def test_sets_change_by_member() -> None:
+    """A toleration that replaces another one is one narrowing and one widening."""
+    before = policy(security__attestation__tolerate=["hyperthreading"])
+    found = compare(before, policy(security__attestation__tolerate=["outdated-tcb"]))
+    assert [(change.path.rpartition(".")[2], change.trust) for change in found] == [
+        ("hyperthreading", Trust.NARROWS),
+        ("outdated-tcb", Trust.WIDENS),
+    ]
+
+
+@given(wire_sessions(), wire_sessions())
+def test_empty_exactly_when_equal(left: dict[str, Any], right: dict[str, Any]) -> None:
+    """No difference is overlooked and none is invented."""
+    old, new = parse(left).canonical(), parse(right).canonical()
+    assert compare(old, old) == []
+    assert (compare(old, new) == []) == (old == new)
+
+
+def _leaves(tree: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, (*path, key))
+        elif not isinstance(value, bool | dict):
+            yield (*path, key)
+
+
+def _edited(value: Any, key: str) -> Any:
+    if isinstance(value, int):
+        return value + 1
+    if key in ("fspf_key", "fspf_tag", "mrsigner", "salt", "session_hash") or (len(value) == 64 and key != "value"):
+        return ("0" if value[0] != "0" else "1") + value[1:]
+    if key == "permission":
+        return "0o640"
+    if key == "version":
+        return "0.3.11"
+    return f"{value}00"
+
+
+@given(wire_sessions(), st.data())
+def test_every_single_edit_shows_at_its_path(session: dict[str, Any], data: st.DataObject) -> None:
+    """Whichever scalar of a policy is edited: the canonical form changes, and the change names the place."""
+    before = parse(session).canonical()
+    leaves = [path for path in _leaves(before) if path[-1] not in ("kind", "image_name")]
+    path = data.draw(st.sampled_from(leaves))
+    edited = parse(session).canonical()
+    node: Any = edited
+    for step in path[:-1]:
+        node = node[step]
+    node[path[-1]] = _edited(node[path[-1]], path[-1])
+    after = parse(edited).canonical()
+    assume("attestation" not in path or len(_measurements(after)) == len(_measurements(before)))
+    assert after != before
+    changes = compare(before, after)
+    where = ".".join(path[:3] if path[-1] != "value" else path)
+    assert changes
+    assert all(change.path.startswith(where) for change in changes)
+
+
+def _measurements(policy_: Any) -> list[str]:
+    return [path[-1] for path in _leaves(policy_.get("services", {}))]
