@@ -122,6 +122,20 @@ func newScenario(t *testing.T) *scenario {
 	return s
 }
 
+// rebuild makes the image anew from the same base after the case changed what goes into it.
+func (s *scenario) rebuild() {
+	s.t.Helper()
+	launcher := s.builder.read("/.scone/launcher")
+	for _, name := range []string{".scone", "python", "tls"} {
+		if err := os.RemoveAll(filepath.Join(s.builder.folder, name)); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	s.image = s.builder.build(launcher)
+	s.cas.Measurements = []string{s.image.measurement}
+	s.deliver()
+}
+
 // deliver lets the CAS answer as a policy for this image would.
 func (s *scenario) deliver() {
 	s.cas.Answer = map[string]any{
@@ -256,7 +270,6 @@ func TestStartAsRoot(t *testing.T) {
 // TestRestart proves that a restarted container removes what it finds in memory, never through links, and keeps volumes.
 func TestRestart(t *testing.T) {
 	s := newScenario(t)
-	s.container.User = 0
 	memory, python, victim := t.TempDir(), t.TempDir(), t.TempDir()
 	for _, folder := range []string{memory, python} {
 		if err := syscall.Mount("tmpfs", folder, "tmpfs", 0, "mode=777"); err != nil {
@@ -270,6 +283,13 @@ func TestRestart(t *testing.T) {
 	left.link(victim, "/lib")
 	(&builder{t: t, folder: memory}).write("/ready", nil, 0o644)
 	(&builder{t: t, folder: victim}).write("/survives", nil, 0o644)
+	// As the program left it: its own, and closed even to itself.
+	err := filepath.WalkDir(python, func(path string, _ os.DirEntry, err error) error {
+		return errors.Join(err, os.Lchown(path, ordinaryUser, ordinaryUser))
+	})
+	if err := errors.Join(err, os.Chmod(filepath.Join(python, "closed"), 0)); err != nil {
+		t.Fatal(err)
+	}
 	s.container.Mounts["/python"], s.container.Mounts["/.scone/memory"] = python, memory
 	for range 2 {
 		report := s.start()
@@ -451,6 +471,13 @@ func TestRefusals(t *testing.T) {
 			fixed("the working directory /nowhere: no such file or directory"),
 		},
 		"no room in memory": {
+			func(s *scenario) {
+				s.builder.encrypted["/python/large"] = strings.Repeat("x", 64<<10)
+				s.rebuild()
+				s.container.Mounts["/python"] = "tmpfs,size=16k"
+			}, 68, fixed("cannot write /python/large: no space left on device (the volume in memory is too small)"),
+		},
+		"too large a command": {
 			func(s *scenario) { s.cas.Answer["environment"] = map[string]string{"X": strings.Repeat("x", 200<<10)} }, 68,
 			fixed("/usr/bin/program: the arguments and the environment are too large"),
 		},
@@ -528,6 +555,19 @@ func TestStartWithoutProtection(t *testing.T) {
 	warning := "[launcher] warn: the policy has no fspf_tag for this service: only its measurement was verified, no file and no mount\n"
 	if seen.code != 0 || seen.stderr != warning || !bytes.Contains(seen.stdout, []byte(`"working_directory":"/"`)) {
 		t.Errorf("exit code %d\n%s\n%s", seen.code, seen.stderr, seen.stdout)
+	}
+}
+
+// TestVolumeInEncryptedDirectory proves that making room in memory spares a volume that is mounted inside.
+func TestVolumeInEncryptedDirectory(t *testing.T) {
+	s := newScenario(t)
+	s.builder.volumes = append(s.builder.volumes, "/python/deep/data")
+	s.rebuild()
+	s.container.Mounts["/python/deep/data"] = s.volume
+	for range 2 {
+		if report := s.start(); report.Tree["/python/deep/data/kept"] != "-rw-r--r-- data" || report.Tree["/python/latest"] == "" {
+			t.Errorf("%v", report.Tree)
+		}
 	}
 }
 

@@ -209,7 +209,7 @@ func TestFindProgram(t *testing.T) {
 	}
 }
 
-// TestSubcommands proves that version tells what the measurement is, and that a hint is no subcommand with more arguments.
+// TestSubcommands proves that version tells what the measurement is.
 func TestSubcommands(t *testing.T) {
 	var out bytes.Buffer
 	if code := run([]string{"version"}, &out, io.Discard); code != 0 || out.String() != "pulumi-scone launcher 1 (pulumi-scone measurement v1)\n" {

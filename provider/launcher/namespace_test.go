@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"unsafe"
@@ -15,7 +16,7 @@ import (
 type container struct {
 	Folder      string            // becomes /
 	Writable    bool              // mount / read-write
-	Mounts      map[string]string // mount point → file system ("tmpfs", or the path of a folder to bind)
+	Mounts      map[string]string // mount point → "tmpfs", with options after a comma, or the path of a folder to bind
 	Termination string            // file that is bound to /dev/termination-log
 	User        int
 	Arguments   []string
@@ -54,11 +55,12 @@ func (c *container) become() error {
 	log := filepath.Join(c.Folder, "dev/termination-log")
 	step("log", os.WriteFile(log, nil, 0o666))
 	step("log bind", syscall.Mount(c.Termination, log, "", syscall.MS_BIND, ""))
-	for point, source := range c.Mounts {
-		target := filepath.Join(c.Folder, point)
-		if source == "tmpfs" {
-			step(point, syscall.Mount("tmpfs", target, "tmpfs", 0, "mode=777"))
+	for _, point := range sortedKeys(c.Mounts) {
+		source, target := c.Mounts[point], filepath.Join(c.Folder, point)
+		if options, inMemory := strings.CutPrefix(source, "tmpfs"); inMemory {
+			step(point, syscall.Mount("tmpfs", target, "tmpfs", 0, "mode=777"+options))
 		} else {
+			step(point, os.MkdirAll(target, 0o755))
 			step(point, syscall.Mount(source, target, "", syscall.MS_BIND, ""))
 		}
 	}
