@@ -96,10 +96,12 @@ class Commands:
 
     def lint(self, _: argparse.Namespace) -> None:
         """Style and types."""
+        self._bring_up_venv()
         checks.run(self._paths, checks.lint_phases(self._paths))
 
     def unit(self, _: argparse.Namespace) -> None:
         """The fast tests."""
+        self._bring_up_venv()
         checks.run(self._paths, checks.suite_phases(self._paths, suites=("unit",), long=False))
 
     def test(self, options: argparse.Namespace) -> None:
@@ -134,6 +136,13 @@ class Commands:
             Engine(log=self._paths.log, progress=progress).bring_up(stack.steps())
         if wanted.named:
             files.write_json(self._paths.state / "named.json", wanted.as_dict())
+
+    def _bring_up_venv(self) -> None:
+        with self._alone():
+            self._make_state()
+            stack = Stack(self._paths, target=Target(), environ=self._environ)
+            with Progress() as progress:
+                Engine(log=self._paths.log, progress=progress).bring_up([stack.venv()])
 
     def _make_state(self) -> None:
         self._paths.state.mkdir(mode=0o700, exist_ok=True)
@@ -193,6 +202,12 @@ def main(argv: list[str] | None = None) -> int:
         command(options)
     except DevstackError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        print(f"error: {error}\n  → mend what it says, then run this again", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted; run it again to go on, or make down to remove what was set up", file=sys.stderr)

@@ -93,14 +93,7 @@ class Stack:
                 after=("pulumi", "kubernetes-plugin"),
                 estimate=2,
             ),
-            Step(
-                name="venv",
-                is_ready=lambda _: venv.is_ready(paths),
-                run=lambda job: venv.make(job, paths, environment=dict(self._environ)),
-                after=("packages",) if local else (),
-                estimate=45,
-                fix="check that PyPI can be reached, then run this again",
-            ),
+            self.venv(after=("packages",) if local else ()),
             Step(
                 name="cas",
                 is_ready=lambda _: self.supervisor.is_current(cas.daemon(paths, target=target)),
@@ -109,6 +102,17 @@ class Stack:
                 estimate=3,
             ),
         ]
+
+    def venv(self, *, after: tuple[str, ...] = ()) -> Step:
+        """The virtual environment, which lint needs and nothing else."""
+        return Step(
+            name="venv",
+            is_ready=lambda _: venv.is_ready(self._paths),
+            run=lambda job: venv.make(job, self._paths, environment=dict(self._environ)),
+            after=after,
+            estimate=45,
+            fix="check that PyPI can be reached, then run this again",
+        )
 
     def _machine(self) -> list[Step]:
         paths, supervisor = self._paths, self.supervisor

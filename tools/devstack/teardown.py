@@ -46,8 +46,19 @@ def take_down(paths: Paths, *, say: Callable[[str], None]) -> None:
         packages.forget_policy()
     host.release(paths.state)
     forget_settings(paths)
-    if paths.state.exists():
-        shutil.rmtree(paths.state)
+    _remove(paths.state)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder into which a program that was not ours to stop may still write."""
+    for _ in range(20):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.1)
+    raise DevstackError(
+        "it cannot be removed", where=str(folder), fix="end the program that writes there, then run this again"
+    )
 
 
 def _kill_pods() -> None:

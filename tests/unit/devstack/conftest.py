@@ -1,4 +1,5 @@
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from tools.devstack.process import Supervisor
 
 
 @pytest.fixture
-def supervisor(tmp_path):
+def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
     made = Supervisor(state=tmp_path, run=tmp_path / "run", log=tmp_path / "log")
     yield made
     for record in made.records():

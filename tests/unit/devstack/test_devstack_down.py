@@ -8,7 +8,7 @@ from tools.devstack.paths import Paths
 pytestmark = [pytest.mark.long, pytest.mark.cluster]
 
 
-def test_down_leaves_no_process_mount_interface_or_rule():
+def test_down_leaves_no_process_mount_interface_or_rule() -> None:
     """After `down` nothing of the stack is left on the machine, and `up` makes it all again."""
     paths = Paths.of()
     assert main(["up"]) == 0

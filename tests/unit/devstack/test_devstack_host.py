@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from tools.devstack import host, teardown
 from tools.devstack.demo import _failure
@@ -23,7 +25,7 @@ COMMIT
 """
 
 
-def test_only_our_chains_and_jumps_into_them_are_removed():
+def test_only_our_chains_and_jumps_into_them_are_removed() -> None:
     """Rules of the user stay, even where their comment names one of ours; chains that were there before us stay."""
     order = host.removal(SAVED, kept={"KUBE-OLD"})
     assert order.splitlines() == [
@@ -40,18 +42,18 @@ def test_only_our_chains_and_jumps_into_them_are_removed():
     ]
 
 
-def test_nothing_of_ours_means_no_order_at_all():
+def test_nothing_of_ours_means_no_order_at_all() -> None:
     """A firewall without our chains is not written to."""
     assert host.removal("*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -j ACCEPT\nCOMMIT\n", kept=set()) == ""
     assert host.removal("", kept=set()) == ""
 
 
-def test_mount_points_are_read_as_they_are_written():
+def test_mount_points_are_read_as_they_are_written() -> None:
     """Blanks in a path come escaped; the escape is undone before anything is unmounted."""
     assert teardown._plain(r"/a\040b/c\134d") == "/a b/c\\d"
 
 
-def test_mounts_below_a_folder_are_only_those_below_it(tmp_path):
+def test_mounts_below_a_folder_are_only_those_below_it(tmp_path: Path) -> None:
     """A folder's name as the beginning of another's does not count."""
     assert teardown.mounts(tmp_path) == []
     assert "/proc" in teardown.mounts(__import__("pathlib").Path("/proc"))
@@ -79,6 +81,6 @@ def test_mounts_below_a_folder_are_only_those_below_it(tmp_path):
         ),
     ],
 )
-def test_a_pods_failure_is_told_in_its_own_words(status, words):
+def test_a_pods_failure_is_told_in_its_own_words(status: dict[str, object], words: str) -> None:
     """The demo ends with what the launcher or the kubelet said, and goes on waiting while there is hope."""
     assert _failure({"status": {"containerStatuses": [status]}}) == words

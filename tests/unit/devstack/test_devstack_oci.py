@@ -2,41 +2,44 @@ import hashlib
 import io
 import json
 import tarfile
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tools.devstack.oci import Image, Rules, file_digest, normalise
 
+PASSWD = "root:x:0:0::/root:/bin/sh\n"
+Member = tuple[str, bytes, bytes]
 RULES = Rules(
     epoch=1_000_000,
     left_out=("dev", "var/cache"),
     absent=("etc/hostname",),
-    added={"etc/passwd": "root:x:0:0::/root:/bin/sh\n"},
+    added={"etc/passwd": PASSWD},
 )
 
 
-def tar_of(path, members, *, mtime=0, owner="", reverse=False):
+def tar_of(path: Path, members: list[Member], *, mtime: int = 0, owner: str = "", reverse: bool = False) -> Path:
     """A tar of (name, kind, content or target) as a package tool would write it."""
     with tarfile.open(path, "w") as archive:
         for name, kind, content in reversed(members) if reverse else members:
             info = tarfile.TarInfo(name)
             info.type, info.mtime, info.uname, info.mode = kind, mtime, owner, 0o755
             if kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
-                info.linkname = content
+                info.linkname = content.decode()
             elif kind == tarfile.REGTYPE:
                 info.size = len(content)
             archive.addfile(info, io.BytesIO(content) if kind == tarfile.REGTYPE else None)
     return path
 
 
-def layer(source, target):
+def layer(source: Path, target: Path) -> Path:
     with target.open("wb") as file:
         normalise(source, file, rules=RULES)
     return target
 
 
-def read(path):
+def read(path: Path) -> dict[str, tarfile.TarInfo]:
     with tarfile.open(path) as archive:
         return {member.name: member for member in archive.getmembers()}
 
@@ -46,9 +49,9 @@ ROOT = [
     ("./bin/", tarfile.DIRTYPE, b""),
     ("./bin/sh", tarfile.REGTYPE, b"shell"),
     ("./lib/libc.so.6", tarfile.REGTYPE, b"libc"),
-    ("./usr/bin/python3", tarfile.SYMTYPE, "python3.11"),
+    ("./usr/bin/python3", tarfile.SYMTYPE, b"python3.11"),
     ("./usr/bin/python3.11", tarfile.REGTYPE, b"python"),
-    ("./bin/dash", tarfile.LNKTYPE, "./bin/sh"),
+    ("./bin/dash", tarfile.LNKTYPE, b"./bin/sh"),
     ("./dev/null", tarfile.CHRTYPE, b""),
     ("./dev/", tarfile.DIRTYPE, b""),
     ("./var/cache/apt/x", tarfile.REGTYPE, b"rubbish"),
@@ -59,7 +62,7 @@ ROOT = [
 ]
 
 
-def test_same_tree_same_digest(tmp_path):
+def test_same_tree_same_digest(tmp_path: Path) -> None:
     """Order, times and user names of the source tar do not reach the layer."""
     one = layer(tar_of(tmp_path / "a.tar", ROOT, mtime=1, owner="me"), tmp_path / "a")
     two = layer(tar_of(tmp_path / "b.tar", ROOT, mtime=2**31, owner="you"), tmp_path / "b")
@@ -71,7 +74,7 @@ def test_same_tree_same_digest(tmp_path):
     files=st.dictionaries(st.from_regex(r"[a-z]{1,8}(/[a-z]{1,8}){0,2}", fullmatch=True), st.binary(max_size=50)),
     turned=st.booleans(),
 )
-def test_order_never_matters_and_content_always_does(tmp_path, files, turned):
+def test_order_never_matters_and_content_always_does(tmp_path: Path, *, files: dict[str, bytes], turned: bool) -> None:
     """For any tree the order of members is lost and every byte of content kept."""
     members = [(name, tarfile.REGTYPE, content) for name, content in files.items()]
     one = layer(tar_of(tmp_path / "a.tar", members), tmp_path / "a")
@@ -85,7 +88,7 @@ def test_order_never_matters_and_content_always_does(tmp_path, files, turned):
         assert (three.read_bytes() != one.read_bytes()) == wanted
 
 
-def test_folders_are_merged_into_usr(tmp_path):
+def test_folders_are_merged_into_usr(tmp_path: Path) -> None:
     """Programs and libraries lie below /usr as on Debian, with links in the old places, hard links included."""
     found = read(layer(tar_of(tmp_path / "a.tar", ROOT), tmp_path / "a"))
     for name in ("bin", "sbin", "lib", "lib64"):
@@ -97,7 +100,7 @@ def test_folders_are_merged_into_usr(tmp_path):
     assert found["usr/lib/libc.so.6"].isreg()
 
 
-def test_what_a_machine_leaves_behind_is_not_in_the_layer(tmp_path):
+def test_what_a_machine_leaves_behind_is_not_in_the_layer(tmp_path: Path) -> None:
     """Devices, caches, compiled files and this machine's name stay out; hidden files are kept."""
     found = read(layer(tar_of(tmp_path / "a.tar", ROOT), tmp_path / "a"))
     assert not {"dev/null", "var/cache/apt/x", "etc/hostname", "usr/lib/python3/__pycache__/a.pyc"} & set(found)
@@ -106,21 +109,23 @@ def test_what_a_machine_leaves_behind_is_not_in_the_layer(tmp_path):
     assert list(found) == sorted(found)
 
 
-def test_added_files_replace_what_was_there(tmp_path):
+def test_added_files_replace_what_was_there(tmp_path: Path) -> None:
     """The recipe's own text wins."""
     path = layer(tar_of(tmp_path / "a.tar", ROOT), tmp_path / "a")
     with tarfile.open(path) as archive:
-        assert archive.extractfile("etc/passwd").read() == RULES.added["etc/passwd"].encode()
+        content = archive.extractfile("etc/passwd")
+        assert content is not None
+        assert content.read() == PASSWD.encode()
 
 
 @pytest.mark.parametrize("name", ["../../etc/shadow", "/abs/file"])
-def test_no_member_leaves_the_root(tmp_path, name):
+def test_no_member_leaves_the_root(tmp_path: Path, name: str) -> None:
     """Names that climb or are absolute end up inside the root."""
     found = read(layer(tar_of(tmp_path / "a.tar", [(name, tarfile.REGTYPE, b"x")]), tmp_path / "a"))
     assert not [member for member in found if member.startswith(("/", ".."))]
 
 
-def test_an_image_describes_its_layer(tmp_path):
+def test_an_image_describes_its_layer(tmp_path: Path) -> None:
     """Manifest and config name the layer's digest and size, and the image's digest is that of the manifest."""
     path = layer(tar_of(tmp_path / "a.tar", ROOT), tmp_path / "a")
     image = Image(layer=path, layer_digest=file_digest(path), environment=("PATH=/usr/bin",), command=("python3",))

@@ -3,11 +3,12 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tools.devstack import files, ports, process
 from tools.devstack.errors import DevstackError
-from tools.devstack.process import Daemon
+from tools.devstack.process import Daemon, Supervisor
 
 SLEEPER = Daemon(name="sleeper", argv=("sleep", "600"))
 LISTENER = """
@@ -18,14 +19,20 @@ time.sleep(600)
 """
 
 
-def free_port():
+def pid_of(supervisor: Supervisor, name: str) -> int:
+    record = supervisor.alive(name)
+    assert record is not None
+    return record.pid
+
+
+def free_port() -> int:
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
+        return int(server.getsockname()[1])
 
 
-def test_a_daemon_runs_detached_and_is_found_by_another_supervisor(supervisor, tmp_path):
+def test_a_daemon_runs_detached_and_is_found_by_another_supervisor(supervisor: Supervisor, tmp_path: Path) -> None:
     """A later run of the program finds what an earlier one started, and it is in a session of its own."""
     supervisor.start(SLEEPER)
     found = process.Supervisor(state=tmp_path, run=tmp_path / "run", log=tmp_path / "log").alive("sleeper")
@@ -34,32 +41,34 @@ def test_a_daemon_runs_detached_and_is_found_by_another_supervisor(supervisor, t
     assert os.getsid(found.pid) == found.pid
 
 
-def test_stop_ends_the_process_and_forgets_it(supervisor):
+def test_stop_ends_the_process_and_forgets_it(supervisor: Supervisor) -> None:
     """After stop there is neither process nor record."""
     supervisor.start(SLEEPER)
-    pid = supervisor.alive("sleeper").pid
+    pid = pid_of(supervisor, "sleeper")
     supervisor.stop("sleeper")
     assert process.start_time(pid) is None
     assert supervisor.records() == []
 
 
-def test_stop_kills_what_ignores_the_polite_signal(supervisor):
+def test_stop_kills_what_ignores_the_polite_signal(supervisor: Supervisor) -> None:
     """A program that ignores TERM is killed once its time is up."""
     script = "import signal, time; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); time.sleep(600)"
     supervisor.start(Daemon(name="deaf", argv=(sys.executable, "-c", script)))
     while "ready" not in supervisor.log_of("deaf").read_text():
         assert supervisor.alive("deaf")
-    pid = supervisor.alive("deaf").pid
+    pid = pid_of(supervisor, "deaf")
     supervisor.stop("deaf", grace=0.2)
     assert process.start_time(pid) is None
 
 
-def test_a_reused_pid_is_never_killed(supervisor, tmp_path):
+def test_a_reused_pid_is_never_killed(supervisor: Supervisor, tmp_path: Path) -> None:
     """A record whose pid now belongs to a process with another start time names a dead daemon."""
     with subprocess.Popen(["sleep", "600"]) as stranger:
         try:
             record = {"name": "old", "pid": stranger.pid, "boot": process.boot(), "argv": ["x"], "fingerprint": "f"}
-            files.write_json(tmp_path / "run" / "old.json", record | {"started": process.start_time(stranger.pid) - 1})
+            files.write_json(
+                tmp_path / "run" / "old.json", record | {"started": (process.start_time(stranger.pid) or 0) - 1}
+            )
             assert supervisor.alive("old") is None
             supervisor.stop("old", grace=0.1)
             assert stranger.poll() is None
@@ -68,7 +77,7 @@ def test_a_reused_pid_is_never_killed(supervisor, tmp_path):
             stranger.kill()
 
 
-def test_a_record_of_an_earlier_boot_names_nothing(supervisor, tmp_path):
+def test_a_record_of_an_earlier_boot_names_nothing(supervisor: Supervisor, tmp_path: Path) -> None:
     """Pid and start time alone could meet again after a reboot: the boot's identity must match too."""
     with subprocess.Popen(["sleep", "600"]) as stranger:
         try:
@@ -86,7 +95,7 @@ def test_a_record_of_an_earlier_boot_names_nothing(supervisor, tmp_path):
             stranger.kill()
 
 
-def test_a_changed_command_or_input_is_out_of_date(supervisor, tmp_path):
+def test_a_changed_command_or_input_is_out_of_date(supervisor: Supervisor, tmp_path: Path) -> None:
     """A daemon counts as current only while its command and the files that it read are what they were."""
     config = tmp_path / "config"
     config.write_text("one")
@@ -98,7 +107,7 @@ def test_a_changed_command_or_input_is_out_of_date(supervisor, tmp_path):
     assert not supervisor.is_current(daemon)
 
 
-def test_what_forks_away_is_swept_by_its_mark(supervisor):
+def test_what_forks_away_is_swept_by_its_mark(supervisor: Supervisor) -> None:
     """A child in a session of its own outlives its parent's stop, and the sweep still finds and ends it."""
     script = """
 import subprocess, time
@@ -116,13 +125,13 @@ time.sleep(600)
     assert supervisor.marked() == []
 
 
-def test_members_of_its_session_end_with_the_daemon(supervisor):
+def test_members_of_its_session_end_with_the_daemon(supervisor: Supervisor) -> None:
     """Workers that a killed server leaves behind in its session are killed with it."""
     script = "import subprocess, time; print(subprocess.Popen(['sleep', '602']).pid, flush=True); time.sleep(600)"
     supervisor.start(Daemon(name="server", argv=(sys.executable, "-c", script)))
     while not (text := supervisor.log_of("server").read_text()):
         assert supervisor.alive("server")
-    os.kill(supervisor.alive("server").pid, signal.SIGKILL)
+    os.kill(pid_of(supervisor, "server"), signal.SIGKILL)
     while supervisor.alive("server"):
         pass
     supervisor.stop("server")
@@ -131,19 +140,19 @@ def test_members_of_its_session_end_with_the_daemon(supervisor):
     assert supervisor.marked() == []
 
 
-def test_a_taken_port_is_an_error_that_names_its_holder(supervisor):
+def test_a_taken_port_is_an_error_that_names_its_holder(supervisor: Supervisor) -> None:
     """What holds the port is named with its pid, and nothing is started."""
     port = free_port()
     supervisor.start(Daemon(name="first", argv=(sys.executable, "-c", LISTENER, str(port))))
     while not ports.holder(port):
         assert supervisor.alive("first")
-    pid = supervisor.alive("first").pid
+    pid = pid_of(supervisor, "first")
     with pytest.raises(DevstackError, match=rf"port {port} .* taken by \S+ \(pid {pid}\)"):
         supervisor.start(Daemon(name="second", argv=("sleep", "600"), ports=(("127.0.0.1", port),)))
     assert supervisor.alive("second") is None
 
 
-def test_a_program_that_cannot_run_says_so_in_its_log(supervisor):
+def test_a_program_that_cannot_run_says_so_in_its_log(supervisor: Supervisor) -> None:
     """A missing program leaves a line in the daemon's log and no living record."""
     supervisor.start(Daemon(name="none", argv=("no-such-program-anywhere",)))
     while supervisor.alive("none"):
@@ -151,7 +160,7 @@ def test_a_program_that_cannot_run_says_so_in_its_log(supervisor):
     assert "cannot run no-such-program-anywhere" in supervisor.log_of("none").read_text()
 
 
-def test_a_daemon_does_not_inherit_the_callers_secrets(supervisor, monkeypatch):
+def test_a_daemon_does_not_inherit_the_callers_secrets(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
     """Variables of the shell that ran set-up do not stay in memory of processes that outlive it."""
     monkeypatch.setenv("PULUMI_ACCESS_TOKEN", "planted")
     supervisor.start(Daemon(name="env", argv=("env",), environment={"GIVEN": "yes"}))
@@ -162,7 +171,7 @@ def test_a_daemon_does_not_inherit_the_callers_secrets(supervisor, monkeypatch):
     assert "GIVEN=yes" in log
 
 
-def test_nobody_holds_a_free_port():
+def test_nobody_holds_a_free_port() -> None:
     """A port on which nothing listens has no holder and accepts nothing."""
     port = free_port()
     assert ports.holder(port) is None
