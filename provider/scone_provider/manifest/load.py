@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from scone_policy.problems import problems_of
 from scone_policy.source import Document
-from scone_provider.manifest.mesh import Mesh
+from scone_provider.manifest.mesh import Mesh, mesh_problems
 from scone_provider.manifest.origin import Manifest
 from scone_provider.manifest.problems import stop
 from scone_provider.manifest.service import ServiceManifest
@@ -50,7 +50,8 @@ def _load(
         problems = problems_of(error)
     else:
         assert isinstance(manifest, ServiceManifest | Mesh)
-        problems = refuse_unsupported(manifest)
+        problems = mesh_problems(manifest) if isinstance(manifest, Mesh) else []
+        problems += refuse_unsupported(manifest)
         manifest.remember(document)
         if not problems:
             return manifest

@@ -1,12 +1,13 @@
 """The Meshfile (`kind: mesh`): how services become one application, on which CASes, under which policy."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainValidator, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator
 
 from scone_policy.keyhash import is_key_hash
 from scone_policy.names import SessionName, is_segment
+from scone_policy.problems import Problem
 from scone_policy.scalars import Model, Switch, Text, lower_hex, text
 from scone_policy.security import ALL_ADVISORIES, advisory, toleration
 from scone_provider.manifest.fields import (
@@ -181,20 +182,23 @@ class Mesh(Manifest):
     helm_extra_values: Option = None
     extra_policies: Any = None
 
-    @model_validator(mode="after")
-    def _roles(self) -> Self:
-        for role in ROLES:
-            filled = [name for name, cas in self.cas.items() if role == name or role in cas.alias]
-            if len(filled) != 1:
-                found = "no CAS fills" if not filled else f"{' and '.join(filled)} both fill"
-                raise ValueError(f"{found} the role {role}: exactly one must, by its name or its alias")
-        unknown = sorted(set(self.env) - {EVERYONE, CHARTS} - set(self.services))
-        if unknown:
-            raise ValueError(f"env names the service {unknown[0]}, which is not among the services")
-        if not self.services:
-            raise ValueError("a mesh needs at least one service")
-        return self
-
     def cas_of(self, role: str) -> Cas:
         """The CAS that fills one of the five roles."""
         return next(cas for name, cas in self.cas.items() if role == name or role in cas.alias)
+
+
+def mesh_problems(mesh: Mesh) -> list[Problem]:
+    """Rules that look across the sections: every role filled once, env for known services, at least one service."""
+    found: list[Problem] = []
+    if not mesh.services:
+        found.append(Problem(path=("services",), rule="a mesh needs at least one service"))
+    for role in ROLES:
+        filled = [name for name, cas in mesh.cas.items() if role == name or role in cas.alias]
+        if len(filled) != 1:
+            who = "no CAS fills" if not filled else f"{' and '.join(filled)} all fill"
+            rule = f"{who} the role {role}: exactly one must, by its name or its alias"
+            found.append(Problem(path=("cas",), rule=rule, fix=f"Put {role} into the alias list of one CAS."))
+    for service in sorted(set(mesh.env) - {EVERYONE, CHARTS} - set(mesh.services)):
+        rule = f"env names the service {service}, which is not among the services"
+        found.append(Problem(path=("env", service), rule=rule))
+    return found
