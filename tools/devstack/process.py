@@ -106,7 +106,7 @@ class Supervisor:
         """Start `daemon` anew, detached from the caller. Raises DevstackError where someone else holds its port."""
         self.stop(daemon.name)
         for address, port in daemon.ports:
-            if holder := ports.holder(port):
+            if holder := ports.holder(address, port):
                 raise DevstackError(
                     f"port {port} on {address} is taken by {holder}",
                     where=daemon.name,

@@ -220,7 +220,7 @@ def _first(known: Exception | None, error: BaseException) -> Exception:
 def _with_log(what: str, log: Path) -> str:
     lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:]
     tail = "".join(f"\n    {line}" for line in lines)
-    return f"{what}\n  last lines of {log}:{tail}" if tail else f"{what}\n  nothing was logged to {log}"
+    return f"{what}\n  last lines of {log}:{tail}" if tail else what
 
 
 def _end_group(process: "subprocess.Popen[bytes]") -> None:

@@ -144,7 +144,7 @@ def test_a_taken_port_is_an_error_that_names_its_holder(supervisor: Supervisor) 
     """What holds the port is named with its pid, and nothing is started."""
     port = free_port()
     supervisor.start(Daemon(name="first", argv=(sys.executable, "-c", LISTENER, str(port))))
-    while not ports.holder(port):
+    while not ports.holder("127.0.0.1", port):
         assert supervisor.alive("first")
     pid = pid_of(supervisor, "first")
     with pytest.raises(DevstackError, match=rf"port {port} .* taken by \S+ \(pid {pid}\)"):
@@ -174,5 +174,15 @@ def test_a_daemon_does_not_inherit_the_callers_secrets(supervisor: Supervisor, m
 def test_nobody_holds_a_free_port() -> None:
     """A port on which nothing listens has no holder and accepts nothing."""
     port = free_port()
-    assert ports.holder(port) is None
+    assert ports.holder("127.0.0.1", port) is None
     assert not ports.accepts("127.0.0.1", port)
+
+
+def test_another_address_is_no_conflict(supervisor: Supervisor) -> None:
+    """A listener at one address of the machine does not keep others from the same port at another address."""
+    port = free_port()
+    supervisor.start(Daemon(name="first", argv=(sys.executable, "-c", LISTENER, str(port))))
+    while not ports.holder("127.0.0.1", port):
+        assert supervisor.alive("first")
+    assert ports.holder("127.0.0.2", port) is None
+    assert ports.holder("0.0.0.0", port) is not None  # noqa: S104 - asks, does not listen
