@@ -51,6 +51,7 @@ var binaries = sync.OnceValues(func() (built map[string][]byte, err error) {
 type scenario struct {
 	t         *testing.T
 	cas       *enclavetest.Server
+	policy    enclavetest.Policy
 	builder   *builder
 	image     *testImage
 	container container
@@ -104,8 +105,8 @@ func newScenario(t *testing.T) *scenario {
 	if err := os.Chmod(termination, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	cas.ConfigID = "ns/session/service"
-	cas.Measurements = []string{s.image.measurement}
+	s.policy.ConfigID = "ns/session/service"
+	s.policy.Measurements = []string{s.image.measurement}
 	s.container = container{
 		Folder:      b.folder,
 		Mounts:      map[string]string{"/.scone/memory": "tmpfs", "/python": "tmpfs", "/data": s.volume},
@@ -132,13 +133,13 @@ func (s *scenario) rebuild() {
 		}
 	}
 	s.image = s.builder.build(launcher)
-	s.cas.Measurements = []string{s.image.measurement}
+	s.policy.Measurements = []string{s.image.measurement}
 	s.deliver()
 }
 
 // deliver lets the CAS answer as a policy for this image would.
 func (s *scenario) deliver() {
-	s.cas.Answer = map[string]any{
+	s.policy.Answer = map[string]any{
 		"protocol": 1, "config_id": "ns/session/service",
 		"arguments":         []string{"program", "/python", "/.scone/memory", "/tls", "/data"},
 		"environment":       map[string]string{"API_PASSWORD": plantedSecret, "LANG": "C"},
@@ -161,6 +162,7 @@ type outcome struct {
 
 func (s *scenario) run() outcome {
 	s.t.Helper()
+	s.cas.Set(s.policy)
 	wanted, err := json.Marshal(s.container)
 	if err != nil {
 		s.t.Fatal(err)
@@ -300,7 +302,7 @@ func TestRestart(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(victim, "survives")); err != nil {
 		t.Error("a link in the memory mount was followed")
 	}
-	s.cas.ConfigID = "gone"
+	s.policy.ConfigID = "gone"
 	expect(t, s.run(), 65, "Attestation failed: no such service")
 	if _, err := os.Stat(filepath.Join(memory, "ready")); err == nil {
 		t.Error("a refused start still looks ready")
@@ -408,13 +410,13 @@ func TestRefusals(t *testing.T) {
 			}, 66, fixed("/python/app.py: does not open with the key of the policy"),
 		},
 		"older image": {
-			func(s *scenario) { s.cas.Answer["protection"].(map[string]string)["tag"] = strings.Repeat("ab", 16) }, 66,
+			func(s *scenario) { s.policy.Answer["protection"].(map[string]string)["tag"] = strings.Repeat("ab", 16) }, 66,
 			func(s *scenario) string {
 				return "/.scone/service.fspf: another image than the policy's: expected tag " + strings.Repeat("ab", 16) + ", found " + s.image.tag
 			},
 		},
 		"wrong key": {
-			func(s *scenario) { s.cas.Answer["protection"].(map[string]string)["key"] = strings.Repeat("00", 32) }, 66,
+			func(s *scenario) { s.policy.Answer["protection"].(map[string]string)["key"] = strings.Repeat("00", 32) }, 66,
 			fixed("/.scone/service.fspf: does not open with the key of the policy"),
 		},
 		"changed base list": {
@@ -446,28 +448,28 @@ func TestRefusals(t *testing.T) {
 		},
 		"policy injects more": {
 			func(s *scenario) {
-				s.cas.Answer["files"] = []map[string]any{{"path": "/usr/bin/program", "content": []byte("x"), "mode": 0o755}}
+				s.policy.Answer["files"] = []map[string]any{{"path": "/usr/bin/program", "content": []byte("x"), "mode": 0o755}}
 			}, 66,
 			fixed("/tls/client.key: the image was built for this injection file, but the policy does not deliver it; " +
 				"/usr/bin/program: the policy injects this file, but the image was built without it"),
 		},
 		"files without protection": {
-			func(s *scenario) { s.cas.Answer["protection"] = nil }, 66,
+			func(s *scenario) { s.policy.Answer["protection"] = nil }, 66,
 			fixed("the policy delivers injection files, but no protection of the file system to hold them"),
 		},
 		"other program": {
-			func(s *scenario) { s.cas.Answer["arguments"] = []string{"/usr/lib64/ld.so"} }, 68,
+			func(s *scenario) { s.policy.Answer["arguments"] = []string{"/usr/lib64/ld.so"} }, 68,
 			fixed("the policy's command starts /usr/lib64/ld.so, but the image was built for /usr/bin/program"),
 		},
 		"no such program": {
 			func(s *scenario) {
-				s.cas.Answer["arguments"] = []string{"sh"}
-				s.cas.Answer["environment"] = map[string]string{"PATH": "relative::/sbin"}
+				s.policy.Answer["arguments"] = []string{"sh"}
+				s.policy.Answer["environment"] = map[string]string{"PATH": "relative::/sbin"}
 			}, 68,
 			fixed("sh was not found in relative::/sbin"),
 		},
 		"no working directory": {
-			func(s *scenario) { s.cas.Answer["working_directory"] = "/nowhere" }, 68,
+			func(s *scenario) { s.policy.Answer["working_directory"] = "/nowhere" }, 68,
 			fixed("the working directory /nowhere: no such file or directory"),
 		},
 		"no room in memory": {
@@ -478,7 +480,9 @@ func TestRefusals(t *testing.T) {
 			}, 68, fixed("cannot write /python/large: no space left on device (the volume in memory is too small)"),
 		},
 		"too large a command": {
-			func(s *scenario) { s.cas.Answer["environment"] = map[string]string{"X": strings.Repeat("x", 200<<10)} }, 68,
+			func(s *scenario) {
+				s.policy.Answer["environment"] = map[string]string{"X": strings.Repeat("x", 200<<10)}
+			}, 68,
 			fixed("/usr/bin/program: the arguments and the environment are too large"),
 		},
 		"changed measurement": {
@@ -520,7 +524,7 @@ func TestRefusals(t *testing.T) {
 		},
 		"not a CAS": {
 			func(s *scenario) {
-				s.cas.Override = func(writer http.ResponseWriter, _ *http.Request) {
+				s.policy.Override = func(writer http.ResponseWriter, _ *http.Request) {
 					writer.Header().Set("Location", "https://elsewhere/")
 					writer.WriteHeader(http.StatusFound)
 				}
@@ -548,7 +552,7 @@ func TestRefusals(t *testing.T) {
 // TestStartWithoutProtection proves that a service without fspf_tag starts, and that the log says what was not verified.
 func TestStartWithoutProtection(t *testing.T) {
 	s := newScenario(t)
-	s.cas.Answer["protection"], s.cas.Answer["files"], s.cas.Answer["working_directory"] = nil, []any{}, nil
+	s.policy.Answer["protection"], s.policy.Answer["files"], s.policy.Answer["working_directory"] = nil, []any{}, nil
 	s.container.Environment = append(s.container.Environment, "SCONE_LOG=WARN")
 	s.container.Writable = true
 	seen := s.run()
@@ -574,7 +578,7 @@ func TestVolumeInEncryptedDirectory(t *testing.T) {
 // TestBusy proves that a busy CAS is asked again, and that the log names every step without a secret.
 func TestBusy(t *testing.T) {
 	s := newScenario(t)
-	s.cas.Busy = 2
+	s.policy.Busy = 2
 	s.container.Environment = append(s.container.Environment, "SCONE_LOG=debug")
 	seen := s.run()
 	if seen.code != 0 || strings.Contains(seen.stderr, plantedSecret) || strings.Count(seen.stderr, "the CAS is busy, again in") != 2 {

@@ -32,13 +32,18 @@ type Body struct {
 	HostEnvironment map[string]string `json:"host_environment"`
 }
 
-// Server is one CAS. Its fields may be changed between attestations.
-type Server struct {
+// Policy is what the one service gets, and who gets it.
+type Policy struct {
 	ConfigID     string
-	Measurements []string       // accepted ones
-	Answer       map[string]any // what is sealed for accepted evidence
-	Busy         int            // so many requests are answered 503 first
-	Override     http.HandlerFunc
+	Measurements []string         // accepted ones
+	Answer       map[string]any   // what is sealed for accepted evidence
+	Busy         int              // so many requests are answered 503 first
+	Override     http.HandlerFunc // answers everything instead
+}
+
+// Server is one CAS.
+type Server struct {
+	Policy
 
 	server     *httptest.Server
 	lock       sync.Mutex
@@ -53,6 +58,13 @@ func Start() *Server {
 	server.server.Config.ErrorLog = log.New(io.Discard, "", 0) // refused handshakes are what some tests are about
 	server.server.StartTLS()
 	return server
+}
+
+// Set replaces the policy while requests may come.
+func (server *Server) Set(policy Policy) {
+	server.lock.Lock()
+	defer server.lock.Unlock()
+	server.Policy = policy
 }
 
 // Close stops serving.
