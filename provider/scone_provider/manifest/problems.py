@@ -18,8 +18,10 @@ class Findings:
         self._found: list[ManifestError] = []
 
     def add(self, what: str, *, where: str, fix: str = "") -> None:
-        """Note one problem."""
-        self._found.append(ManifestError(what, where=where, fix=fix))
+        """Note one problem; the same one, met again on another way, is told once."""
+        found = ManifestError(what, where=where, fix=fix)
+        if str(found) not in map(str, self._found):
+            self._found.append(found)
 
     def stop(self) -> None:
         """Raise ManifestError for one problem, ManifestErrors for several, nothing for none."""
