@@ -23,7 +23,9 @@ EnvironmentArgs = TypedDict(
     "EnvironmentArgs",
     {"local": NotRequired[Sequence[VariableArgs]], "global": NotRequired[Sequence[VariableArgs]]},
 )
-EnvironmentArgs.__doc__ = "Variables of a service: `local` ones a mesh cannot override, `global` ones it sets or overrides."
+EnvironmentArgs.__doc__ = (
+    "Variables of a service: `local` ones a mesh cannot override, `global` ones it sets or overrides."
+)
 
 SecretArgs = TypedDict(
     "SecretArgs",
@@ -37,7 +39,9 @@ SecretArgs = TypedDict(
         "export_public": NotRequired[bool],
     },
 )
-SecretArgs.__doc__ = "One secret, as in the session language; without `value` and `import` CAS generates it inside itself."
+SecretArgs.__doc__ = (
+    "One secret, as in the session language; without `value` and `import` CAS generates it inside itself."
+)
 
 SecretsArgs = TypedDict(
     "SecretsArgs",

@@ -3,11 +3,12 @@
 So only the field that depends on what is not known yet is unknown in a preview, never the policy around it (architecture §4.5).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import pulumi
+
 from scone_policy.errors import SconeError
 from scone_policy.holes import Holes
 
@@ -27,6 +28,18 @@ class Values:
         if isinstance(tree, list | tuple):
             return [self.hide(value) for value in tree]
         return tree
+
+    def later(self, text: str, function: Callable[[str], str]) -> str:
+        """A hole for `function` of a text with holes in it."""
+        return self._holes.punch(pulumi.Output.from_input(self.show(text)).apply(function))
+
+    def promise(self) -> str:
+        """A hole whose Output does not exist yet; `keep` puts it there."""
+        return self._holes.punch(None)
+
+    def keep(self, hole: str, value: pulumi.Output[Any]) -> None:
+        """Let a promised hole stand for `value`."""
+        self._holes.put(hole, value)
 
     def show(self, tree: Any) -> Any:  # noqa: ANN401  see hide
         """`tree` with every Output back; text around one becomes an Output itself."""

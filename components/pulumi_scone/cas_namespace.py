@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import pulumi
-from scone_provider.trust import tolerance_map
 
 from pulumi_scone._arguments import CasNamespaceArgs
 from pulumi_scone._values import user_errors
 from pulumi_scone.resources import Cas, SecurityPolicy
+from scone_provider.trust import tolerance_map
 
 
 class CasNamespace(pulumi.ComponentResource):

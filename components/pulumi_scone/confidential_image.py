@@ -1,16 +1,17 @@
 """`ConfidentialImage`: a service manifest's image, encrypted, measured and pushed by digest."""
 
 from collections.abc import Mapping
-from pathlib import Path
+from typing import Any
 
 import pulumi
-from scone_policy.errors import SconeError
-from scone_provider.derive import image_inputs
-from scone_provider.manifest import ServiceManifest, load_service
 
 from pulumi_scone._arguments import ConfidentialImageArgs
+from pulumi_scone._sources import hidden_identity, read_manifest
 from pulumi_scone._values import Values, user_errors
 from pulumi_scone.resources import ImageBuild
+from scone_policy.errors import SconeError
+from scone_provider.derive.image import image_inputs
+from scone_provider.manifest import ServiceManifest
 
 
 class ConfidentialImage(pulumi.ComponentResource):
@@ -26,23 +27,34 @@ class ConfidentialImage(pulumi.ComponentResource):
     def __init__(self, name: str, args: ConfidentialImageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         values = Values()
         with user_errors():
-            manifest, folder = _manifest(args, values)
+            variables = values.hide(args.get("variables") or {})
+            manifest, folder = read_manifest(args.get("manifest_file"), args.get("manifest"), variables, values)
             inputs = image_inputs(
                 manifest,
                 folder=folder,
-                environment=values.hide(args.get("environment") or {}),
+                environment=_environment(manifest, values.hide(args.get("environment") or {})),
+                identity=hidden_identity(manifest.build.to, values),
                 cas_key=args.get("cas_key"),
             )
-        self.inputs: Mapping[str, object] = inputs
-        """What the image is built from, as the resource under it has it."""
-        super().__init__("scone:index:ConfidentialImage", name, {"to": values.show(inputs["to"])}, opts)
-        for warning in manifest.warnings:
-            pulumi.log.warn(warning, self)
-        settings = {"delete_images": args.get("delete_images") or None, "refresh_base": args.get("refresh_base") or None}
-        self.build = ImageBuild(
-            name, inputs=values.show(inputs) | settings, opts=pulumi.ResourceOptions(parent=self)
-        )
+        shown: dict[str, Any] = values.show(inputs)
+        super().__init__("scone:index:ConfidentialImage", name, {"to": shown["to"]}, opts)
+        shown |= {key: True for key in ("delete_images", "refresh_base") if args.get(key)}
+        self.build = ImageBuild(name, inputs=shown, opts=pulumi.ResourceOptions(parent=self))
         self.reference = self.build.reference
         self.measurement = self.build.measurement
         self.fspf_tag = self.build.fspf_tag
         self.register_outputs({"reference": self.reference, "measurement": self.measurement, "fspf_tag": self.fspf_tag})
+
+
+def _environment(manifest: ServiceManifest, given: Mapping[str, str]) -> dict[str, str]:
+    """The container's variables as a mesh would make them: local ones as they are, global ones as given or by default."""
+    declared = manifest.environment.global_
+    unknown = sorted(set(given) - set(declared))
+    if unknown:
+        raise SconeError(
+            f"{unknown[0]} is no global variable of this manifest",
+            where=manifest.where("environment"),
+            fix="only `environment.global` can be given a value from outside",
+        )
+    found = {name: value for name, value in declared.items() if value is not None}
+    return {**found, **given, **manifest.environment.local}

@@ -5,6 +5,7 @@ from typing import Any
 
 import pulumi
 from pulumi.dynamic import Resource
+
 from scone_provider.resources.cas import CasProvider
 from scone_provider.resources.confidential_image import ConfidentialImageProvider
 from scone_provider.resources.rollout import RolloutProvider
@@ -81,9 +82,7 @@ class ImageBuild(Resource, module="scone", name="ConfidentialImage"):
     fspf_tag: pulumi.Output[str]
     """Tag of its protection file, 32 hex digits; known in preview."""
 
-    def __init__(
-        self, name: str, *, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, *, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None = None) -> None:
         """`inputs` as of `scone_provider.resources.confidential_image`."""
         computed = dict.fromkeys(("reference", "digest", "measurement", "fspf_tag"))
         props = {**inputs, "preview": pulumi.runtime.is_dry_run(), **computed}

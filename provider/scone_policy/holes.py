@@ -39,6 +39,10 @@ class Holes:
         self._values[token] = value
         return token
 
+    def put(self, token: str, value: object) -> None:
+        """Let a token that was punched before its value existed stand for `value`."""
+        self._values[token] = value
+
     def fill(self, tree: object, join: Callable[[list[object]], object]) -> object:
         """`tree` with every token replaced by what it stands for.
 

@@ -22,7 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="pulumi-scone", description="SCONE confidential applications as Pulumi resources.")
+    parser = argparse.ArgumentParser(
+        prog="pulumi-scone", description="SCONE confidential applications as Pulumi resources."
+    )
     parser.add_argument("--version", action="version", version=f"pulumi-scone {version('pulumi-scone')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 

@@ -15,7 +15,13 @@ _INSTANCE = "app.kubernetes.io/instance"
 _NAME = "app.kubernetes.io/name"
 _DIGEST = "scone/policy-digest"
 _REFUSALS = range(64, 69)  # docs/enclave-protocol.md, exit codes of the launcher
-_HOPELESS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError", "CreateContainerError"}
+_HOPELESS = {
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+}
 _HINTS = {
     64: "compare the image and its settings with the manifest; a new `pulumi up` restores what was changed by hand",
     65: "the pod runs something else than the policy says: see `pulumi preview --refresh --diff` for what was changed",

@@ -12,9 +12,9 @@ from typing import cast
 
 from cryptography import x509
 from pulumi.runtime.rpc import wrap_rpc_secret
+
 from scone_policy.keyhash import certificate_key_hash
 from scone_policy.session import Session
-
 from scone_provider.image.keys import derive_keys
 
 _MARKER = re.compile(r"derived: (.+)")
@@ -34,7 +34,7 @@ def marked_images(canonical: Canonical) -> dict[str, str]:
 
 def fspf_key(image_key: bytes, identity: str) -> str:
     """The file-system key of the image with that identity, 64 hex digits (docs/image-format.md, Keys)."""
-    return derive_keys(image_key, identity).fspf_key
+    return derive_keys(image_key, identity=identity).fspf_key
 
 
 def with_markers(canonical: Canonical, *, expected: object, image_key: bytes | None) -> dict[str, object]:

@@ -41,7 +41,9 @@ class Settings:
             identity_text=str(identity) if identity else None,
             image_key=_image_key(str(image_key)) if image_key else None,
             connect_to=_pairs("scone:connectTo", config("scone:connectTo")),
-            mirrors=_pairs("scone:registryMirrors", environ.get("SCONE_REGISTRY_MIRRORS") or config("scone:registryMirrors")),
+            mirrors=_pairs(
+                "scone:registryMirrors", environ.get("SCONE_REGISTRY_MIRRORS") or config("scone:registryMirrors")
+            ),
             insecure_registries=frozenset(
                 _pairs("scone:insecureRegistries", config("scone:insecureRegistries")),
             ),
@@ -76,7 +78,9 @@ def _pairs(key: str, value: object) -> dict[str, str]:
     if not value:
         return {}
     text = value if isinstance(value, str) else json.dumps(value)
-    wrong = SconeError("this is neither a=b,c=d nor a JSON object of strings", where=key, fix=f"pulumi config set {key} a=b")
+    wrong = SconeError(
+        "this is neither a=b,c=d nor a JSON object of strings", where=key, fix=f"pulumi config set {key} a=b"
+    )
     if text.lstrip().startswith("{"):
         try:
             parsed = json.loads(text)

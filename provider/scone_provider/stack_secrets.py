@@ -30,7 +30,7 @@ def create_stack_secrets(*, stack: str | None, config_file: str | None, tell: Ca
 
 def _new_identity() -> str:
     identity = Identity.create(common_name="pulumi-scone", now=datetime.datetime.now(datetime.UTC))
-    return identity.to_text()
+    return identity.to_pem()
 
 
 def _new_image_key() -> str:

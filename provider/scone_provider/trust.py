@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from scone_policy.holes import has_hole
-
+from scone_policy.keyhash import is_key_hash
 from scone_provider.cas.tolerance import Tolerance
 from scone_provider.errors import TrustError
 
@@ -21,18 +21,19 @@ class CasTrust:
     def from_props(cls, props: object) -> "CasTrust":
         """From resource inputs `{url, tolerance?: {switch: true|value}, key?}`. Raises TrustError on anything else."""
         if not isinstance(props, Mapping) or not isinstance(props.get("url"), str) or not props["url"]:
-            raise TrustError("the url of CAS is missing", where="url", fix="give cas_url")
+            raise TrustError("the url of CAS is missing", where="cas_url", fix="give host or host:port")
         tolerance = props.get("tolerance") or {}
         if not isinstance(tolerance, Mapping):
             raise TrustError("this is not a map of switches", where="tolerance", fix="give {switch: true}")
-        words = []
-        for switch, value in sorted(tolerance.items()):
-            words += [str(switch)] if value is True else [str(switch), str(value)]
-        text = " ".join(words)
-        if not has_hole(text):
-            Tolerance.parse(text)
+        words = [switch if value is True else f"{switch}={value}" for switch, value in tolerance.items()]
         key = props.get("key")
-        return cls(url=props["url"], tolerance_text=text, key=str(key) if key else None)
+        if key and not has_hole(key) and not is_key_hash(str(key)):
+            raise TrustError(
+                "this is no key hash", where="cas_key", fix="copy it from `scone cas show-identification -c`, whole"
+            )
+        return cls(
+            url=props["url"], tolerance_text=str(parse_tolerance(" ".join(words))), key=str(key) if key else None
+        )
 
     def to_props(self) -> dict[str, object]:
         """The inputs that `from_props` takes, in canonical form: switches as a map, so that a preview names each."""
@@ -40,10 +41,13 @@ class CasTrust:
         return props | ({"key": self.key} if self.key else {})
 
 
+def parse_tolerance(text: str) -> Tolerance:
+    """The switches in a text, which must be known. Raises TrustError."""
+    if has_hole(text):
+        raise TrustError("an Output cannot stand here", where="tolerance", fix="give the switches as plain text")
+    return Tolerance.parse(text)
+
+
 def tolerance_map(text: str) -> dict[str, object]:
     """`--only_for_testing-debug -G --mrenclave aa` → `{switch: True, "--mrenclave": "aa"}`. Raises TrustError."""
-    words, found = text.split(), {}
-    while words:
-        switch = words.pop(0)
-        found[switch] = words.pop(0) if words and not words[0].startswith("-") else True
-    return dict(sorted(found.items()))
+    return {switch: value or True for switch, value in parse_tolerance(text).switches}

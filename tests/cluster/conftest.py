@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tools.devstack.variables import environment
+from tools.devstack.paths import REGISTRY, Paths
+
 from support.embedded_cas import EmbeddedCas
 from support.mesh import MeshProject
-from tools.devstack.environment import environment
-from tools.devstack.paths import REGISTRY, Paths
 
 CAS_ADDRESS = "10.123.0.2"  # beside the demo's, on the stack's own bridge
 

@@ -4,13 +4,17 @@ import re
 from collections.abc import Callable
 
 import pytest
+
 from support.mesh import MeshProject
 from support.tamper import Tamperer
 
 
 def test_host_values_have_no_effect(mesh: MeshProject) -> None:
     """Environment and arguments put into the Deployment reach nothing: the program gets what the policy says."""
-    changed = {"env": [{"name": "API_USER", "value": "mallory"}, {"name": "LD_PRELOAD", "value": "/x.so"}], "args": ["--evil"]}
+    changed = {
+        "env": [{"name": "API_USER", "value": "mallory"}, {"name": "LD_PRELOAD", "value": "/x.so"}],
+        "args": ["--evil"],
+    }
     with mesh.patched(changed):
         log = mesh.log_until("Integrity OK")
         assert "Hello, 'myself'" in log
@@ -38,9 +42,7 @@ def test_changed_interpreter_is_refused(mesh: MeshProject) -> None:
     """One byte of the interpreter differs: the measurement is unexpected, and both are shown."""
     image = Tamperer(mesh.outputs()["images"][mesh.service])
     path = mesh.kube("exec", mesh.pod(), "--", "readlink", "-f", "/usr/bin/python3").strip()
-    content = mesh.run(
-        "kubectl", "-n", mesh.kubernetes_namespace, "exec", mesh.pod(), "--", "base64", "-w0", path
-    )
+    content = mesh.run("kubectl", "-n", mesh.kubernetes_namespace, "exec", mesh.pod(), "--", "base64", "-w0", path)
     del mesh.transcripts[-1]
     import base64
 
@@ -138,6 +140,8 @@ def test_untolerated_evidence_is_refused(
 
 def _refused_measurement(code: int, line: str) -> None:
     assert code == 65, line
-    found = re.search(r"Attestation failed: unexpected measurement.*expected ([0-9a-f]{64}).*found ([0-9a-f]{64})", line)
+    found = re.search(
+        r"Attestation failed: unexpected measurement.*expected ([0-9a-f]{64}).*found ([0-9a-f]{64})", line
+    )
     assert found is not None, line
     assert found[1] != found[2]

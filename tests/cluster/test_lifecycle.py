@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import httpx
+
 from support.mesh import MeshProject
 from support.pulumi_project import normalised
 
@@ -24,7 +25,9 @@ def test_destroy_leaves_nothing_and_up_works_again(new_mesh: Callable[..., MeshP
     assert mesh.resources() == {}
 
     text = mesh.up().text
-    assert f"{mesh.cas_namespace}/{mesh.service} was retired before: all secrets that CAS generates for it are new" in text
+    assert (
+        f"{mesh.cas_namespace}/{mesh.service} was retired before: all secrets that CAS generates for it are new" in text
+    )
     assert _checksum(mesh) != first
 
 

@@ -9,8 +9,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.mesh import MeshProject
 from tools.devstack.paths import Paths
+
+from support.mesh import MeshProject
 
 
 @pytest.fixture(scope="module")
@@ -113,10 +114,14 @@ def test_limit_forged_evidence(mesh: MeshProject, password: str, tmp_path: Path)
     driver = tmp_path / "attest"
     source = Path(__file__).parents[2] / "provider" / "launcher"
     subprocess.run(["go", "build", "-o", str(driver), "./cmd/attest"], cwd=source, check=True)
-    policy = next(item for item in mesh.resources().values() if item.get("id") == f"{mesh.cas_namespace}/{mesh.service}")
+    policy = next(
+        item for item in mesh.resources().values() if item.get("id") == f"{mesh.cas_namespace}/{mesh.service}"
+    )
     measurement = policy["outputs"]["policy"]["services"][mesh.service]["attestation"]["mrenclave"]
     (deployment,) = mesh.get("deployments")
-    variables = {item["name"]: item.get("value") for item in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
+    variables = {
+        item["name"]: item.get("value") for item in deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    }
     forged = subprocess.run(
         [driver, "-cas", f"{mesh.cas.host}:{mesh.cas.enclave_port}", "-key", policy["outputs"]["attested_key"]]
         + ["-config-id", variables["SCONE_CONFIG_ID"], "-measurement", measurement],

@@ -21,11 +21,11 @@ class EmbeddedCas:
         with self.log.open("ab") as log:
             before = log.tell()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "scone_provider.cli", "cas", "serve", "--state", str(self.state)]
+                [Path(sys.executable).with_name("pulumi-scone"), "cas", "serve", "--state", str(self.state)]
                 + ["--host", self.host, "--port", str(self.port), "--enclave-port", str(self.enclave_port)],
                 stdout=log,
                 stderr=log,
-                env={"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path)},
+                env={"PATH": os.environ["PATH"]},
                 start_new_session=True,
             )
         deadline = time.monotonic() + 30

@@ -61,27 +61,8 @@ class MeshProject(PulumiProject):
         assert content.count(old) == 1, (file, old)
         path.write_text(content.replace(old, new))
 
-    def run(self, *command: str) -> str:
-        """Run a program in the project with the stack's environment; its output, checked."""
-        program = shutil.which(command[0], path=self.environment["PATH"])
-        assert program, command[0]
-        done = subprocess.run(
-            [program, *command[1:]],
-            cwd=self.folder,
-            env=self.environment,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=120,
-            check=False,
-        )
-        self.transcripts.append(done.stdout)
-        assert done.returncode == 0, done.stdout
-        return done.stdout
-
     def kubectl(self, *arguments: str, check: bool = True) -> str:
-        """kubectl as the cluster's administrator; what it prints is not part of the searched transcripts."""
+        """Kubectl as the cluster's administrator; what it prints is not part of the searched transcripts."""
         done = subprocess.run(
             ["kubectl", *arguments], env=self.environment, text=True, capture_output=True, timeout=120, check=False
         )
@@ -89,7 +70,7 @@ class MeshProject(PulumiProject):
         return done.stdout if done.returncode == 0 else done.stdout + done.stderr
 
     def kube(self, *arguments: str, check: bool = True) -> str:
-        """kubectl in this project's namespace."""
+        """Kubectl in this project's namespace."""
         return self.kubectl("-n", self.kubernetes_namespace, *arguments, check=check)
 
     def get(self, kind: str) -> list[dict[str, Any]]:

@@ -37,15 +37,15 @@ class PulumiProject:
             "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
             "PULUMI_SKIP_UPDATE_CHECK": "1",
+            "PULUMI_STACK": "dev",
         }
 
     def init(self, config: Mapping[str, str], secrets: Mapping[str, str]) -> None:
         """Create the stack; `secrets` go in encrypted."""
         self.pulumi("stack", "init", "dev")
-        for key, value in config.items():
-            self.pulumi("config", "set", key, value)
-        for key, value in secrets.items():
-            self.pulumi("config", "set", "--secret", key, stdin=value)
+        plain = [part for key, value in config.items() for part in ("--plaintext", f"{key}={value}")]
+        hidden = [part for key, value in secrets.items() for part in ("--secret", f"{key}={value}")]
+        self.pulumi("config", "set-all", *plain, *hidden)
 
     def pulumi(
         self, *arguments: str, stdin: str = "", check: bool = True, environment: Mapping[str, str] | None = None
@@ -65,6 +65,25 @@ class PulumiProject:
         self.transcripts.append(done.stdout)
         assert not check or done.returncode == 0, done.stdout
         return Run(done.returncode, done.stdout)
+
+    def run(self, *command: str) -> str:
+        """Run a program in the project with the stack's environment; its output, checked."""
+        program = shutil.which(command[0], path=self.environment["PATH"])
+        assert program, command[0]
+        done = subprocess.run(
+            [program, *command[1:]],
+            cwd=self.folder,
+            env=self.environment,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=120,
+            check=False,
+        )
+        self.transcripts.append(done.stdout)
+        assert done.returncode == 0, done.stdout
+        return done.stdout
 
     def up(self, *, check: bool = True, environment: Mapping[str, str] | None = None) -> Run:
         """`pulumi up`, without asking."""

@@ -6,9 +6,8 @@ from typing import ClassVar, TypeVar
 
 from pulumi.dynamic import CheckFailure, CheckResult, ConfigureRequest, DiffResult, ResourceProvider
 from pulumi.output import UNKNOWN, Unknown
-from pulumi.runtime.rpc import wrap_rpc_secret
-from scone_policy.holes import Holes, has_hole
 
+from scone_policy.holes import Holes
 from scone_provider.errors import SconeError
 from scone_provider.settings import Settings
 
@@ -48,21 +47,25 @@ def checked(check: Callable[[_Self, Props, Props], Props]) -> Callable[[_Self, P
     @wraps(check)
     def wrapper(self: _Self, olds: Props, news: Props) -> CheckResult:
         try:
-            return CheckResult(check(self, plain(olds), plain(news)), [])
+            return CheckResult(check(self, _plain(olds), _plain(news)), [])
         except SconeError as error:
             return CheckResult(news, [CheckFailure("", str(error))])
 
     return wrapper
 
 
-def plain(value: object) -> object:
-    """Numbers as they were written: the engine's wire knows floats only."""
+def _plain(props: Props) -> Props:
+    """Numbers as they were written (the engine's wire knows floats only), and without the provider itself."""
+    return {key: _written(value) for key, value in props.items() if key != "__provider"}
+
+
+def _written(value: object) -> object:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: _written(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [plain(item) for item in value]
+        return [_written(item) for item in value]
     return value
 
 
@@ -72,29 +75,22 @@ class Unknowns:
     def __init__(self) -> None:
         self._holes = Holes()
 
-    def hide(self, tree: object) -> object:
-        """`tree` with every unknown replaced by a hole."""
+    def hide(self, props: Props) -> Props:
+        """`props` with every unknown replaced by a hole."""
+        return {key: self._hide(value) for key, value in props.items()}
+
+    def _hide(self, tree: object) -> object:
         if isinstance(tree, Unknown):
             return self._holes.punch(UNKNOWN)
         if isinstance(tree, Mapping):
-            return {key: self.hide(value) for key, value in tree.items()}
+            return {key: self._hide(value) for key, value in tree.items()}
         if isinstance(tree, list):
-            return [self.hide(value) for value in tree]
+            return [self._hide(value) for value in tree]
         return tree
 
-    def show(self, tree: object) -> object:
-        """`tree` with every hole, and every text around one, replaced by an unknown."""
-        return self._holes.fill(tree, lambda _: UNKNOWN)
-
-
-def unknown_if(tree: object, value: Callable[[], object]) -> object:
-    """`value()` when nothing in `tree` is a hole, else an unknown."""
-    return UNKNOWN if has_hole(tree) else value()
-
-
-def secret(value: object) -> object:
-    """`value` marked so that the engine encrypts it in state and hides it in previews."""
-    return wrap_rpc_secret(value)
+    def show(self, props: Props) -> Props:
+        """`props` with every hole, and every text around one, replaced by an unknown."""
+        return {key: self._holes.fill(value, lambda _: UNKNOWN) for key, value in props.items()}
 
 
 def clean(method: Callable[..., _Result]) -> Callable[..., _Result]:

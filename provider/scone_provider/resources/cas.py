@@ -1,7 +1,5 @@
 """`Cas`: one CAS that a stack trusts, the switches under which it does, and the key it was first seen with."""
 
-from collections.abc import Mapping
-
 import pulumi
 from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 
@@ -20,7 +18,7 @@ class CasProvider(SconeProvider):
         """Validate url, switches and pin. A pinned key is known from here on."""
         del olds
         unknowns = Unknowns()
-        return dict(unknowns.show(CasTrust.from_props(unknowns.hide(news)).to_props()))  # type: ignore[call-overload]
+        return unknowns.show(CasTrust.from_props(unknowns.hide(news)).to_props())
 
     @clean
     def create(self, props: Props) -> CreateResult:
@@ -46,7 +44,8 @@ class CasProvider(SconeProvider):
                 f"{trust.url} answers with the key {seen['attested_key']}, but {props['attested_key']} was trusted: "
                 "nothing will be uploaded to it. If the change is right, pin it (cas_key in the Meshfile).",
             )
-            return ReadResult(id_, outs | {"found_key": seen["attested_key"]}, trust.to_props())
+            found = {"found_key": seen["attested_key"]}
+            return ReadResult(id_, outs | found, trust.to_props() | found)  # an input, or the engine calls it no drift
         return ReadResult(id_, outs | seen, trust.to_props())
 
     def delete(self, _id: str, _props: Props) -> None:
@@ -65,7 +64,7 @@ def attest(trust: CasTrust, settings: Settings, *, known_key: str | None = None,
     )
 
 
-def _seen(cas: CasClient) -> Mapping[str, object]:
+def _seen(cas: CasClient) -> Props:
     if not cas.key_hash:
         raise TrustError("the attested CAS has no key")
     return {"attested_key": cas.key_hash}

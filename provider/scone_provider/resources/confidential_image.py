@@ -1,21 +1,11 @@
 """`ConfidentialImage`: one image, predicted in `check` to the last bit, pushed by digest, removed only when asked to."""
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import cast
 
-import pulumi
-from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 from pulumi.output import UNKNOWN
 
-from scone_provider.errors import ImageError
-from scone_provider.image.base import BaseCache, LockedBase, resolve_base
-from scone_provider.image.build import ImageInputs, ImagePlan, plan_image, plan_without_key
-from scone_provider.image.launcher import launcher_bytes
-from scone_provider.image.push import delete_image, image_exists, push_image
-from scone_provider.image.registry import Registry
-from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean
 from scone_policy.holes import has_hole
+from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked
 
 
 class ConfidentialImageProvider(SconeProvider):

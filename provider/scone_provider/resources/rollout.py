@@ -22,7 +22,7 @@ class RolloutProvider(SconeProvider):
     def check(self, olds: Props, news: Props) -> Props:
         """Nothing to compute: all of it comes from the derivation."""
         del olds
-        return {key: value for key, value in news.items() if key != "__provider"}
+        return news
 
     @clean
     def create(self, props: Props) -> CreateResult:

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from functools import partial
 
 import pulumi
-import scone_policy
 from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 from pulumi.output import UNKNOWN
+
+import scone_policy
 from scone_policy.diff import compare
 from scone_policy.holes import has_hole
 from scone_policy.session import Session
-
 from scone_provider.cas.client import CasClient, StoredSession
 from scone_provider.errors import CasError, SconeError, TrustError
 from scone_provider.policy_state import (
@@ -41,8 +41,7 @@ class SecurityPolicyProvider(SconeProvider):
         """Validate and canonicalise; what depends on an unknown stays as small as the unknown itself."""
         unknowns = Unknowns()
         hidden = unknowns.hide(news)
-        assert isinstance(hidden, dict)
-        session = scone_policy.parse(hidden.get("policy") or {})
+        session = scone_policy.parse(hidden.get("policy") or {})  # type: ignore[arg-type]
         canonical = session.canonical()
         _warn_about_regeneration(olds, session)
         inputs: Props = {
@@ -53,9 +52,7 @@ class SecurityPolicyProvider(SconeProvider):
         }
         if hidden.get("adopt"):
             inputs["adopt"] = True
-        shown = unknowns.show(inputs)
-        assert isinstance(shown, dict)
-        return shown
+        return unknowns.show(inputs)
 
     @clean
     def create(self, props: Props) -> CreateResult:
@@ -163,9 +160,7 @@ class SecurityPolicyProvider(SconeProvider):
             return UNKNOWN
         return scone_policy.policy_digest(canonical, secret=partial(secret_digest, key or b""))
 
-    def _current(
-        self, cas: CasClient, name: str, known: str, *, gone_is_fine: bool = False
-    ) -> StoredSession:
+    def _current(self, cas: CasClient, name: str, known: str, *, gone_is_fine: bool = False) -> StoredSession:
         found = cas.read(name)
         if found is None and not gone_is_fine:
             raise CasError(
@@ -173,7 +168,11 @@ class SecurityPolicyProvider(SconeProvider):
                 where=name,
                 fix="find out what became of that CAS's store; `pulumi refresh` then lets `pulumi up` create it anew",
             )
-        if found is not None and found.hash != known and not any(v.hash == known for v in cas.history(name)):
+        if (
+            found is not None
+            and found.hash != known
+            and not any(v.hash == known for v in cas.history(name, until_hash=known))
+        ):
             raise TrustError(
                 f"the version that this stack last wrote ({known}) is not in the history that {cas.url} shows: "
                 "its store was rolled back or replaced",
@@ -204,7 +203,7 @@ def _outs(props: Props, cas: CasClient, session_hash: str) -> Props:
 
 def _parse(stored: StoredSession) -> Session:
     try:
-        return scone_policy.parse(stored.description, file=f"CAS: {stored.name}")
+        return scone_policy.parse(stored.description_yaml, file=f"CAS: {stored.name}")
     except SconeError as error:
         raise CasError(
             f"CAS has a version of this policy that cannot be understood: {error}",

@@ -6,6 +6,7 @@ import pickletools
 import pytest
 from pulumi.dynamic import ResourceProvider
 from pulumi.dynamic.dynamic import serialize_provider
+
 from scone_provider.resources.cas import CasProvider
 from scone_provider.resources.confidential_image import ConfidentialImageProvider
 from scone_provider.resources.rollout import RolloutProvider

@@ -1,0 +1,294 @@
+"""Policies through the real engine: what previews show, what state holds, how drift, conflicts and loss come out."""
+
+from collections.abc import Callable
+
+import pytest
+from scone_provider.cas.client import CasClient, connect
+from scone_provider.cas.identity import Identity
+from support.embedded_cas import EmbeddedCas
+from support.pulumi_project import PulumiProject
+
+SWITCHES = "--only_for_testing-debug --only_for_testing-ignore-signer --only_for_testing-trust-any"
+PLANTED = "planted-7f3a-secret"
+POLICY = "pulumi-python:dynamic/scone:SecurityPolicy::api"
+PROGRAM = """
+import os
+
+import pulumi
+from pulumi_scone import CasNamespace, SecurityPolicy
+
+config = pulumi.Config("test")
+namespace = CasNamespace(
+    "acme", {{"namespace": "acme", "cas_url": config.require("cas"), "tolerance": "{switches}"}}
+)
+policy = {{
+    "name": "acme/api",
+    "version": "0.3.10",
+    "secrets": {{
+        "generated": {{"kind": "ascii", "size": 10}},
+        "given": {{"kind": "ascii", "value": config.require_secret("given")}},
+    }},
+    "services": {{
+        "api": {{
+            "command": "python3 /app/api.py",
+            "environment": {{"USER": "myself", "TOKEN": "$$SCONE::given$$"}},
+            "attestation": {{"mrenclave": "{measurement}"}},
+        }}
+    }},
+}}
+SecurityPolicy("api", cas=namespace.trust, policy=policy, adopt={adopt}, opts=pulumi.ResourceOptions(depends_on=[namespace]))
+"""
+
+Make = Callable[..., PulumiProject]
+
+
+def program(*, switches: str = SWITCHES, adopt: bool = False, measurement: str = "ab" * 32) -> str:
+    """The text of the program."""
+    return PROGRAM.format(switches=switches, adopt=adopt, measurement=measurement)
+
+
+@pytest.fixture
+def project(new_project: Make, cas: EmbeddedCas) -> PulumiProject:
+    """A namespace and one policy, up."""
+    made = new_project(program(), {"test:cas": f"127.0.0.1:{cas.port}"}, {"test:given": PLANTED})
+    made.up()
+    return made
+
+
+def client(project: PulumiProject, cas: EmbeddedCas, *, identity: Identity | None = None) -> CasClient:
+    """Someone who talks to the CAS beside Pulumi; by default with the stack's own identity."""
+    if identity is None:
+        identity = Identity.parse(project.run("pulumi", "config", "get", "scone:identity"))
+        del project.transcripts[-1]
+    return connect(f"127.0.0.1:{cas.port}", tolerance=SWITCHES, cas_key=None, connect_to={}, identity=identity)
+
+
+def edit(project: PulumiProject, old: str, new: str) -> None:
+    """Change the program's text."""
+    path = project.folder / "__main__.py"
+    content = path.read_text()
+    assert content.count(old) == 1
+    path.write_text(content.replace(old, new))
+
+
+def test_up_twice_refresh_and_preview_change_nothing(project: PulumiProject) -> None:
+    """What was just deployed is what is there: no update, no drift, no diff."""
+    assert project.preview_steps() == {}
+    assert "unchanged" in project.refresh().text
+    assert project.preview_steps() == {}
+
+
+def test_preview_shows_exactly_the_changed_paths(project: PulumiProject) -> None:
+    """An edited variable is one path of the policy; the digest over it is the only other."""
+    edit(project, '"USER": "myself"', '"USER": "someone"')
+    assert project.preview_steps() == {
+        POLICY: {"op": "update", "diff": {"digest": "update", "policy.services.api.environment.USER": "update"}}
+    }
+    assert '~ USER: "myself" => "someone"' in project.preview().text
+
+
+def test_preview_warns_that_a_secret_is_generated_anew(project: PulumiProject) -> None:
+    """Another size is another secret: the preview says so, and shows the one path."""
+    edit(project, '"size": 10', '"size": 12')
+    assert project.preview_steps()[POLICY]["diff"] == {"digest": "update", "policy.secrets.generated.size": "update"}
+    assert "CAS will generate the secret generated anew" in project.preview().text
+
+
+def test_changed_explicit_secret_shows_without_its_value(project: PulumiProject) -> None:
+    """A new explicit value changes the digest, is shown as secret, and stands nowhere in clear, neither old nor new."""
+    project.pulumi("config", "set", "--secret", "test:given", stdin=f"{PLANTED}-2")
+    assert project.preview_steps()[POLICY]["diff"] == {"digest": "update", "policy.secrets.given.value": "update"}
+    assert "[secret]" in project.preview().text
+    project.up()
+    project.refresh()
+    assert PLANTED.encode() not in project.everything_written()
+
+
+def test_offline_preview_is_the_same(project: PulumiProject, cas: EmbeddedCas) -> None:
+    """A preview asks nobody: with CAS down it comes out byte for byte as before."""
+    edit(project, '"USER": "myself"', '"USER": "someone"')
+    online = project.preview().text
+    cas.stop()
+    assert project.preview().text == online
+
+
+def test_preview_needs_no_identity(project: PulumiProject) -> None:
+    """Someone without the stack's identity sees the same preview."""
+    before = project.preview().text
+    project.pulumi("config", "rm", "scone:identity")
+    assert project.preview().text == before
+
+
+def test_without_image_key_only_the_digest_over_a_given_secret_is_unknown(project: PulumiProject) -> None:
+    """What stands for a secret in digests needs the key; nothing else is lost."""
+    project.pulumi("config", "rm", "scone:imageKey")
+    edit(project, '"USER": "myself"', '"USER": "someone"')
+    text = project.preview().text
+    assert text.count("[unknown]") == 1
+    assert "=> [unknown]" in text
+    assert '~ USER: "myself" => "someone"' in text
+
+
+def test_drift_shows_by_path_and_is_repaired(project: PulumiProject, cas: EmbeddedCas) -> None:
+    """What someone changed at CAS shows as exactly that path; up puts the program's version back on top."""
+    beside = client(project, cas)
+    found = beside.read("acme/api")
+    assert found is not None
+    changed = found.description_yaml.replace("myself", "mallory")
+    _replace(beside, changed, found.hash)
+    assert "mallory" in project.refresh().text
+    assert project.preview_steps()[POLICY]["diff"] == {
+        "digest": "update",
+        "policy.services.api.environment.USER": "update",
+    }
+    project.up()
+    now = beside.read("acme/api")
+    assert now is not None
+    assert "mallory" not in now.description_yaml
+
+
+def test_lost_update_is_refused_and_shows_both_sides(project: PulumiProject, cas: EmbeddedCas) -> None:
+    """Someone else's change since our last write stops the update, names path and values, and loses nothing."""
+    beside = client(project, cas)
+    found = beside.read("acme/api")
+    assert found is not None
+    theirs = _replace(beside, found.description_yaml.replace("myself", "mallory"), found.hash)
+    edit(project, "/app/api.py", "/app/other.py")
+    done = project.up(check=False)
+    assert done.status != 0
+    assert "someone else changed this policy" in done.text
+    assert "environment.USER" in done.text
+    assert "mallory" in done.text
+    assert "Traceback" not in done.text
+    now = beside.read("acme/api")
+    assert now is not None
+    assert now.hash == theirs
+
+
+def test_existing_policy_is_not_taken_over_unawares(
+    project: PulumiProject, new_project: Make, cas: EmbeddedCas
+) -> None:
+    """A second stack that names the same policy is refused with the difference and the way out; adopt takes it over."""
+    identity = project.run("pulumi", "config", "get", "scone:identity")
+    del project.transcripts[-1]
+    config = {"test:cas": f"127.0.0.1:{cas.port}"}
+    secrets = {"scone:identity": identity, "test:given": PLANTED}
+    second = new_project(program(measurement="cd" * 32), config, secrets, name="second")
+    done = second.up(check=False)
+    assert done.status != 0
+    assert "adopt=True" in done.text
+    assert "attestation.mrenclave" in done.text
+    (second.folder / "__main__.py").write_text(program(measurement="cd" * 32, adopt=True))
+    second.up()
+    assert PLANTED.encode() not in second.everything_written()
+
+
+def test_missing_switches_are_named(new_project: Make, cas: EmbeddedCas) -> None:
+    """Without tolerance simulated evidence is refused, each missing switch named with what giving it would mean."""
+    project = new_project(program(switches=""), {"test:cas": f"127.0.0.1:{cas.port}"}, {"test:given": PLANTED})
+    done = project.up(check=False)
+    assert done.status != 0
+    assert [switch for switch in SWITCHES.split() if switch not in done.text] == []
+    assert "Traceback" not in done.text
+    assert "session-stored" not in cas.log.read_text()
+
+
+def test_another_cas_key_stops_up_and_shows_as_drift(
+    project: PulumiProject, cas: EmbeddedCas, tmp_path: object
+) -> None:
+    """Someone else answering at CAS's address gets nothing, and refresh says whose key was found."""
+    cas.stop()
+    impostor = EmbeddedCas(
+        cas.state.parent / "impostor", host="127.0.0.1", port=cas.port, enclave_port=cas.enclave_port
+    )
+    impostor.start()
+    try:
+        edit(project, '"USER": "myself"', '"USER": "someone"')
+        done = project.up(check=False)
+        assert done.status != 0
+        assert "another CAS key" in done.text
+        assert "session-stored" not in impostor.log.read_text()
+        text = project.refresh().text
+        assert "found_key" in text
+        assert project.up(check=False).status != 0
+    finally:
+        impostor.stop()
+
+
+def test_rolled_back_cas_is_noticed(project: PulumiProject, cas: EmbeddedCas) -> None:
+    """A CAS that lost our last version, because its store was replaced by an older copy, is not trusted any more."""
+    import shutil
+
+    cas.stop()
+    shutil.copytree(cas.state, cas.state.parent / "older")
+    cas.start()
+    edit(project, '"USER": "myself"', '"USER": "someone"')
+    project.up()
+    cas.stop()
+    shutil.rmtree(cas.state)
+    shutil.copytree(cas.state.parent / "older", cas.state)
+    cas.start()
+    edit(project, '"USER": "someone"', '"USER": "somebody"')
+    done = project.up(check=False)
+    assert done.status != 0
+    assert "rolled back" in done.text
+
+
+def test_cas_down_is_said(project: PulumiProject, cas: EmbeddedCas) -> None:
+    """An unreachable CAS is named with its address; nothing is half done, and the next up finishes."""
+    cas.stop()
+    edit(project, '"USER": "myself"', '"USER": "someone"')
+    done = project.up(check=False)
+    assert done.status != 0
+    assert f"127.0.0.1:{cas.port}" in done.text
+    assert "Traceback" not in done.text
+    cas.start()
+    project.up()
+    assert project.preview_steps() == {}
+
+
+def test_no_rights_is_said(project: PulumiProject, new_project: Make, cas: EmbeddedCas) -> None:
+    """Another identity may not create policies in the namespace: said with the key that lacks the right."""
+    text = program().replace("acme/api", "acme/other").replace("opts=pulumi", "opts=None and pulumi")
+    other = new_project(text, {"test:cas": f"127.0.0.1:{cas.port}"}, {"test:given": PLANTED}, name="other")
+    done = other.up(check=False)
+    assert done.status != 0
+    assert "permission" in done.text
+    assert "Traceback" not in done.text
+
+
+def test_broken_policy_fails_in_preview_by_path(project: PulumiProject) -> None:
+    """A rule of the session language is named with its path before anything is uploaded, without any value."""
+    edit(project, '"size": 10', '"size": "many"')
+    done = project.preview(check=False)
+    assert done.status != 0
+    assert "secrets.generated.size" in done.text
+    assert "Traceback" not in done.text
+    assert PLANTED not in done.text
+
+
+def test_destroy_retires_and_up_continues(project: PulumiProject, cas: EmbeddedCas) -> None:
+    """A destroyed policy is an empty one in the same chain; creating it again names it as its predecessor."""
+    beside = client(project, cas)
+    first = beside.read("acme/api")
+    project.destroy()
+    retired = beside.read("acme/api")
+    assert first is not None
+    assert retired is not None
+    assert "services" not in retired.description_yaml
+    text = project.up().text
+    assert "retired before" in text
+    again = beside.read("acme/api")
+    assert again is not None
+    assert again.predecessor == retired.hash
+    assert retired.predecessor == first.hash
+
+
+def _replace(cas: CasClient, description: str, predecessor: str) -> str:
+    lines = [line for line in description.splitlines() if not line.startswith("predecessor:")]
+    text = "\n".join(lines) + f"\npredecessor: {predecessor}\n"
+    import yaml
+
+    data = yaml.safe_load(text)
+    data.pop("creator", None)
+    return cas.upload(yaml.safe_dump(data))
