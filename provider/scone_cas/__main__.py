@@ -4,7 +4,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from scone_cas import client_port, enclave_port
 from scone_cas.server import CLIENT_PORT, ENCLAVE_PORT, ServeOptions, serve
 from scone_policy.errors import SconeError
 
@@ -21,9 +20,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
+    # Each process loads what its own port needs: Twisted, granian, or neither.
     if options.command == "client-port":
+        from scone_cas import client_port  # noqa: PLC0415
+
         client_port.serve(options.state, listening=options.listening, alive=options.alive, rate=options.rate)
     elif options.command == "enclave-port":
+        from scone_cas import enclave_port  # noqa: PLC0415
+
         enclave_port.serve(
             options.state,
             host=options.host,

@@ -56,12 +56,13 @@ class App:
 
     async def _answer(self, scope: Message, receive: Receive) -> Response:
         address = scope["client"][0] if scope.get("client") else ""
-        if not self._rate.admits(address):
-            return busy(429, 1)
         if not self._gate.enter():
             return busy(503, 1)
         try:
+            # Read first: an answer to a request that was not read ends the connection, and may get lost with it.
             body = await asyncio.wait_for(_body(scope, receive), _BODY_TIME)
+            if not self._rate.admits(address):
+                return busy(429, 1)
             request = Request(method=scope["method"], path=scope["path"], body=body, address=address)
             return await asyncio.get_running_loop().run_in_executor(self._pool, self._api.handle, request)
         except TooLargeError:

@@ -92,10 +92,6 @@ class Sessions:
     def upload(self, body: bytes, caller: Caller) -> Uploaded:
         """Create a session, or replace the version that `predecessor` names. Raises Refusal."""
         wanted = description.read_upload(body)
-        if names_creator(wanted.session.access_policy):
-            if caller.certificate is None:
-                raise Refusal(403, "no client certificate was presented, and the access policy refers to CREATOR")
-            wanted = wanted.with_creator(caller.certificate)
         try:
             with self._store.writing():
                 return self._replace(wanted, caller)
@@ -109,6 +105,10 @@ class Sessions:
             self._may_create(session, caller)
         else:
             self._may_follow(session, before, caller)
+        if names_creator(session.access_policy):
+            if caller.certificate is None:
+                raise Refusal(403, "no client certificate was presented, and the access policy refers to CREATOR")
+            wanted = wanted.with_creator(caller.certificate)
         sharing.check_imports(session, wanted.hash, self.live)
         generated = carried(session, before.session if before else None, before.generated if before else {})
         number = before.number + 1 if before else 1

@@ -9,7 +9,8 @@ import re
 import secrets
 import socket
 import ssl
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -28,8 +29,13 @@ from scone_provider.errors import TrustError
 FORMAT = "scone-cas-simulated-1"
 _CONTEXT = b"pulumi-scone cas evidence v1\0"
 _LARGEST = 256 * 1024
+_TRIES = 3
 _TEXTS = ("format", "mrenclave", "mrsigner", "tcb_status", "cas_key", "software_key")
 _NUMBERS = ("isvprodid", "isvsvn")
+
+
+class _BusyError(Exception):
+    """429 or 503."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,27 +47,24 @@ class Attested:
     evidence: CasEvidence | None
 
 
-def attest(address: CasAddress, *, tolerance: Tolerance, cas_key: str | None) -> Attested:
+def attest(
+    address: CasAddress, *, tolerance: Tolerance, cas_key: str | None, pause: Callable[[float], None] = time.sleep
+) -> Attested:
     """Compare the pin, or judge evidence. Raises TrustError, or CasUnreachable when nobody answers."""
-    if cas_key is not None:
+    _check_pin(cas_key)
+    for left in reversed(range(_TRIES)):
         try:
-            decode_key_hash(cas_key)
-        except PolicyError as problem:
-            raise TrustError(problem.what, where="cas_key", fix=problem.fix) from None
-    try:
-        with unverified(address) as secured:
-            certificate = peer_certificate(secured)
-            key_hash = certificate_key_hash(certificate)
-            if cas_key is not None:
-                _compare_pin(address, key_hash, cas_key)
-                return Attested(certificate=certificate, key_hash=key_hash, evidence=None)
-            nonce = secrets.token_urlsafe(32)
-            evidence = read_evidence(
-                _ask(secured, address, nonce), certificate=certificate, nonce=nonce, url=address.url
-            )
-    except (OSError, http.client.HTTPException) as problem:
-        raise unreachable(address, problem) from None
-    missing = judge(evidence, tolerance)
+            found = _look(address, cas_key)
+            break
+        except (OSError, http.client.HTTPException) as problem:
+            raise unreachable(address, problem) from None
+        except _BusyError:
+            if not left:
+                raise CasUnreachable(
+                    f"the CAS {address.url} is too busy to be attested", fix="try again later"
+                ) from None
+            pause(1.0)
+    missing = judge(found.evidence, tolerance) if found.evidence is not None else []
     if missing:
         lines = "".join(f"\n  - {item}" for item in missing)
         raise TrustError(
@@ -69,7 +72,20 @@ def attest(address: CasAddress, *, tolerance: Tolerance, cas_key: str | None) ->
             where="tolerance",
             fix="use another CAS, pin its key (cas_key), or give the switches if you accept what they mean",
         )
-    return Attested(certificate=certificate, key_hash=key_hash, evidence=evidence)
+    return found
+
+
+def _look(address: CasAddress, cas_key: str | None) -> Attested:
+    """Who answers there: its certificate compared with the pin, or with its evidence, which is not judged yet."""
+    with unverified(address) as secured:
+        certificate = peer_certificate(secured)
+        key_hash = certificate_key_hash(certificate)
+        if cas_key is not None:
+            _compare_pin(address, key_hash, cas_key)
+            return Attested(certificate=certificate, key_hash=key_hash, evidence=None)
+        nonce = secrets.token_urlsafe(32)
+        evidence = read_evidence(_ask(secured, address, nonce), certificate=certificate, nonce=nonce, url=address.url)
+        return Attested(certificate=certificate, key_hash=key_hash, evidence=evidence)
 
 
 def unreachable(address: CasAddress, problem: Exception) -> CasUnreachable:
@@ -122,6 +138,15 @@ def _verify(key: object, signature: bytes, body: bytes) -> None:
     key.verify(signature, _CONTEXT + body, ec.ECDSA(hashes.SHA256()))
 
 
+def _check_pin(cas_key: str | None) -> None:
+    if cas_key is None:
+        return
+    try:
+        decode_key_hash(cas_key)
+    except PolicyError as problem:
+        raise TrustError(problem.what, where="cas_key", fix=problem.fix) from None
+
+
 def _compare_pin(address: CasAddress, found: str, pinned: str) -> None:
     if not hmac.compare_digest(found.encode(), pinned.encode()):
         raise TrustError(
@@ -137,6 +162,8 @@ def _ask(secured: ssl.SSLSocket, address: CasAddress, nonce: str) -> bytes:
     connection.request("GET", f"/v1/attest?nonce={nonce}", headers={"Connection": "close"})
     answer = connection.getresponse()
     body = answer.read(_LARGEST + 1)
+    if answer.status in (429, 503):
+        raise _BusyError
     if answer.status != 200 or len(body) > _LARGEST:
         raise TrustError(
             f"the CAS {address.url} gives no evidence (status {answer.status})",

@@ -1,0 +1,284 @@
+"""The two ports and their supervisor: delivery, limits, hostile clients, stops, kills."""
+
+import http.client
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+
+import pytest
+from conftest import PROVIDER
+from scone_provider.errors import CasError
+from support.software_enclave import MEASUREMENT
+
+SERVICE = f"""
+services:
+  - name: main
+    command: [prog, $$SCONE::s$$]
+    attestation: {{mrenclave: {MEASUREMENT}}}
+secrets: [{{name: s, kind: ascii, size: 24}}]
+security: {{attestation: {{tolerate: [debug-mode]}}}}
+"""
+
+
+def text(name: str, predecessor: str | None = None, rest: str = SERVICE) -> str:
+    """A session with one service."""
+    before = f"predecessor: {predecessor}\n" if predecessor else ""
+    return f"name: {name}\nversion: '0.3.10'\n{before}{rest}"
+
+
+def test_service_gets_its_configuration(cas, ann, name) -> None:
+    """Challenge, evidence, sealed answer, over both ports' real TLS; the value is the same on both workers."""
+    cas.client(ann).upload(text(name))
+    values = set()
+    for _ in range(12):
+        status, found = cas.enclave.attest(f"{name}/main")
+        assert status == 200, found
+        values.add(found["arguments"][1])
+    assert len(values) == 1
+    assert len(values.pop()) == 24
+
+
+def test_workers_share_used_challenges(cas, ann, name) -> None:
+    """A challenge that one worker consumed is refused by all."""
+    cas.client(ann).upload(text(name))
+    challenge = cas.enclave.challenge()
+    statuses = []
+    for _ in range(8):
+        from support.software_enclave import SoftwareEnclave
+
+        statuses.append(cas.enclave.post("/v1/enclave/attest", SoftwareEnclave().request(challenge, f"{name}/main"))[0])
+    assert sorted(statuses) == [200] + [403] * 7
+
+
+def test_refusal_over_the_wire(cas, ann, name) -> None:
+    """A refusal has the status, code, expected and found of the protocol."""
+    cas.client(ann).upload(text(name))
+    status, error = cas.enclave.attest(f"{name}/main", measurement="00" * 32)
+    assert (status, error["code"], error["expected"], error["found"]) == (
+        403,
+        "unexpected_measurement",
+        [MEASUREMENT],
+        "00" * 32,
+    )
+
+
+def test_both_ports_present_the_same_key(cas) -> None:
+    """Launchers and clients pin one key."""
+    certificates = {ssl.get_server_certificate(("127.0.0.1", port)) for port in (cas.port, cas.enclave_port)}
+    assert len(certificates) == 1
+
+
+def test_enclave_port_is_tls13_only(cas) -> None:
+    """Older TLS is refused there, and TLS 1.1 on the client port."""
+    for port, newest in ((cas.enclave_port, ssl.TLSVersion.TLSv1_2),):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode, context.maximum_version = False, ssl.CERT_NONE, newest
+        with socket.create_connection(("127.0.0.1", port), 5) as raw, pytest.raises(ssl.SSLError):
+            context.wrap_socket(raw)
+
+
+@pytest.mark.parametrize("junk", [b"GET / HTTP/1.1\r\n\r\n", os.urandom(400), b"\x16\x03\x01\xff\xff" + bytes(200)])
+def test_junk_instead_of_tls_disturbs_nobody(cas, junk: bytes) -> None:
+    """Whoever speaks no TLS is cut off; the ports go on."""
+    for port in (cas.port, cas.enclave_port):
+        with socket.create_connection(("127.0.0.1", port), 5) as raw:
+            raw.settimeout(15)
+            raw.sendall(junk)
+            raw.shutdown(socket.SHUT_WR)
+            while raw.recv(1000):
+                pass
+    assert cas.enclave.challenge()
+    assert cas.client(None).version()
+
+
+def secured(port: int) -> ssl.SSLSocket:
+    """A raw TLS connection."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context.wrap_socket(socket.create_connection(("127.0.0.1", port), 15))
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["announced", "chunked"])
+def test_huge_bodies_are_refused_early(cas, chunked: bool) -> None:
+    """A body over the limit is refused before it is read whole, on both ports."""
+    for port, path, limit, status in (
+        (cas.port, "/session", 1 << 20, 413),
+        (cas.enclave_port, "/v1/enclave/attest", 1 << 16, 400),
+    ):
+        with secured(port) as connection:
+            how = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {limit * 64}"
+            connection.sendall(f"POST {path} HTTP/1.1\r\nHost: cas\r\n{how}\r\n\r\n".encode())
+            try:
+                for _ in range(limit * 2 // 4096 if chunked else 0):
+                    connection.sendall(b"1000\r\n" + bytes(4096) + b"\r\n")
+            except OSError:
+                pass
+            answer = connection.recv(4096)
+            assert answer.startswith(f"HTTP/1.1 {status} ".encode()), answer[:80]
+
+
+def test_largest_session_is_taken(cas, ann, name) -> None:
+    """A description just below the limit is stored and read back; its parser's limit is not below the port's."""
+    filler = "".join(f"- {{name: s{number}, kind: ascii, value: {'x' * 4000}}}\n" for number in range(200))
+    client = cas.client(ann)
+    hash_ = client.upload(text(name, rest="secrets:\n" + filler))
+    assert client.read(name).hash == hash_
+
+
+def test_rate_limit(own_cas, ann) -> None:
+    """Too many requests from one address get 429 with Retry-After on both ports, and later answers again."""
+    own = own_cas("--rate", "4", "--workers", "1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    for port, method, path, body in (
+        (own.port, "GET", "/v1/version", None),
+        (own.enclave_port, "POST", "/v1/enclave/challenge", b'{"protocol": 1}'),
+    ):
+        answers = []
+        with closing(http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=10)) as connection:
+            for _ in range(30):
+                connection.request(method, path, body)
+                answer = connection.getresponse()
+                content = answer.read()
+                answers.append((answer.status, answer.getheader("Retry-After")))
+        assert answers[0] == (200, None)
+        assert (429, "1") in answers
+        assert b"too many requests" in content
+    assert own.client(ann).version()
+
+
+def test_slow_clients_do_not_stop_others(cas) -> None:
+    """Connections that never finish their request leave room for those that do."""
+    slow = [secured(port) for port in (cas.port, cas.enclave_port) for _ in range(30)]
+    for connection in slow:
+        connection.sendall(b"POST /session HTTP/1.1\r\nHost: cas\r\nContent-Length: 100\r\n\r\nx")
+    assert cas.enclave.challenge()
+    assert cas.client(None).version()
+    for connection in slow:
+        connection.close()
+
+
+def test_graceful_stop(own_cas, ann, name) -> None:
+    """SIGTERM: exit code 0, no process left, and what was stored is there after the next start."""
+    own = own_cas()
+    hash_ = own.client(ann).upload(text(name))
+    children = own.children()
+    assert len(children) >= 4
+    assert own.stop() == 0
+    assert not [pid for pid in children if os.path.exists(f"/proc/{pid}")]
+    own.start()
+    assert own.client(ann).read(name).hash == hash_
+
+
+@pytest.mark.parametrize("which", [0, 1, -1], ids=["client", "enclave", "worker"])
+def test_dead_child_stops_all(own_cas, which: int) -> None:
+    """When a process dies the supervisor stops the others, says so, and fails."""
+    own = own_cas()
+    children = own.children()
+    os.kill(children[which], signal.SIGKILL)
+    assert own.process.wait(30) == 1
+    assert b"ended by itself" in own.log.read_bytes()
+    wait_gone(children)
+
+
+def test_dead_supervisor_stops_all(own_cas) -> None:
+    """kill -9 of the supervisor alone leaves no process behind, and the state can be used again."""
+    own = own_cas()
+    children = own.children()
+    os.kill(own.process.pid, signal.SIGKILL)
+    own.process.wait()
+    wait_gone(children)
+    own.start()
+    assert own.enclave.challenge()
+
+
+def wait_gone(pids: list[int]) -> None:
+    """Until none of these processes is there."""
+    deadline = time.monotonic() + 20
+    while any(os.path.exists(f"/proc/{pid}") for pid in pids):
+        assert time.monotonic() < deadline, pids
+        time.sleep(0.02)
+
+
+def refused_start(*options: str) -> str:
+    """What a CAS says that cannot start."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "scone_cas", "serve", *options],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(PROVIDER)},
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_second_cas_on_the_state(cas) -> None:
+    """Refused in words; the first one goes on."""
+    said = refused_start("--state", str(cas.state), "--client-port", "0", "--enclave-port", "0")
+    assert "another CAS runs on this state" in said
+    assert cas.enclave.challenge()
+
+
+@pytest.mark.parametrize("port", ["client", "enclave"])
+def test_taken_port(cas, tmp_path, port: str) -> None:
+    """A port that is in use is named, although granian's sockets may be shared."""
+    taken = cas.port if port == "client" else cas.enclave_port
+    other = "enclave" if port == "client" else "client"
+    said = refused_start("--state", str(tmp_path / "s"), f"--{port}-port", str(taken), f"--{other}-port", "0")
+    assert f"the port {taken} on 127.0.0.1 cannot be used" in said
+
+
+def test_kill_in_a_storm_of_uploads(own_cas, ann, name) -> None:
+    """Ten times kill -9 while sessions are uploaded: every session is whole, and as new as it was acknowledged."""
+    own = own_cas()
+    known: dict[str, list[str]] = {}
+
+    def storm(session: str, stop: threading.Event) -> None:
+        history = known.setdefault(session, [])
+        try:
+            client = own.client(ann)
+            while not stop.is_set():
+                history.append(client.upload(text(session, history[-1] if history else None)))
+        except CasError:
+            return
+
+    for round_ in range(10):
+        stop = threading.Event()
+        names = [f"{name}-{number}" for number in range(3)]
+        threads = [threading.Thread(target=storm, args=(session, stop)) for session in names]
+        for thread in threads:
+            thread.start()
+        goal = sum(map(len, known.values())) + 6 + round_
+        while sum(map(len, known.values())) < goal:
+            assert any(thread.is_alive() for thread in threads), own.log.read_text()[-2000:]
+            time.sleep(0.001)
+        own.kill()
+        stop.set()
+        for thread in threads:
+            thread.join()
+        own.start()
+        client = own.client(ann)
+        for session in names:
+            found = [version.hash for version in client.history(session)][::-1]
+            acknowledged = known[session]
+            # What was acknowledged is there; at most the one upload that got no answer comes on top.
+            assert found[: len(acknowledged)] == acknowledged
+            assert len(found) <= len(acknowledged) + 1
+            known[session] = found
+            assert cas_delivers(own, session) if found else True
+    assert all(len(history) > 3 for history in known.values())
+
+
+def cas_delivers(own, session: str) -> bool:
+    """The values of the newest version are whole: a service gets them."""
+    status, found = own.enclave.attest(f"{session}/main")
+    return status == 200 and len(found["arguments"][1]) == 24
