@@ -52,12 +52,12 @@ def refuse(
     one: type[SconeError] = PolicyError,
     many: type[SconeError] = PolicyErrors,
 ) -> SconeError:
-    """The error to raise: `one` for a single problem, `many` with a line for each otherwise."""
+    """The error to raise: `one` for a single problem, else `many`, with a line for each in the document's order."""
     if len(problems) == 1:
         only = problems[0]
         return one(only.rule, where=document.where(only.path), fix=only.fix)
     lines = [f"{len(problems)} rules are broken"]
-    for problem in problems:
+    for problem in sorted(problems, key=lambda problem: document.line(problem.path) or 0):
         where = document.where(problem.path)
         text = f"{where}: {problem.rule}" if where else problem.rule
         lines.append(f"{text} → {problem.fix}" if problem.fix else text)

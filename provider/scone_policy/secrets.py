@@ -2,7 +2,7 @@
 
 import string
 from collections.abc import Mapping
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 
@@ -92,6 +92,28 @@ class Import(Model):
     session_hash: NotYet = None
 
 
+OfOtherKind = Annotated[Any, Field(default=None, repr=False)]
+_OF_OTHER_KINDS = (
+    "private_key",
+    "key_type",
+    "migrate",
+    "issuer",
+    "common_name",
+    "endpoint",
+    "dns",
+    "san",
+    "valid_for",
+    "tenant_id",
+    "client_id",
+    "application_secret",
+    "certificate_thumbprint",
+    "signer",
+    "alg",
+    "validity",
+    "payload",
+)
+
+
 class Secret(Model):
     """One secret. `kind` is None only for an import that does not say it; `size` is None where nothing is generated."""
 
@@ -104,9 +126,28 @@ class Secret(Model):
     export: Annotated[tuple[Export, ...], BeforeValidator(_exports)] = ()
     export_public: Switch = False
     import_akv: NotYet = None
+    private_key: OfOtherKind = None
+    key_type: OfOtherKind = None
+    migrate: OfOtherKind = None
+    issuer: OfOtherKind = None
+    common_name: OfOtherKind = None
+    endpoint: OfOtherKind = None
+    dns: OfOtherKind = None
+    san: OfOtherKind = None
+    valid_for: OfOtherKind = None
+    tenant_id: OfOtherKind = None
+    client_id: OfOtherKind = None
+    application_secret: OfOtherKind = None
+    certificate_thumbprint: OfOtherKind = None
+    signer: OfOtherKind = None
+    alg: OfOtherKind = None
+    validity: OfOtherKind = None
+    payload: OfOtherKind = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if foreign := [key for key in _OF_OTHER_KINDS if getattr(self, key) is not None]:
+            raise ValueError(f"{foreign[0]} does not belong to a secret of kind {self.kind or 'unknown'}")
         if self.import_ is not None:
             if self.value is not None or self.size is not None:
                 raise ValueError("an imported secret has neither value nor size of its own")

@@ -110,6 +110,8 @@ REFUSED = [
     (minimal(images=[{"name": "i", "volumes": [{"name": "v"}]}]), "images.i.volumes", "not supported yet"),
     (secret(kind=None), "secrets.s", "kind is missing"),
     (secret(kind="x509"), "secrets.s.kind", "kind x509 is not supported yet"),
+    (secret(kind="x509", private_key="k", dns=["a"]), "secrets.s.kind", "kind x509 is not supported yet"),
+    (secret(private_key="k"), "secrets.s", "private_key does not belong"),
     (secret(kind="password"), "secrets.s.kind", "must be one of"),
     (secret(size=0), "secrets.s", "between 1"),
     (secret(size="ten"), "secrets.s.size", "whole number"),
