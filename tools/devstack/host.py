@@ -151,8 +151,10 @@ def _kernel(name: str) -> str | None:
 def _other_kubernetes() -> str | None:
     for entry in Path("/proc").glob("[0-9]*/comm"):
         with contextlib.suppress(OSError):
-            if (name := entry.read_text().strip()) in ("kubelet", "kube-apiserver", "k3s-server", "k0s"):
-                return f"{name}, pid {entry.parent.name}"
+            name, pid = entry.read_text().strip(), entry.parent.name
+            # One that has ended may still wait to be reaped.
+            if name in ("kubelet", "kube-apiserver", "k3s-server", "k0s") and process.start_time(pid) is not None:
+                return f"{name}, pid {pid}"
     return None
 
 

@@ -186,3 +186,10 @@ def test_another_address_is_no_conflict(supervisor: Supervisor) -> None:
         assert supervisor.alive("first")
     assert ports.holder("127.0.0.2", port) is None
     assert ports.holder("0.0.0.0", port) is not None  # noqa: S104 - asks, does not listen
+
+
+def test_a_process_that_only_waits_to_be_reaped_does_not_run() -> None:
+    """Process tables keep what has ended until its parent looks: that is no running process."""
+    with subprocess.Popen(["true"], stdout=subprocess.PIPE) as child:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert process.start_time(child.pid) is None
