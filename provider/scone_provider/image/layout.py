@@ -1,0 +1,258 @@
+"""Where a service's files, mount points and links lie in the image, judged against what the base has there. Pure."""
+
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from scone_provider.errors import ImageError
+from scone_provider.image.keys import injected_name
+from scone_provider.image.measurement import MeasuredEnvironment
+from scone_provider.image.protection import KUBERNETES_FILES, MEMORY, SCONE, belongs_to_runtime
+from scone_provider.image.source import SourceFile, SourceTree
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageInputs:
+    """What one confidential image is made of, besides its base, the image key and the launcher. Paths are absolute.
+
+    `program` is the first word of the command. `dirs` are encrypted. `injected` are the paths of injection files (their
+    content is CAS's). `volumes` may be mounts, `unprotected` may change. `cas_key` pins the CAS (Base58Check).
+    """
+
+    name: str
+    to: str
+    program: str
+    pwd: str
+    source: SourceTree
+    dirs: tuple[str, ...]
+    injected: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    unprotected: tuple[str, ...] = ()
+    environment: MeasuredEnvironment = field(default_factory=MeasuredEnvironment)
+    cas_key: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encrypted:
+    """What one encrypted directory holds, by path relative to it."""
+
+    files: Mapping[str, SourceFile]
+    links: Mapping[str, str]
+    directories: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """The service's part of the file system. `links` and `injected` map paths to targets and to names in memory."""
+
+    encrypted: Mapping[str, Encrypted]
+    directories: frozenset[str]
+    files: Mapping[str, SourceFile]
+    links: Mapping[str, str]
+    injected: Mapping[str, str]
+    volumes: tuple[str, ...]
+    unprotected: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def wanted_paths(inputs: ImageInputs) -> tuple[str, ...]:
+    """The paths of which a prediction has to know what the base has there: `paths` of `resolve_base`."""
+    encrypted = _outermost(inputs.dirs)
+    own = [path for path in (*inputs.source.paths(), *inputs.injected, inputs.pwd) if not _within(path, encrypted)]
+    return tuple(sorted({*encrypted, *own, *inputs.volumes}))
+
+
+def lay_out(inputs: ImageInputs, *, base: Mapping[str, str], measured: frozenset[str]) -> Layout:
+    """The layout of `inputs` on a base of which `base` says what lies where (`LockedBase.paths`).
+
+    `measured` are the paths of program and loader, which nothing may replace. Raises ImageError for what cannot work.
+    """
+    return _Layouter(inputs, base, measured).layout()
+
+
+def _outermost(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """`paths` without those that lie within another."""
+    return tuple(path for path in sorted(set(paths)) if not _within(posixpath.dirname(path), paths))
+
+
+def _within(path: str, folders: tuple[str, ...]) -> str | None:
+    """The folder at or above `path`, if any."""
+    return next((folder for folder in folders if path == folder or path.startswith(f"{folder}/")), None)
+
+
+class _Layouter:
+    def __init__(self, inputs: ImageInputs, base: Mapping[str, str], measured: frozenset[str]) -> None:
+        self._inputs, self._base, self._measured = inputs, base, measured
+        for key in ("dirs", "injected", "volumes", "unprotected"):
+            for path in getattr(inputs, key):
+                self._check(path, key)
+        for path in (inputs.pwd, *inputs.source.paths()):
+            self._check(path, "copy")
+        self._folders = _outermost(inputs.dirs)
+        self._directories: set[str] = set()
+        self._files: dict[str, SourceFile] = {}
+        self._links: dict[str, str] = {}
+        self._notes: list[str] = []
+
+    def layout(self) -> Layout:
+        for folder in self._folders:
+            self._encrypted_mount(folder)
+        for volume in self._inputs.volumes:
+            self._volume(volume)
+        injected = self._injected()
+        encrypted = {folder: self._content(folder, injected) for folder in self._folders}
+        self._clear_files()
+        if not _within(self._inputs.pwd, (*self._folders, *self._inputs.volumes)):
+            self._directory(self._inputs.pwd, "pwd")
+        return Layout(
+            encrypted=encrypted,
+            directories=frozenset(self._directories),
+            files=self._files,
+            links=self._links,
+            injected=injected,
+            volumes=tuple(sorted(set(self._inputs.volumes))),
+            unprotected=tuple(sorted(set(self._inputs.unprotected))),
+            notes=tuple(self._notes),
+        )
+
+    def _check(self, path: str, key: str) -> None:
+        if not path.startswith("/") or str(PurePosixPath(path)) != path or ".." in path.split("/") or "\x00" in path:
+            raise self._refuse(key, path, "is not an absolute path without . and ..")
+        if path == "/" and key != "copy":
+            raise self._refuse(key, path, "is the whole image", fix="name a directory of its own")
+        if path == SCONE or path.startswith(f"{SCONE}/"):
+            raise self._refuse(key, path, f"lies in {SCONE}, which belongs to the launcher")
+        if key in {"dirs", "copy"} and belongs_to_runtime(path):
+            raise self._refuse(key, path, "belongs to the container runtime and cannot be protected")
+
+    def _encrypted_mount(self, folder: str) -> None:
+        kind = self._kind(folder)
+        if kind not in {"absent", "empty"}:
+            reason = "is not empty" if kind == "directory" else "is not a directory"
+            raise self._refuse(
+                "dirs", folder, f"{reason} in the base image: an encrypted directory would hide what is there",
+                fix="encrypt a directory that the base does not have",
+            )  # fmt: skip
+        for path in self._measured:
+            if _within(path, (folder,)):
+                raise self._refuse("dirs", folder, f"holds the program or its loader ({path}), which are not encrypted")
+        self._parents(folder, "dirs")
+        self._directories.add(folder)
+
+    def _volume(self, path: str) -> None:
+        if _within(path, self._folders) or any(_within(folder, (path,)) for folder in self._folders):
+            raise self._refuse("volumes", path, "and an encrypted directory lie one in the other")
+        if not belongs_to_runtime(path):
+            self._directory(path, "volumes")
+
+    def _injected(self) -> dict[str, str]:
+        injected = {}
+        for path in sorted(set(self._inputs.injected)):
+            if path in KUBERNETES_FILES:
+                self._notes.append(
+                    f"injection_files: {path} belongs to Kubernetes; the software mode leaves it as it is"
+                )
+                continue
+            if belongs_to_runtime(path) or _within(path, self._inputs.volumes):
+                raise self._refuse("injected", path, "lies where the image cannot hold a link to it")
+            name = injected[path] = injected_name(path)
+            if not _within(path, self._folders):
+                self._place(path, "injection_files")
+                self._links[path] = f"{MEMORY}/{name}"
+        return injected
+
+    def _content(self, folder: str, injected: Mapping[str, str]) -> Encrypted:
+        source, prefix = self._inputs.source, f"{folder}/"
+        files = {f.path.removeprefix(prefix): f for f in source.files if f.path.startswith(prefix)}
+        links = {path.removeprefix(prefix): target for path, target in source.links if path.startswith(prefix)}
+        if not files and not links:
+            raise self._refuse(
+                "dirs", folder, "is to be encrypted, but nothing that `copy` names lies in it",
+                fix="copy files into it, or leave it out of `dirs`",
+            )  # fmt: skip
+        for path, name in injected.items():
+            if path.startswith(prefix):
+                place = path.removeprefix(prefix)
+                if place in files or place in links:
+                    raise self._refuse("injected", path, "is a file of `copy` too", fix="keep one of the two")
+                links[place] = f"{MEMORY}/{name}"
+        listed = {path.removeprefix(prefix) for path in source.directories if path.startswith(prefix)}
+        above = {str(up) for path in (*files, *links, *listed) for up in PurePosixPath(path).parents}
+        directories = frozenset((listed | above) - {"."})
+        clash = sorted((files.keys() | links.keys()) & directories)
+        if clash:
+            raise self._refuse("copy", prefix + clash[0], "is a file and a directory")
+        return Encrypted(files=files, links=links, directories=directories)
+
+    def _clear_files(self) -> None:
+        source = self._inputs.source
+        for directory in source.directories:
+            if not _within(directory, self._folders):
+                self._directory(directory, "copy")
+        links = {path: target for path, target in source.links if not _within(path, self._folders)}
+        files = {file.path: file for file in source.files if not _within(file.path, self._folders)}
+        for path in sorted({**links, **files}):
+            self._place(path, "copy")
+            if _within(path, self._inputs.volumes):
+                raise self._refuse("copy", path, "lies on a volume, which would hide it")
+        self._links |= links
+        self._files = files
+        if files:
+            self._notes.append(
+                f"{len(files)} copied files lie outside of `dirs`: they are protected, but not encrypted"
+            )
+
+    def _directory(self, path: str, key: str) -> None:
+        """A directory that has to be there: the base's, or made."""
+        if path == "/" or path in self._directories:
+            return
+        kind = self._kind(path)
+        if kind == "absent":
+            self._parents(path, key)
+            self._directories.add(path)
+        elif kind not in {"directory", "empty"}:
+            raise self._not_below(path, kind, key)
+        else:
+            self._parents(path, key)
+
+    def _place(self, path: str, key: str) -> None:
+        """A place for a file or link: with parents, and without a directory of the base or another file in its way."""
+        if path in self._measured:
+            raise self._refuse(key, path, "is the measured program or its loader")
+        if path in self._links or path in self._directories:
+            raise self._refuse(key, path, "is needed twice")
+        if posixpath.basename(path).startswith(".wh."):
+            raise self._refuse(key, path, "has a name that means a deletion in image layers", fix="rename it")
+        if self._kind(path) in {"directory", "empty"}:
+            raise self._refuse(key, path, "is a directory in the base image")
+        self._parents(path, key)
+
+    def _parents(self, path: str, key: str) -> None:
+        for up in reversed([str(up) for up in PurePosixPath(path).parents if str(up) != "/"]):
+            if up in self._links or up in self._files:
+                raise self._refuse(key, path, f"lies below {up}, which is a file")
+            kind = self._kind(up)
+            if kind == "absent":
+                self._directories.add(up)
+            elif kind not in {"directory", "empty"}:
+                raise self._not_below(up, kind, key)
+
+    def _not_below(self, path: str, kind: str, key: str) -> ImageError:
+        if kind.startswith("link "):
+            return self._refuse(
+                key, path, f"is a link ({kind.removeprefix('link ')}) in the base image", fix="name the real path"
+            )
+        return self._refuse(key, path, "is not a directory in the base image")
+
+    def _kind(self, path: str) -> str:
+        try:
+            return self._base[path]
+        except KeyError:
+            raise ImageError(
+                f"what the base has at {path} is not known yet", where="base", fix="extend the locked base first"
+            ) from None
+
+    def _refuse(self, key: str, path: str, what: str, *, fix: str = "") -> ImageError:
+        name = "injection_files" if key == "injected" else key
+        return ImageError(f"{path!r} {what}", where=f"{self._inputs.name}: {name}", fix=fix)

@@ -1,0 +1,177 @@
+"""The files of a service: what `copy` names in the manifest's folder, as they will lie in the image."""
+
+import hashlib
+import os
+import posixpath
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scone_provider.errors import ImageError
+
+_IGNORED = frozenset({"__pycache__"})
+"""Compiled Python depends on machine and moment: it would give every build another digest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceLimits:
+    """What a service may bring; sizes in bytes. A file is sealed whole, and all of them unpack into memory."""
+
+    file: int = 256 << 20
+    total: int = 1 << 30
+    entries: int = 50_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFile:
+    """One file: `path` in the image, `mode` 0644 or 0755, content as it was when it was looked at."""
+
+    path: str
+    mode: int
+    size: int
+    sha256: str
+    load: Callable[[], bytes] = field(repr=False, compare=False)
+
+    def read(self) -> bytes:
+        """The content. Raises ImageError when it is no longer the one that was looked at."""
+        content = self.load()
+        if hashlib.sha256(content).hexdigest() != self.sha256:
+            raise ImageError("the file changed while the image was built", where=self.path, fix="run the command again")
+        return content
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceTree:
+    """Files, links (path to relative target) and directories, by absolute path in the image."""
+
+    files: tuple[SourceFile, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+    directories: tuple[str, ...] = ()
+
+    def paths(self) -> tuple[str, ...]:
+        """Every path, sorted."""
+        return tuple(sorted([f.path for f in self.files] + [path for path, _ in self.links] + list(self.directories)))
+
+
+def scan_source(folder: Path, copy: Sequence[str], *, into: str, limits: SourceLimits | None = None) -> SourceTree:
+    """What `copy` (paths relative to `folder`, the manifest's own) brings below the directory `into` of the image.
+
+    A path keeps its folders: `src/app.py` becomes `<into>/src/app.py`; a folder brings all below it. Modes become 0755
+    where the owner may execute, else 0644. Raises ImageError for what is missing, special, too big, or outside.
+    """
+    scan = _Scan(folder, into, limits or SourceLimits())
+    for entry in copy:
+        scan.add(entry)
+    return scan.tree()
+
+
+class _Scan:
+    def __init__(self, folder: Path, into: str, limits: SourceLimits) -> None:
+        self._folder, self._into, self._limits = folder.resolve(), into, limits
+        self._files: dict[str, SourceFile] = {}
+        self._links: dict[str, str] = {}
+        self._directories: set[str] = set()
+        self._left = limits.total
+
+    def tree(self) -> SourceTree:
+        return SourceTree(
+            files=tuple(self._files[path] for path in sorted(self._files)),
+            links=tuple(sorted(self._links.items())),
+            directories=tuple(sorted(self._directories)),
+        )
+
+    def add(self, entry: str) -> None:
+        relative = posixpath.normpath(entry) if entry else ""
+        if not entry or entry.startswith("/") or relative.split("/")[0] == ".." or "\x00" in entry:
+            raise self._refuse(entry, "is not a path below the manifest's folder", fix="copy only what lies below it")
+        found = self._folder / relative
+        if not os.path.lexists(found):
+            raise self._refuse(entry, "does not exist", fix=f"paths of `copy` are relative to {self._folder}")
+        if not found.parent.resolve().is_relative_to(self._folder):
+            raise self._refuse(entry, "leads out of the manifest's folder through a link", fix="copy the file itself")
+        for path in _below(found):
+            self._take(path)
+
+    def _take(self, path: Path) -> None:
+        relative = path.relative_to(self._folder).as_posix()
+        try:
+            relative.encode()
+        except UnicodeEncodeError:
+            shown = relative.encode("utf-8", "backslashreplace").decode()
+            raise self._refuse(shown, "has a name that is not UTF-8", fix="rename it") from None
+        place = posixpath.normpath(posixpath.join(self._into, relative))
+        if len(self._files) + len(self._links) + len(self._directories) >= self._limits.entries:
+            raise self._refuse(relative, f"is one more than the {self._limits.entries} files an image may bring")
+        status = path.lstat()
+        if stat.S_ISLNK(status.st_mode):
+            self._links[place] = self._target(path, relative)
+        elif stat.S_ISDIR(status.st_mode):
+            if place != self._into:
+                self._directories.add(place)
+        elif stat.S_ISREG(status.st_mode):
+            if place not in self._files:
+                self._files[place] = self._file(path, relative, place, status)
+        else:
+            raise self._refuse(relative, "is neither file, folder nor link", fix="do not copy it")
+
+    def _file(self, path: Path, relative: str, place: str, status: os.stat_result) -> SourceFile:
+        self._left -= status.st_size
+        if status.st_size > self._limits.file or self._left < 0:
+            raise self._refuse(
+                relative,
+                f"is too big: a file may have {self._limits.file} bytes, all of them {self._limits.total}",
+                fix="put big data on a volume",
+            )
+
+        def load() -> bytes:
+            return self._load(path, relative)
+
+        content = load()
+        return SourceFile(
+            path=place,
+            mode=0o755 if status.st_mode & stat.S_IXUSR else 0o644,
+            size=len(content),
+            sha256=hashlib.sha256(content).hexdigest(),
+            load=load,
+        )
+
+    def _load(self, path: Path, relative: str) -> bytes:
+        try:
+            # Not through a link, and not waiting for a fifo, which may stand there since it was looked at.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            with os.fdopen(descriptor, "rb") as file:
+                if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    content = file.read(self._limits.file + 1)
+                    if len(content) <= self._limits.file:
+                        return content
+        except OSError as error:
+            raise self._refuse(relative, f"cannot be read: {error.strerror}") from None
+        raise self._refuse(relative, "changed while the image was built", fix="run the command again")
+
+    def _target(self, path: Path, relative: str) -> str:
+        target = path.readlink().as_posix()
+        end = path.resolve()
+        if target.startswith("/") or not end.is_relative_to(self._folder) or not end.exists():
+            raise self._refuse(relative, "is a link that does not lead to a file of the manifest's folder")
+        try:
+            target.encode()
+        except UnicodeEncodeError:
+            raise self._refuse(relative, "is a link to a name that is not UTF-8") from None
+        return target
+
+    def _refuse(self, entry: str, what: str, *, fix: str = "") -> ImageError:
+        return ImageError(f"{entry!r} {what}", where=f"{self._folder}: build.copy", fix=fix)
+
+
+def _below(path: Path) -> Iterator[Path]:
+    yield path
+    if path.is_symlink() or not path.is_dir():
+        return
+    try:
+        children: Iterable[Path] = sorted(path.iterdir())
+    except OSError as error:
+        raise ImageError(f"the folder cannot be read: {error.strerror}", where=str(path)) from None
+    for child in children:
+        if child.name not in _IGNORED:
+            yield from _below(child)
