@@ -1,9 +1,20 @@
-"""What all tests share: goldens that a person can read, remade with `pytest --remake-goldens`."""
+"""What all tests share: goldens a person can read, remade with `pytest --remake-goldens`; how properties are tried.
+
+Generated examples are the same in every run, so that a run says something about the change it is made for;
+`pytest --hypothesis-profile=explore` tries new ones.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No deadlines: how long an example takes depends on what else the machine does.
+_UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("repeatable", _UNHURRIED, derandomize=True)
+settings.register_profile("explore", _UNHURRIED, max_examples=1_000)
+settings.load_profile("repeatable")
 
 Golden = Callable[[Path, str], None]
 
