@@ -23,7 +23,7 @@ from zope.interface import implementer  # type: ignore[import-untyped]
 from scone_cas import VERSION, log, parent
 from scone_cas.client_api import LARGEST_REQUEST
 from scone_cas.identity import CasIdentity
-from scone_cas.limits import Gate, RateLimit
+from scone_cas.limits import Connections, Gate, RateLimit
 from scone_cas.messages import Request, Response, busy_document, error_document
 from scone_cas.parts import Parts, assemble
 
@@ -121,13 +121,14 @@ class _Channel(_HTTPChannel):  # type: ignore[misc]
     requestFactory = _Request  # noqa: N815 - Twisted's name
     totalHeadersSize = 16384  # noqa: N815 - Twisted's name
     _timer: Any = None
-    _counted = False
+    _counted: str | None = None
 
     def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
         """Count the connection and start its clock."""
         port = cast("_Port", self.factory)
-        self._counted = port.connections.enter()
-        if not self._counted:
+        self._counted = str(self.transport.getPeer().host)
+        if not port.connections.enter(self._counted):
+            self._counted = None
             self.transport.abortConnection()
             return
         super().connectionMade()
@@ -136,9 +137,9 @@ class _Channel(_HTTPChannel):  # type: ignore[misc]
     def connectionLost(self, reason: Failure) -> None:  # noqa: N802 - Twisted's name
         """Stop the clock and make room."""
         self.stop_request_timer()
-        if self._counted:
-            self._counted = False
-            cast("_Port", self.factory).connections.leave()
+        if self._counted is not None:
+            cast("_Port", self.factory).connections.leave(self._counted)
+            self._counted = None
             super().connectionLost(reason)
 
     def requestDone(self, request: _Request) -> None:  # noqa: N802 - Twisted's name
@@ -175,7 +176,7 @@ class _Port(_HTTPFactory):  # type: ignore[misc]
         self.pool = pool
         self.rate = RateLimit(rate=rate, burst=2 * rate)
         self.gate = Gate(_QUEUE)
-        self.connections = Gate(_CONNECTIONS)
+        self.connections = Connections(total=_CONNECTIONS, each=_CONNECTIONS // 4)
 
     def buildProtocol(self, addr: object) -> _Channel:  # noqa: ARG002, N802 - Twisted's name
         """A channel that speaks HTTP/1.1 only."""
@@ -203,7 +204,7 @@ def tls_context(identity: CasIdentity) -> SSL.Context:
 
 
 @implementer(IOpenSSLServerConnectionCreator)
-class _Connections:
+class _TlsServer:
     """What Twisted asks for the server side of TLS connections."""
 
     def __init__(self, context: SSL.Context) -> None:
@@ -221,7 +222,7 @@ def serve(state: Path, *, listening: int, alive: int, rate: float) -> None:
     pool.start()
     reactor.addSystemEventTrigger("after", "shutdown", pool.stop)
     port = _TLSFactory(
-        _Connections(tls_context(parts.identity)), isClient=False, wrappedFactory=_Port(parts, pool, rate=rate)
+        _TlsServer(tls_context(parts.identity)), isClient=False, wrappedFactory=_Port(parts, pool, rate=rate)
     )
     with socket.socket(fileno=listening) as inherited:
         inherited.setblocking(False)

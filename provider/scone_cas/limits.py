@@ -1,8 +1,8 @@
-"""Limits against too much at once: requests per second and address, and requests in progress."""
+"""Limits against too much at once: requests per second and address, requests in progress, open connections."""
 
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 _ADDRESSES = 10_000
@@ -48,3 +48,24 @@ class Gate:
         """Make room again."""
         with self._lock:
             self._free += 1
+
+
+class Connections:
+    """Counts open connections: `total` of all, `each` of one address, so that nobody can take them all."""
+
+    def __init__(self, *, total: int, each: int) -> None:
+        self._total, self._each = total, each
+        self._open: Counter[str] = Counter()
+
+    def enter(self, address: str) -> bool:
+        """True when there was room; then `leave` must follow. For one thread only."""
+        if self._open[address] >= self._each or self._open.total() >= self._total:
+            return False
+        self._open[address] += 1
+        return True
+
+    def leave(self, address: str) -> None:
+        """A connection that was let in has ended."""
+        self._open[address] -= 1
+        if not self._open[address]:
+            del self._open[address]

@@ -97,4 +97,4 @@ def encode(value: bytes) -> str:
 
 def raw(key: Any) -> bytes:
     """The raw public key, 32 bytes."""
-    return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return bytes(key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))

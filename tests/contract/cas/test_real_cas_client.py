@@ -3,13 +3,15 @@
 import socket
 import ssl
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import yaml
-from conftest import ENOUGH
+
 from scone_provider.cas.errors import CasConflict, CasForbidden, CasUnreachable
 from scone_provider.cas.transport import PinnedContext
 from scone_provider.errors import CasError, TrustError
+from support.real_cas import ENOUGH
 
 
 def text(name: str, rest: str = "", predecessor: str | None = None) -> str:
@@ -181,9 +183,16 @@ def test_one_of_many_writers_wins(cas, ann, name) -> None:
 
 
 def test_threads_share_one_client(cas, ann, name) -> None:
-    """Several threads of one process use the same connections."""
-    clients = [cas.client(ann) for _ in range(4)]
-    assert len({id(client._http) for client in clients}) == 1
+    """Four threads that each connect end up on one HTTP client, and all get their answers."""
+    cas.client(ann).upload(text(name))
+
+    def work(_: int) -> tuple[int, str]:
+        client = cas.client(ann)
+        return id(client._http), client.read(name).hash
+
+    with ThreadPoolExecutor(4) as pool:
+        found = set(pool.map(work, range(40)))
+    assert len(found) == 1
 
 
 def test_nothing_secret_in_log_or_state(own_cas, ann, name) -> None:
@@ -191,7 +200,10 @@ def test_nothing_secret_in_log_or_state(own_cas, ann, name) -> None:
     own = own_cas()
     client = own.client(ann)
     planted = "planted-SECRET-0123456789"
-    secrets = f"secrets: [{{name: s, kind: ascii, value: {planted}}}, {{name: g, kind: ascii, size: 30, export_public: true}}]\n"
+    secrets = (
+        f"secrets:\n- {{name: s, kind: ascii, value: {planted}}}\n"
+        "- {name: g, kind: ascii, size: 30, export_public: true}\n"
+    )
     first = client.upload(text(name, secrets))
     public = own.client(None)._http.get(f"/v1/values/session={name},secret=g").json()["value"]
     assert len(public) == 30

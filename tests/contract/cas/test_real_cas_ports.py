@@ -10,10 +10,12 @@ import sys
 import threading
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
-from conftest import PROVIDER
+
 from scone_provider.errors import CasError
+from support.real_cas import PROVIDER
 from support.software_enclave import MEASUREMENT
 
 SERVICE = f"""
@@ -104,18 +106,18 @@ def secured(port: int) -> ssl.SSLSocket:
     return context.wrap_socket(socket.create_connection(("127.0.0.1", port), 15))
 
 
-@pytest.mark.parametrize("chunked", [False, True], ids=["announced", "chunked"])
-def test_huge_bodies_are_refused_early(cas, chunked: bool) -> None:
+@pytest.mark.parametrize("kind", ["announced", "chunked"])
+def test_huge_bodies_are_refused_early(cas, kind: str) -> None:
     """A body over the limit is refused before it is read whole, on both ports."""
     for port, path, limit, status in (
         (cas.port, "/session", 1 << 20, 413),
         (cas.enclave_port, "/v1/enclave/attest", 1 << 16, 400),
     ):
         with secured(port) as connection:
-            how = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {limit * 64}"
+            how = "Transfer-Encoding: chunked" if kind == "chunked" else f"Content-Length: {limit * 64}"
             connection.sendall(f"POST {path} HTTP/1.1\r\nHost: cas\r\n{how}\r\n\r\n".encode())
             try:
-                for _ in range(limit * 2 // 4096 if chunked else 0):
+                for _ in range(limit * 2 // 4096 if kind == "chunked" else 0):
                     connection.sendall(b"1000\r\n" + bytes(4096) + b"\r\n")
             except OSError:
                 pass
@@ -171,7 +173,7 @@ def test_graceful_stop(own_cas, ann, name) -> None:
     children = own.children()
     assert len(children) >= 4
     assert own.stop() == 0
-    assert not [pid for pid in children if os.path.exists(f"/proc/{pid}")]
+    assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
     own.start()
     assert own.client(ann).read(name).hash == hash_
 
@@ -188,7 +190,7 @@ def test_dead_child_stops_all(own_cas, which: int) -> None:
 
 
 def test_dead_supervisor_stops_all(own_cas) -> None:
-    """kill -9 of the supervisor alone leaves no process behind, and the state can be used again."""
+    """A kill -9 of the supervisor alone leaves no process behind, and the state can be used again."""
     own = own_cas()
     children = own.children()
     os.kill(own.process.pid, signal.SIGKILL)
@@ -201,7 +203,7 @@ def test_dead_supervisor_stops_all(own_cas) -> None:
 def wait_gone(pids: list[int]) -> None:
     """Until none of these processes is there."""
     deadline = time.monotonic() + 20
-    while any(os.path.exists(f"/proc/{pid}") for pid in pids):
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
         assert time.monotonic() < deadline, pids
         time.sleep(0.02)
 

@@ -1,6 +1,7 @@
 """Addresses of a CAS: the forms of its url, and how `scone:connectTo` moves it."""
 
 import pytest
+
 from scone_provider.cas.address import CasAddress
 from scone_provider.errors import CasError
 
@@ -39,9 +40,7 @@ def test_connect_to(url: str, mapping: dict[str, str], target: tuple[str, int]) 
     assert (found.host, found.port) == target
 
 
-@pytest.mark.parametrize(
-    "url", ["", "http://cas", "cas/path", "cas:0", "cas:65536", "cas:x", "a b", "user@cas"]
-)
+@pytest.mark.parametrize("url", ["", "http://cas", "cas/path", "cas:0", "cas:65536", "cas:x", "a b", "user@cas"])
 def test_what_is_no_address(url: str) -> None:
     """Refused with the forms that are."""
     with pytest.raises(CasError, match="host:port"):

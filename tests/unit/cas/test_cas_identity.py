@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
+
 from scone_policy.keyhash import certificate_key_hash
 from scone_provider.cas.identity import Identity, load_identity
 from scone_provider.errors import SconeError

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from scone_provider.cas.tolerance import CasEvidence, Tolerance, judge
 from scone_provider.errors import TrustError
 
@@ -123,7 +124,7 @@ def test_spellings(text: str, canonical: str) -> None:
 )
 def test_wrong_switches_are_named(text: str, named: str) -> None:
     """An unknown switch or a bad value stops, and is named."""
-    with pytest.raises(TrustError, match="tolerance: .*") as refusal:
+    with pytest.raises(TrustError, match="tolerance: ") as refusal:
         Tolerance.parse(text)
     assert named in str(refusal.value)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+
 from scone_cas.access import Caller
 from scone_cas.challenges import Challenges
 from scone_cas.messages import Request, Response

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from scone_cas.delivery import seal
 from scone_cas.evidence import MalformedError, read_evidence
 from scone_cas.messages import Request
@@ -165,7 +166,7 @@ def test_used_challenges_do_not_pile_up(challenges) -> None:
     assert count < 400
 
 
-def test_challenges_of_an_earlier_start_are_void(cas, tmp_path) -> None:
+def test_challenges_of_an_earlier_start_are_void(cas) -> None:
     """A challenge made before the CAS was started again cannot be used."""
     from scone_cas.challenges import BadChallengeError, Challenges
 
@@ -215,7 +216,7 @@ def test_signer_variants_never_fit_simulated_evidence(cas, person) -> None:
 
 
 def test_attestation_off_takes_any_program(cas, person) -> None:
-    """mode none means what it says."""
+    """Mode none means what it says."""
     cas.upload(SERVICE.replace("tolerate: [debug-mode]", "mode: none"), person("ann"))
     assert attest(cas, measurement="00" * 32)[0] == 200
 

@@ -5,6 +5,7 @@ import stat
 from datetime import UTC, datetime
 
 import pytest
+
 from scone_cas.parts import assemble, initialise
 from scone_cas.seal import Sealer
 from scone_cas.state import lock, seal_key
@@ -37,7 +38,8 @@ def test_identity_survives_restarts(tmp_path) -> None:
 def test_planted_values_are_not_in_the_files(cas, person) -> None:
     """Neither given nor generated values, nor the CAS's private key, are on disk in clear."""
     cas.upload(
-        f"name: x\nversion: '0.3'\nsecrets:\n- {{name: a, kind: ascii, value: {PLANTED}}}\n- {{name: b, kind: ascii, size: 40}}\n",
+        f"name: x\nversion: '0.3'\nsecrets:\n- {{name: a, kind: ascii, value: {PLANTED}}}\n"
+        "- {name: b, kind: ascii, size: 40}\n",
         person("ann"),
     )
     live = cas.sessions.live("x")
@@ -59,7 +61,7 @@ def test_lost_seal_key_is_fatal_and_said(tmp_path) -> None:
     """Without its key a store is not opened, and no new key is made over it."""
     start(tmp_path)
     (tmp_path / "seal.key").unlink()
-    with pytest.raises(SconeError, match="seal.key is missing"):
+    with pytest.raises(SconeError, match=r"seal\.key is missing"):
         start(tmp_path)
     assert not (tmp_path / "seal.key").exists()
 
@@ -99,7 +101,7 @@ def test_state_that_is_a_file_is_said(tmp_path) -> None:
         start(tmp_path / "file")
 
 
-def test_sealed_values_do_not_move(tmp_path) -> None:
+def test_sealed_values_do_not_move() -> None:
     """What was sealed for one place opens nowhere else, and not under another key."""
     sealer = Sealer(bytes(32))
     sealed = sealer.seal(b"x", "value", "session", "secret")

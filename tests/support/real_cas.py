@@ -1,0 +1,90 @@
+"""A real CAS: the supervisor and its processes, on free ports of the loopback."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from scone_provider.cas.client import CasClient, connect
+from scone_provider.cas.identity import Identity
+from support.software_enclave import EnclavePort
+
+PROVIDER = Path(__file__).parents[3] / "provider"
+ENOUGH = "--only_for_testing-debug --only_for_testing-trust-any --only_for_testing-ignore-signer"
+
+
+class RealCas:
+    """`python -m scone_cas serve` on a state directory; its log goes to a file beside it."""
+
+    def __init__(self, state: Path, *options: str) -> None:
+        self.state, self.options = state, options
+        self.log = state.parent / f"{state.name}.log"
+        self.port = self.enclave_port = 0
+        self.key_hash = ""
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> "RealCas":
+        """Return when both ports serve."""
+        ports = ["--client-port", str(self.port), "--enclave-port", str(self.enclave_port)]
+        with self.log.open("ab") as log:
+            before = log.tell()
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "scone_cas", "serve", "--state", str(self.state), *ports, *self.options],
+                stderr=log,
+                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(PROVIDER)},
+                start_new_session=True,
+            )
+        pattern = re.compile(rb" serving .*client=\S+?:(\d+) enclave=\S+?:(\d+) key=(\S+)")
+        while not (found := pattern.search(self.log.read_bytes()[before:])):
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.02)
+        self.port, self.enclave_port, self.key_hash = int(found[1]), int(found[2]), found[3].decode()
+        return self
+
+    def stop(self) -> int:
+        """Gracefully; the exit code."""
+        assert self.process is not None
+        self.process.terminate()
+        return self._reap()
+
+    def kill(self) -> None:
+        """All processes at once, as a power cut would."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self._reap()
+
+    def _reap(self) -> int:
+        assert self.process is not None
+        return self.process.wait(30)
+
+    def children(self) -> list[int]:
+        """Process ids of the processes behind the ports and their workers."""
+        assert self.process is not None
+        return descendants(self.process.pid)
+
+    def client(self, identity: Identity | None, **changes: object) -> CasClient:
+        """A client that attested this CAS."""
+        options = {
+            "tolerance": ENOUGH,
+            "cas_key": None,
+            "connect_to": {"cas.test": f"127.0.0.1:{self.port}"},
+            "identity": identity,
+        } | changes
+        return connect("cas.test", **options)  # type: ignore[arg-type]
+
+    @property
+    def enclave(self) -> EnclavePort:
+        """A client of the enclave port."""
+        return EnclavePort("127.0.0.1", self.enclave_port)
+
+
+def descendants(pid: int) -> list[int]:
+    """Process ids below one."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, task.read_text().split()):
+            found += [child, *descendants(child)]
+    return found
