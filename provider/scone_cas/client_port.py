@@ -74,10 +74,14 @@ class _Request(_HTTPRequest):  # type: ignore[misc]
         if not port.rate.admits(address):
             self._answer(busy_document(429, 1))
             return
+        try:
+            request = self._value(address)
+        except ValueError:
+            self._answer(error_document(400, "the client certificate or the path cannot be read"))
+            return
         if not port.gate.enter():
             self._answer(busy_document(503, 1))
             return
-        request = self._value(address)
         self.notifyFinish().addErrback(lambda _gone: None)
         answer = deferToThreadPool(reactor, port.pool, port.parts.client_api.handle, request)
         answer.addBoth(self._finished, port)
@@ -122,6 +126,7 @@ class _Channel(_HTTPChannel):  # type: ignore[misc]
     totalHeadersSize = 16384  # noqa: N815 - Twisted's name
     _timer: Any = None
     _counted: str | None = None
+    _refused = False
 
     def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
         """Count the connection and start its clock."""
@@ -161,6 +166,9 @@ class _Channel(_HTTPChannel):  # type: ignore[misc]
 
     def refuse(self, answer: Response) -> None:
         """Answer before the request is complete, and hang up."""
+        if self._refused:
+            return
+        self._refused = True
         head = f"HTTP/1.1 {answer.status} Refused\r\nContent-Type: {answer.content_type}\r\n"
         head += f"Content-Length: {len(answer.body)}\r\nConnection: close\r\n\r\n"
         self.transport.write(head.encode() + answer.body)

@@ -1,5 +1,6 @@
 """Puts the parts of a running CAS together from its state directory: the same in every process."""
 
+import sqlite3
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from scone_cas.seal import KEY_SIZE
 from scone_cas.sessions import Sessions
 from scone_cas.state import first_seal_key, prepare_directory, seal_key
 from scone_cas.store import Store
+from scone_policy.errors import SconeError
 
 _IDENTITY = "identity"
 _CHALLENGE_KEY = "challenge key"
@@ -37,9 +39,18 @@ def initialise(directory: Path, *, now: datetime | None = None, random: bytes) -
     if len(random) != KEY_SIZE:
         raise ValueError("a challenge key has 32 bytes")
     prepare_directory(directory)
+    try:
+        return _initialise(directory, now or datetime.now(UTC), random)
+    except (OSError, sqlite3.Error) as problem:
+        raise SconeError(
+            f"the state cannot be written: {problem}", where=str(directory), fix="look at the disk and its permissions"
+        ) from None
+
+
+def _initialise(directory: Path, now: datetime, random: bytes) -> CasIdentity:
     store = Store(directory, first_seal_key(directory))
     try:
-        store.initialise({_IDENTITY: CasIdentity.create(now=now or datetime.now(UTC)).to_pem()})
+        store.initialise({_IDENTITY: CasIdentity.create(now=now).to_pem()})
         with store.writing():
             store.keep(_CHALLENGE_KEY, random)
         Challenges.reset(directory)

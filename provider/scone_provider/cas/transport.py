@@ -7,7 +7,7 @@ import ssl
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx
@@ -76,7 +76,19 @@ def unverified(address: CasAddress) -> Iterator[ssl.SSLSocket]:
         context.wrap_socket(raw, server_hostname="cas") as secured,
     ):
         secured.settimeout(READ_TIME)
-        yield secured
+        # A deadline for all of it: nobody is trusted yet, and every byte that drips in would begin a new time-out.
+        deadline = threading.Timer(READ_TIME, _cut, (secured,))
+        deadline.daemon = True
+        deadline.start()
+        try:
+            yield secured
+        finally:
+            deadline.cancel()
+
+
+def _cut(secured: ssl.SSLSocket) -> None:
+    with suppress(OSError):
+        secured.shutdown(socket.SHUT_RDWR)
 
 
 def shared_client(address: CasAddress, certificate: x509.Certificate, identity: Identity | None) -> httpx.Client:

@@ -156,3 +156,10 @@ def test_seal_key_is_read_again(tmp_path) -> None:
     first = Store(tmp_path, seal_key(tmp_path))
     assert b"PRIVATE KEY" in first.kept("identity")
     first.close()
+
+
+def test_state_that_cannot_be_written_is_said(tmp_path) -> None:
+    """What the operating system refuses at the start comes out in words, not as a traceback."""
+    (tmp_path / "challenges.db").mkdir()
+    with pytest.raises(SconeError, match="the state cannot be written"):
+        start(tmp_path)

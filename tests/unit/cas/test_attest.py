@@ -1,0 +1,83 @@
+"""Evidence of a CAS is believed only when key, signature, format and nonce are right; in this order of refusals."""
+
+import base64
+import json
+from datetime import UTC, datetime
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scone_cas.attestation import Attestation
+from scone_cas.identity import CasIdentity
+from scone_provider.cas.attest import read_evidence
+from scone_provider.errors import TrustError
+
+NONCE = base64.urlsafe_b64encode(bytes(range(32))).decode().rstrip("=")
+CAS, OTHER = (CasIdentity.create(now=datetime(2026, 1, 1, tzinfo=UTC)) for _ in range(2))
+GOOD = Attestation(CAS, bytes(32)).evidence(NONCE)["evidence"]
+CLAIMS = json.loads(base64.b64decode(GOOD["body"]))
+
+
+def answer(claims: object, *, signer: CasIdentity = CAS) -> bytes:
+    """An answer of /v1/attest with these claims, signed."""
+    body = json.dumps(claims).encode()
+    signature = signer.key.sign(b"pulumi-scone cas evidence v1\0" + body, ec.ECDSA(hashes.SHA256()))
+    return wrapped(body, signature)
+
+
+def wrapped(body: bytes, signature: bytes) -> bytes:
+    """The outer document."""
+    both = {"body": base64.b64encode(body).decode(), "signature": base64.b64encode(signature).decode()}
+    return json.dumps({"evidence": both}).encode()
+
+
+def read(text: bytes, nonce: str = NONCE):
+    """As the client reads it on a connection to CAS."""
+    return read_evidence(text, certificate=CAS.certificate, nonce=nonce, url="cas.test")
+
+
+def test_good_evidence() -> None:
+    """The claims come out as they are."""
+    found = read(json.dumps({"evidence": GOOD}).encode())
+    assert found.cas_key == CAS.key_hash
+    assert (found.debug, found.tcb_status, found.mrenclave) == (True, "simulated", "00" * 32)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (answer(CLAIMS | {"cas_key": OTHER.key_hash}), "another key than its TLS key"),
+        (answer(CLAIMS, signer=OTHER), "signature .* does not verify"),
+        (wrapped(json.dumps(CLAIMS).encode(), b""), "signature .* does not verify"),
+        (answer(CLAIMS | {"format": "sgx-dcap"}), "format that cannot be judged"),
+        (answer(CLAIMS | {"nonce": "x"}), "not fresh"),
+        (answer(CLAIMS | {"debug": False}), "no evidence"),
+        (answer(CLAIMS | {"mrenclave": "AB" * 32}), "no evidence"),
+        (answer(CLAIMS | {"isvsvn": True}), "no evidence"),
+        (answer(CLAIMS | {"tcb_status": None}), "no evidence"),
+        (answer([]), "no evidence"),
+        (b"{}", "no evidence"),
+        (b"[" * 100_000, "no evidence"),
+        (b'{"evidence": {"body": "!", "signature": ""}}', "no evidence"),
+    ],
+)
+def test_bad_evidence(text: bytes, said: str) -> None:
+    """Each flaw is a TrustError in words."""
+    with pytest.raises(TrustError, match=said):
+        read(text)
+
+
+def test_evidence_is_good_for_one_nonce() -> None:
+    """Evidence that was recorded earlier is not fresh."""
+    with pytest.raises(TrustError, match="not fresh"):
+        read(json.dumps({"evidence": GOOD}).encode(), nonce=NONCE[::-1])
+
+
+@given(st.binary(max_size=200))
+def test_any_answer_is_judged_in_words(text: bytes) -> None:
+    """No answer makes the client fail in another way."""
+    with pytest.raises(TrustError):
+        read(text)
