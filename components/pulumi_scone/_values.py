@@ -1,6 +1,6 @@
 """Outputs among plain values: carried through manifests and derivation as holes, put back into single fields.
 
-So only the field that depends on what is not known yet is unknown in a preview, never the policy around it (architecture §4.5).
+So only the field that depends on what is not known yet is unknown in a preview, never the policy around it.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -47,7 +47,7 @@ class ConfidentialImage(pulumi.ComponentResource):
 
 
 def _environment(manifest: ServiceManifest, given: Mapping[str, str]) -> dict[str, str]:
-    """The container's variables as a mesh would make them: local ones as they are, global ones as given or by default."""
+    """The container's variables as a mesh would make them: local ones, and global ones as given or by default."""
     declared = manifest.environment.global_
     unknown = sorted(set(given) - set(declared))
     if unknown:

@@ -167,7 +167,8 @@ class _Draft:
     def chart_values(self) -> Mapping[str, Any]:
         """The values of the release, `helm_extra_values` merged in."""
         values = self.values.show(self.plan.chart)
-        return _merged({"services": values["services"]}, values["extra"])
+        merged: Mapping[str, Any] = _merged({"services": values["services"]}, values["extra"])
+        return merged
 
     def rollout(self, args: MeshDeploymentArgs) -> Mapping[str, Any]:
         """What must be up when the release is out."""

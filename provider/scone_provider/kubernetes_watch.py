@@ -52,8 +52,8 @@ def wait_for_release(
 ) -> None:
     """Return when all expected pods run their programs.
 
-    One request per poll for the whole release. Raises DeployError with the launcher's line as soon as a pod was refused,
-    at the latest after `timeout` seconds.
+    One request per poll for the whole release. Raises DeployError with the launcher's line as soon as a pod was
+    refused, at the latest after `timeout` seconds.
     """
     api = _core_api(context)
     deadline = time.monotonic() + timeout
@@ -88,7 +88,7 @@ def wait_for_release(
 
 def _core_api(context: str | None) -> Any:  # noqa: ANN401  the package has no types
     try:
-        client = kubernetes.config.new_client_from_config(context=context)
+        client = kubernetes.config.new_client_from_config(context=context)  # type: ignore[no-untyped-call]
     except kubernetes.config.ConfigException:
         raise DeployError(
             "there is no usable kubeconfig to watch the pods with",

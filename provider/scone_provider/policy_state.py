@@ -41,7 +41,8 @@ def with_markers(canonical: Canonical, *, expected: object, image_key: bytes | N
     """A copy in which every file-system key is a marker.
 
     A key that the stack's image key gives for the marker in `expected` (the policy as this stack wrote it) becomes
-    that marker; any other one a text that names it by a keyed digest. Without an image key nothing can be told, and the marker stays.
+    that marker; any other one a text that names it by a keyed digest. Without an image key nothing can be told, and
+    the marker stays.
     """
     copied = copy.deepcopy(dict(canonical))
     wanted = _section(expected if isinstance(expected, Mapping) else {}, "services")

@@ -42,7 +42,7 @@ class Settings:
             image_key=_image_key(str(image_key)) if image_key else None,
             connect_to=_pairs("scone:connectTo", config("scone:connectTo")),
             mirrors=_pairs(
-                "scone:registryMirrors", environ.get("SCONE_REGISTRY_MIRRORS") or config("scone:registryMirrors")
+                "scone:registryMirrors", environ.get("PULUMI_SCONE_REGISTRY_MIRRORS") or config("scone:registryMirrors")
             ),
             insecure_registries=frozenset(
                 _pairs("scone:insecureRegistries", config("scone:insecureRegistries")),

@@ -1,7 +1,7 @@
 """Making the two secrets of a stack, `scone:identity` and `scone:imageKey`: once, on purpose, never seen by anyone."""
 
 import base64
-import datetime
+import datetime as dt
 import secrets
 import shutil
 import subprocess
@@ -29,7 +29,7 @@ def create_stack_secrets(*, stack: str | None, config_file: str | None, tell: Ca
 
 
 def _new_identity() -> str:
-    identity = Identity.create(common_name="pulumi-scone", now=datetime.datetime.now(datetime.UTC))
+    identity = Identity.create(common_name="pulumi-scone", now=dt.datetime.now(dt.UTC))
     return identity.to_pem()
 
 

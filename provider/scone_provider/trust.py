@@ -11,7 +11,7 @@ from scone_provider.errors import TrustError
 
 @dataclass(frozen=True, kw_only=True)
 class CasTrust:
-    """A CAS's url, tolerated switches (canonical text) and pinned key hash. Values may be holes (scone_policy.holes)."""
+    """A CAS's url, tolerated switches (canonical text) and pinned key hash. Url and key may be holes."""
 
     url: str
     tolerance_text: str = ""

@@ -44,7 +44,11 @@ def lay_out(project: Path) -> str:
             file.write(content)
         Path(name).replace(target)
     for found in sorted(folder.rglob("*")):
-        if found.is_file() and found.relative_to(folder).as_posix() not in wanted and not found.name.startswith(".new-"):
+        if (
+            found.is_file()
+            and found.relative_to(folder).as_posix() not in wanted
+            and not found.name.startswith(".new-")
+        ):
             found.unlink(missing_ok=True)
     ignore = folder.parent / ".gitignore"
     if not ignore.exists():

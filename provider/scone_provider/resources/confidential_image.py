@@ -1,20 +1,43 @@
-"""`ConfidentialImage`: one image, predicted in `check` to the last bit, pushed by digest, removed only when asked to."""
+"""`ConfidentialImage`: one image, predicted in `check` to the last bit, pushed by digest, removed only on request."""
 
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
+import pulumi
+from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 from pulumi.output import UNKNOWN
 
+from scone_policy import command
 from scone_policy.holes import has_hole
-from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked
+from scone_provider.errors import ImageError
+from scone_provider.image.build import ImagePlan, KeylessPlan, plan_image, plan_without_key
+from scone_provider.image.cache import BaseCache
+from scone_provider.image.launcher import launcher_bytes
+from scone_provider.image.layout import ImageInputs, wanted_paths
+from scone_provider.image.locked import LockedBase
+from scone_provider.image.measurement import MeasuredEnvironment
+from scone_provider.image.push import delete_image, image_exists, push_image
+from scone_provider.image.reference import parse_reference
+from scone_provider.image.registry import Deletion, Registry
+from scone_provider.image.resolve import extend_base, resolve_base
+from scone_provider.image.source import scan_source
+from scone_provider.image.transport import RegistryOptions, RegistryUnavailableError
+from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean
+
+_WITH_KEY = ("files", "fspf_tag", "digest", "reference")
+_COMPUTED = (*_WITH_KEY, "measurement")
 
 
 class ConfidentialImageProvider(SconeProvider):
     """Plans in `check`, pushes in `create` and `update`, looks in `read`, removes in `delete` where asked to.
 
-    Inputs are the fields of `ImageInputs` by name, with maps for lists, `from` (the base as asked for), `delete_images`,
-    `refresh_base`, and `preview`, which `check` consumes: it alone may leave what cannot be known yet unknown.
-    `check` adds `base` (locked), `files` (fingerprints), `measurement`, `fspf_tag`, `digest` and `reference`.
-    Outputs add `pushed`: digests that this stack brought into the registry.
+    Inputs are those of `scone_provider.derive.image`, `delete_images`, `refresh_base`, and `preview`, which `check`
+    consumes: only a preview may leave unknown what cannot be known yet (docs/adr/002-preview-flag.md).
+    `check` adds `base` (locked), `files` (path → keyed fingerprint), `measurement`, `fspf_tag`, `digest`, `reference`.
+    Outputs add `pushed`: the references that this stack brought into the registry.
     """
 
     replace_on = ("identity",)
@@ -23,14 +46,139 @@ class ConfidentialImageProvider(SconeProvider):
     def check(self, olds: Props, news: Props) -> Props:
         """Everything there is to know about the image, without building or pushing it."""
         unknowns = Unknowns()
-        hidden = cast("Props", unknowns.hide(news))
-        preview = bool(hidden.pop("preview", False))
-        inputs = {key: value for key, value in hidden.items() if key != "__provider"}
+        inputs = unknowns.hide(news)
+        preview = bool(inputs.pop("preview", False))
+        inputs = {key: value for key, value in inputs.items() if key not in _COMPUTED and key != "base"}
         if has_hole(inputs):
-            computed: Props = dict.fromkeys(("files", "measurement", "fspf_tag", "digest", "reference"), UNKNOWN)
-            return cast("Props", unknowns.show(inputs | computed))
-        base = self._base(olds, inputs, preview=preview)
+            return unknowns.show(inputs) | dict.fromkeys(("base", *_COMPUTED), UNKNOWN)
+        wanted = _image_inputs(inputs)
+        base = self._base(olds, inputs, wanted, preview=preview)
         if base is None:
-            computed = dict.fromkeys(("base", "files", "measurement", "fspf_tag", "digest", "reference"), UNKNOWN)
-            return inputs | computed
-        return inputs | {"base": base.to_dict()} | self._facts(inputs, base, preview=preview)
+            return inputs | dict.fromkeys(("base", *_COMPUTED), UNKNOWN)
+        if self.settings.image_key is None and preview:
+            facts = plan_without_key(wanted, base, launcher=launcher_bytes())
+            return inputs | {"base": base.to_dict()} | _known_without_key(facts)
+        plan = self._plan(wanted, base)
+        return inputs | {"base": base.to_dict()} | _known(plan)
+
+    @clean
+    def create(self, props: Props) -> CreateResult:
+        """Push what `check` planned."""
+        return CreateResult(str(props["reference"]), self._push(props, pushed={}))
+
+    @clean
+    def update(self, _id: str, olds: Props, news: Props) -> UpdateResult:
+        """Push the new image beside the old one, which pods may still run."""
+        return UpdateResult(self._push(news, pushed=cast("Mapping[str, object]", olds.get("pushed") or {})))
+
+    @clean
+    def read(self, id_: str, props: Props) -> ReadResult:
+        """The image as it was pushed; an image that is not in the registry any more is gone."""
+        if not image_exists(str(props["reference"]), registry=self._registry()):
+            return ReadResult("", {})
+        inputs = {key: value for key, value in props.items() if key not in {"pushed", "__provider"}}
+        return ReadResult(id_, dict(props), inputs)
+
+    @clean
+    def delete(self, _id: str, props: Props) -> None:
+        """Remove what this stack pushed, where `delete_images` asks for it; a registry that cannot is reported."""
+        if not props.get("delete_images"):
+            return
+        registry = self._registry()
+        for reference in sorted(cast("Mapping[str, object]", props.get("pushed") or {})):
+            if delete_image(reference, registry=registry) is Deletion.UNSUPPORTED:
+                pulumi.log.warn(f"{reference} stays: its registry does not delete images")
+
+    def _push(self, props: Props, *, pushed: Mapping[str, object]) -> Props:
+        base = LockedBase.from_dict(cast("Mapping[str, object]", props["base"]))
+        plan = self._plan(_image_inputs(props), base)
+        if plan.digest != props["digest"]:
+            raise ImageError(
+                "the files changed since this deployment was planned; nothing was pushed",
+                where=f"{plan.name}: build.copy",
+                fix="run `pulumi up` again",
+            )
+        registry = self._registry()
+        ours = {**pushed}
+        if not image_exists(plan.pinned, registry=registry):
+            ours[plan.pinned] = True
+        push_image(plan, base, registry=registry, cache=BaseCache(), progress=_tell)
+        return props | {"pushed": ours}
+
+    def _plan(self, wanted: ImageInputs, base: LockedBase) -> ImagePlan:
+        return plan_image(wanted, base, image_key=self.settings.require_image_key(), launcher=launcher_bytes())
+
+    def _base(self, olds: Props, inputs: Props, wanted: ImageInputs, *, preview: bool) -> LockedBase | None:
+        """The base that is locked already, else the one that the tag means now; None when a preview cannot know."""
+        asked, program, paths = str(inputs["from"]), wanted.program, wanted_paths(wanted)
+        locked = olds.get("base")
+        try:
+            if isinstance(locked, Mapping) and locked.get("reference") == asked and not inputs.get("refresh_base"):
+                base = LockedBase.from_dict(locked)
+                if base.knows(program=program, paths=paths):
+                    return base
+                return extend_base(base, program=program, registry=self._registry(), cache=BaseCache(), paths=paths)
+            return resolve_base(
+                asked, program=program, registry=self._registry(), cache=BaseCache(), paths=paths, progress=_tell
+            )
+        except RegistryUnavailableError:
+            if preview:
+                return None
+            raise
+
+    def _registry(self) -> Registry:
+        settings = self.settings
+        return Registry(RegistryOptions(mirrors=settings.mirrors, insecure_registries=settings.insecure_registries))
+
+
+def _image_inputs(inputs: Props) -> ImageInputs:
+    environment = cast("Mapping[str, str]", inputs.get("environment") or {})
+    words = command.split(str(inputs["command"]))
+    pwd = str(inputs.get("pwd") or "/")
+    return ImageInputs(
+        name=str(inputs["name"]),
+        to=str(inputs["to"]),
+        program=words[0],
+        pwd=pwd,
+        source=scan_source(Path(str(inputs["folder"])), _names(inputs, "copy"), into=pwd),
+        dirs=_names(inputs, "dirs"),
+        injected=_names(inputs, "injected"),
+        environment=_measured(environment),
+        cas_key=str(inputs["cas_key"]) if inputs.get("cas_key") else None,
+    )
+
+
+def _measured(environment: Mapping[str, str]) -> MeasuredEnvironment:
+    given = {
+        field: environment[variable]
+        for field, variable in (("heap", "SCONE_HEAP"), ("stack", "SCONE_STACK"), ("dlopen", "SCONE_ALLOW_DLOPEN"))
+        if variable in environment
+    }
+    return replace(MeasuredEnvironment(), **given)
+
+
+def _names(inputs: Props, key: str) -> tuple[str, ...]:
+    return tuple(sorted(cast("Mapping[str, object]", inputs.get(key) or {})))
+
+
+def _known(plan: ImagePlan) -> Props:
+    return {
+        "files": dict(plan.fingerprints),
+        "fspf_tag": plan.fspf_tag,
+        "digest": plan.digest,
+        "reference": plan.pinned,
+        "measurement": plan.measurement,
+    }
+
+
+def _known_without_key(facts: KeylessPlan) -> Props:
+    name = str(parse_reference(facts.reference)).rpartition(":")[0]
+    pulumi.log.warn(f"{name}: {facts.reason}")
+    return dict.fromkeys(_WITH_KEY, UNKNOWN) | {
+        "files": dict.fromkeys(facts.files, UNKNOWN),
+        "measurement": facts.measurement,
+    }
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stdout, flush=True)  # noqa: T201  the engine shows a provider's output as `info` lines

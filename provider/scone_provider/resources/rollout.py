@@ -13,7 +13,8 @@ class RolloutProvider(SconeProvider):
     """Watches on create and update; its record of what was released is the output `released`.
 
     Inputs: `namespace`, `release`, `timeout_seconds`, `services`: name of the workload → {image, policy_digest,
-    kind, replicas, service (its name in the Meshfile)}. A failure leaves the record as it was, so that the next `up` watches again.
+    kind, replicas, service (its name in the Meshfile)}. A failure leaves the record as it was, so that the next `up`
+    watches again.
     """
 
     replace_on = ("namespace", "release")

@@ -114,7 +114,8 @@ class SecurityPolicyProvider(SconeProvider):
             return ReadResult("", {})
         canonical = with_markers(current.canonical(), expected=props["policy"], image_key=self.settings.image_key)
         inputs: Props = {"cas": props["cas"], "name": props["name"], "policy": with_secrets(canonical)}
-        inputs["digest"] = self._digest(canonical)
+        digest = self._digest(canonical)
+        inputs["digest"] = props["digest"] if digest is UNKNOWN else digest  # state cannot hold an unknown
         if props.get("adopt"):
             inputs["adopt"] = True
         return ReadResult(id_, inputs | {"hash": found.hash, "attested_key": cas.key_hash}, inputs)

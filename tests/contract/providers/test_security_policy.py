@@ -1,0 +1,100 @@
+"""`SecurityPolicy` as the engine speaks with it: checks, failures, unknowns, secrets; no CAS is needed for these."""
+
+import base64
+from typing import Any
+
+import pytest
+from support.provider_process import ProviderProcess
+from pulumi.runtime.rpc import UNKNOWN
+from scone_provider.resources.security_policy import SecurityPolicyProvider
+
+CAS = {"url": "cas.default", "tolerance": {"-G": True}}
+IMAGE_KEY = {"scone:imageKey": base64.b64encode(bytes(32)).decode()}
+SECRET_MARK = "4dabf18193072939515e22adb298388d"
+PLANTED = "planted-2c7e-secret"
+
+
+def policy(**service: Any) -> dict[str, Any]:
+    """A session with one service and two secrets."""
+    return {
+        "name": "acme/api",
+        "version": "0.3.10",
+        "secrets": {"given": {"kind": "ascii", "value": PLANTED}, "made": {"kind": "binary", "size": 16}},
+        "services": {"api": {"command": "python3 a.py", "attestation": {"mrenclave": "ab" * 32}, **service}},
+    }
+
+
+@pytest.fixture
+def process(provider_process: ProviderProcess) -> ProviderProcess:
+    """Configured with an image key."""
+    provider_process.configure(IMAGE_KEY)
+    return provider_process
+
+
+def test_check_canonicalises(process: ProviderProcess) -> None:
+    """Lists and maps, other orders and spellings of the same policy give the same inputs, so no false diff."""
+    wire = {
+        "version": "0.3.10",
+        "services": [{"name": "api", "attestation": [{"mrenclave": ["AB" * 32]}], "command": ["python3", "a.py"]}],
+        "secrets": [{"name": "made", "size": 16.0, "kind": "binary"}, {"name": "given", "kind": "ascii", "value": PLANTED}],
+        "name": "acme/api",
+    }
+    first, failures = process.check(SecurityPolicyProvider, {"cas": CAS, "policy": policy()})
+    assert failures == []
+    second, _ = process.check(SecurityPolicyProvider, {"cas": CAS, "policy": wire})
+    assert first == second
+
+
+def test_explicit_secret_is_marked(process: ProviderProcess) -> None:
+    """The value comes back wrapped as a secret, by `check` itself: the engine encrypts it whatever it knew before."""
+    inputs, _ = process.check(SecurityPolicyProvider, {"cas": CAS, "policy": policy()})
+    wrapped = inputs["policy"]["secrets"]["given"]["value"]
+    assert wrapped["value"] == PLANTED
+    assert SECRET_MARK in wrapped
+
+
+def test_digest_follows_the_secret_but_cannot_be_guessed(process: ProviderProcess) -> None:
+    """Another secret value or another image key gives another digest over the policy."""
+    first, _ = process.check(SecurityPolicyProvider, {"cas": CAS, "policy": policy()})
+    other = policy()
+    other["secrets"]["given"]["value"] = "another"
+    second, _ = process.check(SecurityPolicyProvider, {"cas": CAS, "policy": other})
+    assert first["digest"] != second["digest"]
+
+
+def test_unknown_stays_as_small_as_it_is(process: ProviderProcess) -> None:
+    """An unknown measurement is unknown itself, and so is the digest; all around it is known."""
+    unknown = policy(attestation={"mrenclave": UNKNOWN}, fspf_tag=UNKNOWN)
+    inputs, failures = process.check(SecurityPolicyProvider, {"cas": CAS, "policy": unknown})
+    assert failures == []
+    service = inputs["policy"]["services"]["api"]
+    assert service == {"command": "python3 a.py", "attestation": {"mrenclave": UNKNOWN}, "fspf_tag": UNKNOWN}
+    assert inputs["digest"] == UNKNOWN
+    assert inputs["name"] == "acme/api"
+
+
+def test_failure_names_path_and_no_value(process: ProviderProcess) -> None:
+    """A broken rule has its path and no property name (which would make the engine print the value) and no secret."""
+    broken = policy(command="")
+    broken["secrets"]["given"]["kind"] = "binary"
+    _, failures = process.check(SecurityPolicyProvider, {"cas": CAS, "policy": broken})
+    assert failures
+    text = "\n".join(reason for _, reason in failures)
+    assert {name for name, _ in failures} == {""}
+    assert "secrets.given" in text
+    assert PLANTED not in text
+
+
+def test_unknown_switch_is_refused(process: ProviderProcess) -> None:
+    """A tolerance that nobody knows is an error which names it."""
+    _, failures = process.check(SecurityPolicyProvider, {"cas": {"url": "cas", "tolerance": {"--no": True}}, "policy": policy()})
+    assert "--no" in failures[0][1]
+
+
+def test_rename_replaces_after_delete(process: ProviderProcess) -> None:
+    """Another name is another policy: the old one is retired first, and only `name` is the reason."""
+    old, _ = process.check(SecurityPolicyProvider, {"cas": CAS, "policy": policy()})
+    new, _ = process.check(SecurityPolicyProvider, {"cas": CAS, "policy": {**policy(), "name": "acme/other"}})
+    answer = process.diff(SecurityPolicyProvider, "acme/api", old, new)
+    assert list(answer.replaces) == ["name"]
+    assert answer.deleteBeforeReplace
