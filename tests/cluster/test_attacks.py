@@ -1,5 +1,6 @@
 """Someone with rights on the cluster or the registry changes what runs: no effect, or a refusal that says what was found."""
 
+import base64
 import re
 from collections.abc import Callable
 
@@ -25,7 +26,7 @@ def test_host_values_have_no_effect(mesh: MeshProject) -> None:
 def test_other_command_gets_nothing(mesh: MeshProject) -> None:
     """Another command in the Deployment starts something else, which has neither the program nor a secret."""
     script = "import os; print('mine', sorted(os.environ), os.listdir('/python')); import time; time.sleep(60)"
-    with mesh.patched({"command": ["/usr/bin/python3", "-c", script], "readinessProbe": None}):
+    with mesh.patched({"command": ["/usr/bin/python3", "-u", "-c", script], "readinessProbe": None}):
         log = mesh.log_until("mine")
     assert "API_" not in log
     assert log.rstrip().endswith("[]")
@@ -44,8 +45,6 @@ def test_changed_interpreter_is_refused(mesh: MeshProject) -> None:
     path = mesh.kube("exec", mesh.pod(), "--", "readlink", "-f", "/usr/bin/python3").strip()
     content = mesh.run("kubectl", "-n", mesh.kubernetes_namespace, "exec", mesh.pod(), "--", "base64", "-w0", path)
     del mesh.transcripts[-1]
-    import base64
-
     binary = bytearray(base64.b64decode(content))
     binary[-1] ^= 1
     with mesh.patched({"image": image.with_files({path: bytes(binary)})}):
@@ -103,7 +102,7 @@ def test_writable_root_is_refused(mesh: MeshProject) -> None:
     with mesh.patched({"securityContext": {"readOnlyRootFilesystem": False}}):
         code, line = mesh.refusal()
     assert code == 66
-    assert "read-only" in line
+    assert "root file system is writable" in line
 
 
 def test_older_image_is_refused(new_mesh: Callable[..., MeshProject]) -> None:

@@ -132,7 +132,13 @@ class MeshProject(PulumiProject):
         patch = {
             "spec": {
                 "strategy": {"$retainKeys": ["type"], "type": "Recreate"},
-                "template": {"spec": {**(pod or {}), "containers": [{"name": own, **container}]}},
+                "template": {
+                    "spec": {
+                        "terminationGracePeriodSeconds": 1,
+                        **(pod or {}),
+                        "containers": [{"name": own, **container}],
+                    }
+                },
             }
         }
         self.kube("patch", "deployment", name, "--type=strategic", "-p", json.dumps(patch))

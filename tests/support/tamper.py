@@ -5,6 +5,7 @@ import io
 import json
 import tarfile
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import httpx
 
@@ -18,8 +19,8 @@ class Tamperer:
         name, _, self.digest = reference.partition("@")
         host, _, self.repository = name.partition("/")
         self._name = name
-        self._client = httpx.Client(base_url=f"http://{host}/v2/{self.repository}", timeout=30)
-        self.manifest = self._client.get(f"/manifests/{self.digest}", headers={"Accept": _TYPES}).json()
+        self._base = f"http://{host}/v2/{self.repository}"
+        self.manifest = self._call("GET", f"/manifests/{self.digest}", headers={"Accept": _TYPES}).json()
 
     def config(self) -> dict:
         """The image's configuration."""
@@ -69,17 +70,19 @@ class Tamperer:
         data = json.dumps(manifest).encode()
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
         headers = {"Content-Type": manifest["mediaType"]}
-        self._client.put(f"/manifests/{digest}", content=data, headers=headers).raise_for_status()
+        self._call("PUT", f"/manifests/{digest}", content=data, headers=headers)
         return f"{self._name}@{digest}"
 
     def _blob(self, digest: str) -> bytes:
-        return self._client.get(f"/blobs/{digest}", follow_redirects=True).raise_for_status().content
+        return self._call("GET", f"/blobs/{digest}").content
+
+    def _call(self, method: str, path: str, **options: Any) -> httpx.Response:
+        url = path if path.startswith("http") else self._base + path
+        return httpx.request(method, url, timeout=30, **options).raise_for_status()
 
     def _upload(self, data: bytes) -> dict:
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-        started = self._client.post("/blobs/uploads/").raise_for_status()
+        started = self._call("POST", "/blobs/uploads/")
         location = httpx.URL(started.headers["Location"]).copy_merge_params({"digest": digest})
-        self._client.put(
-            str(location), content=data, headers={"Content-Type": "application/octet-stream"}
-        ).raise_for_status()
+        self._call("PUT", str(location), content=data, headers={"Content-Type": "application/octet-stream"})
         return {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest, "size": len(data)}
