@@ -8,7 +8,14 @@ from pathlib import PurePosixPath
 from scone_provider.errors import ImageError
 from scone_provider.image.keys import injected_name
 from scone_provider.image.measurement import MeasuredEnvironment
-from scone_provider.image.protection import KUBERNETES_FILES, MEMORY, SCONE, belongs_to_runtime
+from scone_provider.image.protection import (
+    EXCLUDED_DIRECTORIES,
+    EXCLUDED_FILES,
+    KUBERNETES_FILES,
+    MEMORY,
+    SCONE,
+    belongs_to_runtime,
+)
 from scone_provider.image.source import SourceFile, SourceTree
 
 
@@ -57,7 +64,11 @@ class Layout:
 
 
 def wanted_paths(inputs: ImageInputs) -> tuple[str, ...]:
-    """The paths of which a prediction has to know what the base has there: `paths` of `resolve_base`."""
+    """The paths of which a prediction has to know what the base has there: `paths` of `resolve_base`.
+
+    Raises ImageError for a path that no image could have, so that nothing is downloaded for it.
+    """
+    _check_paths(inputs)
     encrypted = _outermost(inputs.dirs)
     own = [path for path in (*inputs.source.paths(), *inputs.injected, inputs.pwd) if not _within(path, encrypted)]
     return tuple(sorted({*encrypted, *own, *inputs.volumes}))
@@ -81,14 +92,37 @@ def _within(path: str, folders: tuple[str, ...]) -> str | None:
     return next((folder for folder in folders if path == folder or path.startswith(f"{folder}/")), None)
 
 
+def _check_paths(inputs: ImageInputs) -> None:
+    named = {"dirs": inputs.dirs, "injection_files": inputs.injected, "volumes": inputs.volumes}
+    named |= {"unprotected": inputs.unprotected, "pwd": (inputs.pwd,), "copy": inputs.source.paths()}
+    for key, paths in named.items():
+        for path in paths:
+            _check_path(inputs.name, key, path)
+
+
+def _check_path(name: str, key: str, path: str) -> None:
+    if not path.startswith("/") or str(PurePosixPath(path)) != path or ".." in path.split("/") or "\x00" in path:
+        raise _refusal(name, key, path, "is not an absolute path without . and ..")
+    if path == "/" and key != "pwd":
+        raise _refusal(name, key, path, "is the whole image", fix="name a directory of its own")
+    if path == SCONE or path.startswith(f"{SCONE}/"):
+        raise _refusal(name, key, path, f"lies in {SCONE}, which belongs to the launcher")
+    if key in {"dirs", "copy"} and belongs_to_runtime(path):
+        raise _refusal(name, key, path, "belongs to the container runtime and cannot be protected")
+    if key == "dirs" and any(
+        of_runtime.startswith(f"{path}/") for of_runtime in (*EXCLUDED_DIRECTORIES, *EXCLUDED_FILES)
+    ):
+        raise _refusal(name, key, path, "holds paths of the container runtime", fix="name a directory of its own")
+
+
+def _refusal(name: str, key: str, path: str, what: str, *, fix: str = "") -> ImageError:
+    return ImageError(f"{path!r} {what}", where=f"{name}: {key}", fix=fix)
+
+
 class _Layouter:
     def __init__(self, inputs: ImageInputs, base: Mapping[str, str], measured: frozenset[str]) -> None:
         self._inputs, self._base, self._measured = inputs, base, measured
-        for key in ("dirs", "injected", "volumes", "unprotected"):
-            for path in getattr(inputs, key):
-                self._check(path, key)
-        for path in (inputs.pwd, *inputs.source.paths()):
-            self._check(path, "copy")
+        _check_paths(inputs)
         self._folders = _outermost(inputs.dirs)
         self._directories: set[str] = set()
         self._files: dict[str, SourceFile] = {}
@@ -103,8 +137,9 @@ class _Layouter:
         injected = self._injected()
         encrypted = {folder: self._content(folder, injected) for folder in self._folders}
         self._clear_files()
-        if not _within(self._inputs.pwd, (*self._folders, *self._inputs.volumes)):
-            self._directory(self._inputs.pwd, "pwd")
+        pwd = self._inputs.pwd
+        if not _within(pwd, (*self._folders, *self._inputs.volumes)) and not belongs_to_runtime(pwd):
+            self._directory(pwd, "pwd")
         return Layout(
             encrypted=encrypted,
             directories=frozenset(self._directories),
@@ -115,16 +150,6 @@ class _Layouter:
             unprotected=tuple(sorted(set(self._inputs.unprotected))),
             notes=tuple(self._notes),
         )
-
-    def _check(self, path: str, key: str) -> None:
-        if not path.startswith("/") or str(PurePosixPath(path)) != path or ".." in path.split("/") or "\x00" in path:
-            raise self._refuse(key, path, "is not an absolute path without . and ..")
-        if path == "/" and key != "copy":
-            raise self._refuse(key, path, "is the whole image", fix="name a directory of its own")
-        if path == SCONE or path.startswith(f"{SCONE}/"):
-            raise self._refuse(key, path, f"lies in {SCONE}, which belongs to the launcher")
-        if key in {"dirs", "copy"} and belongs_to_runtime(path):
-            raise self._refuse(key, path, "belongs to the container runtime and cannot be protected")
 
     def _encrypted_mount(self, folder: str) -> None:
         kind = self._kind(folder)
@@ -155,7 +180,7 @@ class _Layouter:
                 )
                 continue
             if belongs_to_runtime(path) or _within(path, self._inputs.volumes):
-                raise self._refuse("injected", path, "lies where the image cannot hold a link to it")
+                raise self._refuse("injection_files", path, "lies where the image cannot hold a link to it")
             name = injected[path] = injected_name(path)
             if not _within(path, self._folders):
                 self._place(path, "injection_files")
@@ -175,7 +200,7 @@ class _Layouter:
             if path.startswith(prefix):
                 place = path.removeprefix(prefix)
                 if place in files or place in links:
-                    raise self._refuse("injected", path, "is a file of `copy` too", fix="keep one of the two")
+                    raise self._refuse("injection_files", path, "is a file of `copy` too", fix="keep one of the two")
                 links[place] = f"{MEMORY}/{name}"
         listed = {path.removeprefix(prefix) for path in source.directories if path.startswith(prefix)}
         above = {str(up) for path in (*files, *links, *listed) for up in PurePosixPath(path).parents}
@@ -254,5 +279,4 @@ class _Layouter:
             ) from None
 
     def _refuse(self, key: str, path: str, what: str, *, fix: str = "") -> ImageError:
-        name = "injection_files" if key == "injected" else key
-        return ImageError(f"{path!r} {what}", where=f"{self._inputs.name}: {name}", fix=fix)
+        return _refusal(self._inputs.name, key, path, what, fix=fix)

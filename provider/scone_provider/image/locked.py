@@ -100,12 +100,14 @@ class LockedBase:
                 **{key: _text(data[key]) for key in _TEXTS},
             )
             base.verify()
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, ImageError):
             raise ImageError("what is remembered of the base is damaged", where="base", fix=_REFRESH) from None
         return base
 
     def verify(self) -> None:
-        """Raises ValueError unless manifest and config are those of the digest and name as many layers."""
+        """Raises ValueError or ImageError unless manifest, config and repository are those of the digest."""
+        if self.source.name != self.repository:
+            raise ValueError
         manifest = json.loads(self.manifest)
         if f"sha256:{_sha256(self.manifest)}" != self.digest or not is_digest(self.protection.layer_digest):
             raise ValueError
@@ -232,10 +234,10 @@ def _binary(tree: Tree, path: str, node: Node, *, where: str) -> Binary:
 
 
 def describe_paths(tree: Tree, paths: Iterable[str]) -> dict[str, str]:
-    """`LockedBase.paths` for absolute, normal `paths` and all of their parents."""
+    """`LockedBase.paths` for absolute `paths` and all of their parents."""
     described: dict[str, str] = {}
     for path in paths:
-        current = posixpath.normpath(path)
+        current = "/" + "/".join(normalise(path))
         while current != "/":
             described[current] = _kind(tree, current)
             current = posixpath.dirname(current)

@@ -88,7 +88,7 @@ class _Scan:
         found = self._folder / relative
         if not os.path.lexists(found):
             raise self._refuse(entry, "does not exist", fix=f"paths of `copy` are relative to {self._folder}")
-        if not found.parent.resolve().is_relative_to(self._folder):
+        if found != self._folder and not found.parent.resolve().is_relative_to(self._folder):
             raise self._refuse(entry, "leads out of the manifest's folder through a link", fix="copy the file itself")
         for path in _below(found):
             self._take(path)
