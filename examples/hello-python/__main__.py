@@ -1,6 +1,7 @@
 """A confidential mesh of one service: image, policies and release from two manifests."""
 
 import pulumi
+
 from pulumi_scone import MeshDeployment
 
 config = pulumi.Config("pulumi-scone")

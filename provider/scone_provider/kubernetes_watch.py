@@ -43,8 +43,10 @@ class Expectation:
     """Deployment or Job."""
     replicas: int
     """Pods that must be ready; a Job's pod may have succeeded already."""
+    image: str
+    """By digest; only pods that run it and carry `policy_digest` count."""
     policy_digest: str
-    """Only pods that carry it count."""
+    """As in the pods' annotation."""
 
 
 def wait_for_release(
@@ -101,7 +103,11 @@ def _core_api(context: str | None) -> Any:  # noqa: ANN401  the package has no t
 def _mine(wanted: Expectation, pods: Sequence[Any]) -> Iterator[Any]:
     for pod in pods:
         labels, annotations = pod.metadata.labels or {}, pod.metadata.annotations or {}
-        if labels.get(_NAME) == wanted.name and annotations.get(_DIGEST) == wanted.policy_digest:
+        if (
+            labels.get(_NAME) == wanted.name
+            and annotations.get(_DIGEST) == wanted.policy_digest
+            and pod.spec.containers[0].image == wanted.image
+        ):
             yield pod
 
 

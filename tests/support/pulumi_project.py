@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ class Run:
 
     status: int
     text: str
-    """Standard output and error, in the order they came."""
+    """Standard output, and after it standard error, so that the order of the two does not depend on timing."""
 
 
 class PulumiProject:
@@ -51,39 +51,36 @@ class PulumiProject:
         self, *arguments: str, stdin: str = "", check: bool = True, environment: Mapping[str, str] | None = None
     ) -> Run:
         """Run the CLI; a failure is an AssertionError with its text unless `check=False`."""
+        command = ["pulumi", *arguments, "--non-interactive"]
+        return self.execute(command, stdin=stdin, check=check, environment=environment)
+
+    def run(self, *command: str) -> str:
+        """Run a program in the project with the stack's environment; its output, checked."""
+        return self.execute(command).text
+
+    def execute(
+        self,
+        command: Sequence[str],
+        *,
+        stdin: str = "",
+        check: bool = True,
+        environment: Mapping[str, str] | None = None,
+    ) -> Run:
+        """Run a program in the project; what it writes to standard error follows what it writes to standard output."""
         done = subprocess.run(
-            [shutil.which("pulumi", path=self.environment["PATH"]) or "pulumi", *arguments, "--non-interactive"],
+            [shutil.which(command[0], path=self.environment["PATH"]) or command[0], *command[1:]],
             cwd=self.folder,
             env={**self.environment, **(environment or {})},
             input=stdin,
             text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            capture_output=True,
             timeout=280,
             check=False,
         )
-        self.transcripts.append(done.stdout)
-        assert not check or done.returncode == 0, done.stdout
-        return Run(done.returncode, done.stdout)
-
-    def run(self, *command: str) -> str:
-        """Run a program in the project with the stack's environment; its output, checked."""
-        program = shutil.which(command[0], path=self.environment["PATH"])
-        assert program, command[0]
-        done = subprocess.run(
-            [program, *command[1:]],
-            cwd=self.folder,
-            env=self.environment,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=120,
-            check=False,
-        )
-        self.transcripts.append(done.stdout)
-        assert done.returncode == 0, done.stdout
-        return done.stdout
+        text = done.stdout + (f"--- messages ---\n{done.stderr}" if done.stderr.strip() else "")
+        self.transcripts.append(text)
+        assert not check or done.returncode == 0, text
+        return Run(done.returncode, text)
 
     def up(self, *, check: bool = True, environment: Mapping[str, str] | None = None) -> Run:
         """`pulumi up`, without asking."""
@@ -92,6 +89,11 @@ class PulumiProject:
     def preview(self, *, check: bool = True, environment: Mapping[str, str] | None = None) -> Run:
         """`pulumi preview --diff`."""
         return self.pulumi("preview", "--diff", "--color=never", check=check, environment=environment)
+
+    def offline_preview(self) -> str:
+        """`pulumi preview --diff` where there is no network but the loopback interface of an empty namespace."""
+        command = "ip link set lo up && exec pulumi preview --diff --color=never --non-interactive"
+        return self.run("unshare", "--net", "sh", "-c", command)
 
     def preview_steps(self, *, environment: Mapping[str, str] | None = None) -> dict[str, dict[str, Any]]:
         """`pulumi preview --json`: `type::name` → {"op", "diff": {path: kind}} of everything that is not unchanged."""
@@ -141,7 +143,8 @@ def normalised(text: str) -> str:
     def number(match: re.Match[str]) -> str:
         return numbers.setdefault(match.group(), f"<hex{len(match.group())}:{len(numbers) + 1}>")
 
-    text = re.sub(r"\b[0-9a-f]{64}\b|\b[0-9a-f]{32}\b|\b[0-9a-f]{12}\b", number, text)
+    text = re.sub(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "<uuid>", text)
+    text = re.sub(r"\b[0-9a-f]{64}\b|\b[0-9a-f]{32}\b|\b[0-9a-f]{16}\b|\b[0-9a-f]{12}\b", number, text)
     text = re.sub(r"(127\.0\.0\.1|10\.123\.0\.\d+|localhost):\d+", "<address>", text)
     text = re.sub(r"Duration: .*\n", "", text)
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"

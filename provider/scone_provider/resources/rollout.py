@@ -49,6 +49,7 @@ class RolloutProvider(SconeProvider):
                     service=str(service["service"]),
                     kind=str(service["kind"]),
                     replicas=int(str(plain_number(service["replicas"]))),
+                    image=str(service["image"]),
                     policy_digest=str(service["policy_digest"]),
                 )
                 for name, service in sorted(services.items())
