@@ -11,11 +11,13 @@ def canonical_json(value: object) -> bytes:
 
     Raises ImageError for a float and for text that is not valid Unicode: neither has one agreed spelling.
     """
-    _refuse_floats(value)
     try:
+        _refuse_floats(value)
         return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:
         raise ImageError("a name or value is not valid Unicode and cannot be written down") from None
+    except RecursionError:
+        raise ImageError("a document is nested too deeply") from None
 
 
 def parse_object(data: bytes, *, what: str, limit: int) -> dict[str, object]:

@@ -108,6 +108,7 @@ class LockedBase:
         """Raises ValueError or ImageError unless manifest, config and repository are those of the digest."""
         if self.source.name != self.repository:
             raise ValueError
+        check_configuration(self.configuration)
         manifest = json.loads(self.manifest)
         if f"sha256:{_sha256(self.manifest)}" != self.digest or not is_digest(self.protection.layer_digest):
             raise ValueError
@@ -163,6 +164,20 @@ def layers_of(manifest: Mapping[str, Any]) -> tuple[Descriptor, ...]:
 def diff_ids_of(config: Mapping[str, Any]) -> tuple[str, ...]:
     """`rootfs.diff_ids` of a parsed configuration. Raises ValueError, KeyError or TypeError for a wrong shape."""
     return tuple(_digest(diff) for diff in config["rootfs"]["diff_ids"])
+
+
+def check_configuration(config: Mapping[str, Any]) -> None:
+    """Raises ValueError unless the parts of a parsed configuration that are used have their documented types."""
+    inner, history = config.get("config"), config.get("history")
+    if not isinstance(inner, dict | None) or not isinstance(history, list | None):
+        raise ValueError  # noqa: TRY004  one kind of error for every wrong shape
+    inner = inner or {}
+    shapes = {"Env": list, "ExposedPorts": dict, "Labels": dict, "StopSignal": str, "User": str}
+    fits = all(isinstance(inner.get(key), kind | None) for key, kind in shapes.items())
+    if not fits or not all(
+        isinstance(text, str) for text in [*(inner.get("Env") or []), *(inner.get("Labels") or {}).values()]
+    ):
+        raise ValueError
 
 
 def search_path_of(config: Mapping[str, Any]) -> str:
@@ -224,6 +239,8 @@ def _binary(tree: Tree, path: str, node: Node, *, where: str) -> Binary:
         )
     if not node.program.startswith(elf.ELF):
         raise ImageError(f"{path} is not a program for linux/amd64 that can be measured", where=where)
+    if node.mode & 0o6000:
+        raise ImageError(f"{path} changes the user it runs as (set-user-ID); the launcher refuses that", where=where)
     loader = node.program.removeprefix(elf.ELF)
     if not loader:
         return Binary(path=path, sha256=node.digest, loader="", loader_sha256="")

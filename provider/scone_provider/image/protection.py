@@ -41,6 +41,8 @@ def base_entries(tree: Tree) -> dict[str, Entry]:
         except UnicodeEncodeError:
             raise ImageError(f"the base holds {shown(path)}, whose name is not UTF-8 and cannot be protected") from None
         if node.kind == "l":
+            if not node.target:
+                raise ImageError(f"the base holds {shown(path)}, a link to nothing, which cannot be protected")
             entries[path] = ("l", 0, 0, node.target)
         elif node.kind == "f":
             entries[path] = ("f", node.mode, node.size, node.digest)

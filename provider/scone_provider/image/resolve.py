@@ -15,6 +15,7 @@ from scone_provider.image.locked import (
     Descriptor,
     LockedBase,
     ProtectionPart,
+    check_configuration,
     describe_paths,
     diff_ids_of,
     find_program,
@@ -158,6 +159,7 @@ class _Resolver:
             config = self._config(reference, descriptor)
             parsed = parse_object(config, what="the base's configuration", limit=_CONFIG_LIMIT)
             diff_ids = diff_ids_of(parsed)
+            check_configuration(parsed)
             platform = (parsed.get("os"), parsed.get("architecture"))
             manifest_text, config_text = found.data.decode(), config.decode()
         except (KeyError, TypeError, ValueError):

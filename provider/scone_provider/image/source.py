@@ -4,7 +4,7 @@ import hashlib
 import os
 import posixpath
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -164,14 +164,16 @@ class _Scan:
         return ImageError(f"{entry!r} {what}", where=f"{self._folder}: build.copy", fix=fix)
 
 
-def _below(path: Path) -> Iterator[Path]:
-    yield path
-    if path.is_symlink() or not path.is_dir():
-        return
-    try:
-        children: Iterable[Path] = sorted(path.iterdir())
-    except OSError as error:
-        raise ImageError(f"the folder cannot be read: {error.strerror}", where=str(path)) from None
-    for child in children:
-        if child.name not in _IGNORED:
-            yield from _below(child)
+def _below(top: Path) -> Iterator[Path]:
+    """`top` and all that lies below it, no link followed, each folder before what it holds."""
+    pending = [top]
+    while pending:
+        path = pending.pop()
+        yield path
+        if path.is_symlink() or not path.is_dir():
+            continue
+        try:
+            children = sorted(path.iterdir(), reverse=True)
+        except OSError as error:
+            raise ImageError(f"the folder cannot be read: {error.strerror}", where=str(path)) from None
+        pending += [child for child in children if child.name not in _IGNORED]

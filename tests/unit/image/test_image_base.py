@@ -53,6 +53,7 @@ def test_a_program_that_cannot_be_measured_is_refused(cache, name, words):
         ([program("usr/bin/python3", elf(machine=183))], "not a program for linux/amd64"),
         ([program("usr/bin/python3", elf("/missing.so"))], "needs the loader /missing.so"),
         ([In("usr/bin/python3", target="python3")], "no such program"),
+        ([In("usr/bin/python3", elf(""), mode=0o4755)], "set-user-ID"),
     ],
 )
 def test_a_program_that_could_not_start_is_refused(cache, members, words):
@@ -90,6 +91,26 @@ def test_a_base_for_another_platform_is_refused(cache):
     """An image that is no linux/amd64 says what it is."""
     with pytest.raises(ImageError, match="linux/arm64; linux/amd64 is needed"):
         cached_base(tiny_image(architecture="arm64"), cache)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        [],
+        5,
+        {"Env": "PATH=/x"},
+        {"Env": [5]},
+        {"Labels": []},
+        {"Labels": {"a": 1}},
+        {"User": 0},
+        {"ExposedPorts": "80"},
+    ],
+    ids=str,
+)
+def test_a_malformed_configuration_is_refused_in_words(cache, config):
+    """A base whose configuration is not what the specification says ends in one sentence."""
+    with pytest.raises(ImageError, match="malformed"):
+        cached_base(tiny_image(config=config), cache)
 
 
 def test_a_locked_base_is_extended_without_a_registry(cache):

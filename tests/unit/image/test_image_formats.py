@@ -62,6 +62,15 @@ def test_a_document_that_is_no_small_object_is_refused_by_name(data):
         parse_object(data, what="the test's document", limit=100 if len(data) < 1000 else 1_000_000)
 
 
+def test_a_document_that_is_nested_without_end_is_refused():
+    """No depth ends in a crash."""
+    value: list[object] = []
+    for _ in range(100_000):
+        value = [value]
+    with pytest.raises(ImageError, match="nested too deeply"):
+        canonical_json(value)
+
+
 def test_keys_are_derived_as_documented():
     """All four keys, and the one that a service receives, are those of the vectors."""
     expected = VECTORS["keys"]

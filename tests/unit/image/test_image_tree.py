@@ -163,6 +163,14 @@ def test_a_name_that_is_not_utf8_is_refused_by_name():
         base_entries(tree)
 
 
+def test_a_link_to_nothing_is_refused():
+    """No kernel makes one, and the launcher takes none."""
+    tree = Tree()
+    tree.apply([member("a", "l")])
+    with pytest.raises(ImageError, match="a link to nothing"):
+        base_entries(tree)
+
+
 def test_a_confidential_image_is_no_base():
     """Two launchers in one image would each hold half of the truth."""
     tree = Tree()
