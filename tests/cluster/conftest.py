@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tools.devstack.variables import environment
 from tools.devstack.paths import REGISTRY, Paths
+from tools.devstack.variables import environment
 
 from support.embedded_cas import EmbeddedCas
 from support.mesh import MeshProject

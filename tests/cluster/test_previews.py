@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.conftest import Golden
+
 from support.mesh import MeshProject
 from support.pulumi_project import normalised
-
-from tests.conftest import Golden
 
 GOLDENS = Path(__file__).parent / "goldens"
 IMAGE = "pulumi-python:dynamic/scone:ConfidentialImage::hello-pythonapp"

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from tools.devstack.paths import Paths
+from tools.devstack.variables import environment
+
 from scone_provider.cas.identity import Identity
 from support.embedded_cas import EmbeddedCas
 from support.pulumi_project import PulumiProject
-from tools.devstack.paths import Paths
-from tools.devstack.variables import environment
 
 IMAGE_KEY = base64.b64encode(bytes(range(32))).decode()
 PULUMI_YAML = "name: engine-test\nruntime: python\n"

@@ -1,8 +1,12 @@
 """Policies through the real engine: what previews show, what state holds, how drift, conflicts and loss come out."""
 
+import datetime as dt
+import shutil
 from collections.abc import Callable
 
 import pytest
+import yaml
+
 from scone_provider.cas.client import CasClient, connect
 from scone_provider.cas.identity import Identity
 from support.embedded_cas import EmbeddedCas
@@ -193,6 +197,29 @@ def test_missing_switches_are_named(new_project: Make, cas: EmbeddedCas) -> None
     assert "session-stored" not in cas.log.read_text()
 
 
+def test_wrong_pin_is_refused(new_project: Make, cas: EmbeddedCas) -> None:
+    """A CAS whose key is not the pinned one gets nothing, whatever is tolerated; found and expected are named."""
+    pin = Identity.create(common_name="another", now=dt.datetime.now(dt.UTC)).key_hash
+    text = program().replace('"namespace": "acme"', f'"namespace": "acme", "cas_key": "{pin}"')
+    project = new_project(text, {"test:cas": f"127.0.0.1:{cas.port}"}, {"test:given": PLANTED})
+    done = project.up(check=False)
+    assert done.status != 0
+    assert pin in done.text
+    assert "Traceback" not in done.text
+    assert "session-stored" not in cas.log.read_text()
+
+
+def test_cas_may_move_to_another_address(project: PulumiProject, cas: EmbeddedCas) -> None:
+    """The same CAS under another url is an update that continues the policy's history."""
+    before = client(project, cas).read("acme/api")
+    project.pulumi("config", "set", "test:cas", f"localhost:{cas.port}")
+    project.up()
+    after = client(project, cas).read("acme/api")
+    assert before is not None
+    assert after is not None
+    assert after.predecessor == before.hash
+
+
 def test_another_cas_key_stops_up_and_shows_as_drift(
     project: PulumiProject, cas: EmbeddedCas, tmp_path: object
 ) -> None:
@@ -217,8 +244,6 @@ def test_another_cas_key_stops_up_and_shows_as_drift(
 
 def test_rolled_back_cas_is_noticed(project: PulumiProject, cas: EmbeddedCas) -> None:
     """A CAS that lost our last version, because its store was replaced by an older copy, is not trusted any more."""
-    import shutil
-
     cas.stop()
     shutil.copytree(cas.state, cas.state.parent / "older")
     cas.start()
@@ -287,8 +312,6 @@ def test_destroy_retires_and_up_continues(project: PulumiProject, cas: EmbeddedC
 def _replace(cas: CasClient, description: str, predecessor: str) -> str:
     lines = [line for line in description.splitlines() if not line.startswith("predecessor:")]
     text = "\n".join(lines) + f"\npredecessor: {predecessor}\n"
-    import yaml
-
     data = yaml.safe_load(text)
     data.pop("creator", None)
     return cas.upload(yaml.safe_dump(data))

@@ -82,7 +82,10 @@ class SecurityPolicyProvider(SconeProvider):
         """Replace exactly the version that this stack wrote last."""
         cas, wanted = self._open(news, known_key=_known_key(olds, news))
         known = str(olds["hash"])
-        if str(_trust_url(olds)) != str(_trust_url(news)):
+        if _trust_url(olds) != _trust_url(news) and not self._is_same_cas(cas, wanted.name, known):
+            pulumi.log.warn(
+                f"{wanted.name} was left as it is at {_trust_url(olds)}: retire it there if nobody needs it."
+            )
             return UpdateResult(self.create(news).outs)
         found = self._current(cas, wanted.name, known)
         if found.hash == known:
@@ -136,6 +139,11 @@ class SecurityPolicyProvider(SconeProvider):
                 fix="`pulumi refresh` shows their change; then destroy again",
             )
         cas.upload(scone_policy.retired(name).wire(predecessor=found.hash))
+
+    @staticmethod
+    def _is_same_cas(cas: CasClient, name: str, known: str) -> bool:
+        """True when another url leads to the CAS that has the version this stack wrote last."""
+        return cas.read_version(name, known) is not None
 
     def _open(self, props: Props, *, known_key: str | None = None) -> tuple[CasClient, Session]:
         trust = CasTrust.from_props(props["cas"])
