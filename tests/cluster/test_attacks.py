@@ -1,4 +1,4 @@
-"""Someone with rights on the cluster or the registry changes what runs: no effect, or a refusal that says what was found."""
+"""Someone with rights on the cluster or the registry changes what runs: no effect, or a refusal that says why."""
 
 import base64
 import re

@@ -1,7 +1,7 @@
 """What a reviewer sees: exactly the changed paths, with values, with and without CAS, registry and cluster."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -54,12 +54,12 @@ EDITS = {
 
 
 @pytest.fixture(params=EDITS)
-def edited(request: pytest.FixtureRequest, mesh: MeshProject) -> tuple[str, dict[str, set[str]]]:
+def edited(request: pytest.FixtureRequest, mesh: MeshProject) -> Iterator[tuple[str, dict[str, set[str]]]]:
     """One edit of the deployed project, undone afterwards: its name and the paths that must change."""
     (file, old, new), expected = EDITS[request.param]
     mesh.edit(file, old, new)
-    request.addfinalizer(lambda: mesh.edit(file, new, old))
-    return request.param, expected
+    yield request.param, expected
+    mesh.edit(file, new, old)
 
 
 def test_exactly_the_concerned_paths_change(mesh: MeshProject, edited: tuple[str, dict[str, set[str]]]) -> None:
@@ -88,7 +88,7 @@ def test_nothing_to_do(mesh: MeshProject, golden: Golden) -> None:
     golden(GOLDENS / "nothing.txt", _without_names(mesh, normalised(text)))
 
 
-def test_first_preview_is_fully_known(new_mesh: Callable[..., MeshProject], golden: Golden) -> None:
+def test_first_preview_is_fully_known(new_mesh: Callable[..., MeshProject]) -> None:
     """Before anything exists the preview already has digest, tag, measurement and the pods' values."""
     mesh = new_mesh()
     text = mesh.preview().text

@@ -37,7 +37,7 @@ def test_second_up_changes_nothing(mesh: MeshProject) -> None:
 
 
 def test_exec_env_shows_no_secret(mesh: MeshProject, password: str) -> None:
-    """A process started by `kubectl exec` inherits the pod's environment, which has no secret and no value of the policy."""
+    """A process started by `kubectl exec` inherits the pod's environment, which has nothing of the policy."""
     shown = mesh.kube("exec", mesh.pod(), "--", "env")
     assert "SCONE_CONFIG_ID=" in shown
     assert password not in shown
@@ -127,14 +127,14 @@ def test_limit_forged_evidence(mesh: MeshProject, password: str, tmp_path: Path)
     variables = {
         item["name"]: item.get("value") for item in deployment["spec"]["template"]["spec"]["containers"][0]["env"]
     }
-    forged = subprocess.run(
-        [driver, "-cas", f"{mesh.cas.host}:{mesh.cas.enclave_port}", "-key", policy["outputs"]["attested_key"]]
-        + ["-config-id", variables["SCONE_CONFIG_ID"], "-measurement", measurement],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
+    options = {
+        "-cas": f"{mesh.cas.host}:{mesh.cas.enclave_port}",
+        "-key": policy["outputs"]["attested_key"],
+        "-config-id": variables["SCONE_CONFIG_ID"],
+        "-measurement": measurement,
+    }
+    command = [str(driver), *(part for option in options.items() for part in option)]
+    forged = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert json.loads(forged.stdout)["environment"]["API_PASSWORD"] == password
 
 

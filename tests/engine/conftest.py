@@ -1,7 +1,7 @@
 """The real Pulumi CLI on a file backend, with an embedded CAS on loopback; no cluster."""
 
 import base64
-import datetime
+import datetime as dt
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -72,7 +72,7 @@ def new_project(cli_environment: dict[str, str], tmp_path: Path) -> Callable[...
         (folder / "Pulumi.yaml").write_text(PULUMI_YAML)
         (folder / "__main__.py").write_text(program)
         project = PulumiProject(folder, environment=cli_environment)
-        identity = Identity.create(common_name=name, now=datetime.datetime.now(datetime.UTC)).to_pem()
+        identity = Identity.create(common_name=name, now=dt.datetime.now(dt.UTC)).to_pem()
         keys = {"scone:imageKey": IMAGE_KEY, "scone:identity": identity}
         project.init(config or {}, keys | dict(secrets or {}))
         return project

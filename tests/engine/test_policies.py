@@ -40,7 +40,8 @@ policy = {{
         }}
     }},
 }}
-SecurityPolicy("api", cas=namespace.trust, policy=policy, adopt={adopt}, opts=pulumi.ResourceOptions(depends_on=[namespace]))
+after = pulumi.ResourceOptions(depends_on=[namespace])
+SecurityPolicy("api", cas=namespace.trust, policy=policy, adopt={adopt}, opts=after)
 """
 
 Make = Callable[..., PulumiProject]
@@ -220,9 +221,7 @@ def test_cas_may_move_to_another_address(project: PulumiProject, cas: EmbeddedCa
     assert after.predecessor == before.hash
 
 
-def test_another_cas_key_stops_up_and_shows_as_drift(
-    project: PulumiProject, cas: EmbeddedCas, tmp_path: object
-) -> None:
+def test_another_cas_key_stops_up_and_shows_as_drift(project: PulumiProject, cas: EmbeddedCas) -> None:
     """Someone else answering at CAS's address gets nothing, and refresh says whose key was found."""
     cas.stop()
     impostor = EmbeddedCas(
@@ -272,14 +271,21 @@ def test_cas_down_is_said(project: PulumiProject, cas: EmbeddedCas) -> None:
     assert project.preview_steps() == {}
 
 
-def test_no_rights_is_said(project: PulumiProject, new_project: Make, cas: EmbeddedCas) -> None:
-    """Another identity may not create policies in the namespace: said with the key that lacks the right."""
-    text = program().replace("acme/api", "acme/other").replace("opts=pulumi", "opts=None and pulumi")
+@pytest.mark.usefixtures("project")
+def test_no_rights_is_said(new_project: Make, cas: EmbeddedCas) -> None:
+    """Another identity may neither take the namespace over nor create policies in it: said with its key."""
+    text = program().replace("acme/api", "acme/other").replace("depends_on=[namespace]", "")
     other = new_project(text, {"test:cas": f"127.0.0.1:{cas.port}"}, {"test:given": PLANTED}, name="other")
     done = other.up(check=False)
     assert done.status != 0
     assert "permission" in done.text
+    assert "this stack's key is" in done.text
     assert "Traceback" not in done.text
+    assert "session=acme/other " not in "".join(_stored(cas))
+
+
+def _stored(cas: EmbeddedCas) -> list[str]:
+    return [line for line in cas.log.read_text().splitlines() if "session-stored" in line]
 
 
 def test_broken_policy_fails_in_preview_by_path(project: PulumiProject) -> None:

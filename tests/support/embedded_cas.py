@@ -21,8 +21,7 @@ class EmbeddedCas:
         with self.log.open("ab") as log:
             before = log.tell()
             self._process = subprocess.Popen(
-                [Path(sys.executable).with_name("pulumi-scone"), "cas", "serve", "--state", str(self.state)]
-                + ["--host", self.host, "--port", str(self.port), "--enclave-port", str(self.enclave_port)],
+                [Path(sys.executable).with_name("pulumi-scone"), "cas", "serve", *self._options()],
                 stdout=log,
                 stderr=log,
                 env={"PATH": os.environ["PATH"]},
@@ -33,6 +32,10 @@ class EmbeddedCas:
             assert self._process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.05)
+
+    def _options(self) -> list[str]:
+        ports = ["--port", str(self.port), "--enclave-port", str(self.enclave_port)]
+        return ["--state", str(self.state), "--host", self.host, *ports]
 
     def stop(self) -> None:
         """Gracefully."""

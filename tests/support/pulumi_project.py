@@ -132,12 +132,12 @@ class PulumiProject:
     def everything_written(self) -> bytes:
         """All transcripts, the state files and the settings: where a secret in clear would be found."""
         files = [path for path in self.backend.rglob("*") if path.is_file()]
-        files += [path for path in self.folder.glob("Pulumi.*.yaml")]
+        files += list(self.folder.glob("Pulumi.*.yaml"))
         return "\n".join(self.transcripts).encode() + b"".join(path.read_bytes() for path in files)
 
 
 def normalised(text: str) -> str:
-    """A preview without what differs between machines and runs: digests are numbered, addresses named, times dropped."""
+    """A preview without what differs between runs: digests are numbered, addresses named, times dropped."""
     numbers: dict[str, str] = {}
 
     def number(match: re.Match[str]) -> str:

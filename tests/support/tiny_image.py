@@ -6,6 +6,7 @@ import io
 import json
 import struct
 import tarfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -128,7 +129,7 @@ class TinyImage:
 
 
 def tiny_image(
-    *archives: bytes, compressed: bool = False, config: dict[str, object] | None = None, **platform: str
+    *archives: bytes, compressed: bool = False, config: Mapping[str, object] | None = None, **platform: str
 ) -> TinyImage:
     """An image of these layers (by default `USUAL`). `config` is the configuration's own `config` part."""
     archives = archives or (USUAL,)
