@@ -174,9 +174,10 @@ def check_configuration(config: Mapping[str, Any]) -> None:
     inner = inner or {}
     shapes = {"Env": list, "ExposedPorts": dict, "Labels": dict, "StopSignal": str, "User": str}
     fits = all(isinstance(inner.get(key), kind | None) for key, kind in shapes.items())
-    if not fits or not all(
-        isinstance(text, str) for text in [*(inner.get("Env") or []), *(inner.get("Labels") or {}).values()]
-    ):
+    if not fits:
+        raise ValueError
+    texts = [*(inner.get("Env") or []), *(inner.get("Labels") or {}).values()]
+    if not all(isinstance(text, str) for text in texts):
         raise ValueError
 
 

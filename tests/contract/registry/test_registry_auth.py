@@ -5,7 +5,10 @@ import datetime as dt
 import json
 import threading
 import time
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -16,17 +19,20 @@ from cryptography.x509.oid import NameOID
 
 from scone_provider.errors import ImageError
 from scone_provider.image.build import plan_image
+from scone_provider.image.cache import BaseCache
 from scone_provider.image.layout import wanted_paths
-from scone_provider.image.push import push_image, tag_digest
+from scone_provider.image.push import PushReport, push_image, tag_digest
+from scone_provider.image.registry import Registry
 from scone_provider.image.resolve import resolve_base
-from support.tiny_image import IMAGE_KEY, LAUNCHER, service, tiny_image
+from support.real_registry import Liar, RealRegistry
+from support.tiny_image import IMAGE_KEY, LAUNCHER, TinyImage, service, tiny_image
 
 USER, PASSWORD = "robot", "pa55-word-of-the-test"
 # bcrypt of the password above, as `htpasswd -nbB` wrote it.
 HTPASSWD = "robot:$2y$05$M4pcyBwfiiGq87n/MALjEelfiwCwF61o9Y1ROFQzzyhQQFttAFA5m\n"
 
 
-def docker_config(path, host, password=PASSWORD):
+def docker_config(path: Path, host: str, password: str = PASSWORD) -> Path:
     """A docker configuration with one registry's credentials."""
     auth = base64.b64encode(f"{USER}:{password}".encode()).decode()
     path.write_text(json.dumps({"auths": {host: {"auth": auth}}}))
@@ -34,17 +40,19 @@ def docker_config(path, host, password=PASSWORD):
 
 
 @pytest.fixture
-def guarded(start_registry, tmp_path):
+def guarded(start_registry: Callable[..., RealRegistry], tmp_path: Path) -> RealRegistry:
     """A registry that wants user and password for everything."""
     (tmp_path / "htpasswd").write_text(HTPASSWD)
     return start_registry(auth=f"auth: {{htpasswd: {{realm: test, path: {tmp_path}/htpasswd}}}}")
 
 
 @pytest.fixture
-def push_and_resolve(client, cache, store, tmp_path):
+def push_and_resolve(
+    client: Callable[..., Registry], cache: BaseCache, store: Callable[[Registry, str, TinyImage], None], tmp_path: Path
+) -> Any:
     """Stores a base, builds a service on it and pushes that, all with the same client options."""
 
-    def run(host, **options):
+    def run(host: str, **options: Any) -> PushReport:
         store(client(**options), f"{host}/library/base:1", tiny_image(compressed=True))
         inputs = service(tmp_path / "project", to=f"{host}/team/hello:1")
         base = resolve_base(
@@ -62,20 +70,26 @@ def push_and_resolve(client, cache, store, tmp_path):
     return run
 
 
-def test_basic_credentials_come_from_the_docker_configuration(guarded, push_and_resolve, tmp_path):
+def test_basic_credentials_come_from_the_docker_configuration(
+    guarded: RealRegistry, push_and_resolve: Callable[..., PushReport], tmp_path: Path
+) -> None:
     """The same `docker login` that docker uses is enough to read bases and to push images."""
     config = docker_config(tmp_path / "config.json", guarded.host)
     assert push_and_resolve(guarded.host, docker_config=config).sent
 
 
-def test_docker_config_of_the_environment_is_found(guarded, push_and_resolve, tmp_path, monkeypatch):
+def test_docker_config_of_the_environment_is_found(
+    guarded: RealRegistry, push_and_resolve: Callable[..., PushReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """DOCKER_CONFIG names the folder, as for docker itself."""
     docker_config(tmp_path / "config.json", guarded.host)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     assert push_and_resolve(guarded.host, docker_config=None).sent
 
 
-def test_a_credential_helper_is_asked(guarded, push_and_resolve, tmp_path, monkeypatch):
+def test_a_credential_helper_is_asked(
+    guarded: RealRegistry, push_and_resolve: Callable[..., PushReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`credHelpers` names a program that gives user and password."""
     helper = tmp_path / "docker-credential-test"
     helper.write_text(f'#!/bin/sh\necho \'{{"Username":"{USER}","Secret":"{PASSWORD}"}}\'\n')
@@ -87,7 +101,9 @@ def test_a_credential_helper_is_asked(guarded, push_and_resolve, tmp_path, monke
 
 
 @pytest.mark.parametrize("password", [None, "a-wrong-pa55word"])
-def test_missing_and_wrong_credentials_are_told_without_showing_them(guarded, client, cache, tmp_path, password):
+def test_missing_and_wrong_credentials_are_told_without_showing_them(
+    guarded: RealRegistry, client: Callable[..., Registry], cache: BaseCache, tmp_path: Path, password: str | None
+) -> None:
     """The error names the registry and `docker login`, and no byte of what was sent."""
     config = tmp_path / "config.json"
     if password:
@@ -101,7 +117,9 @@ def test_missing_and_wrong_credentials_are_told_without_showing_them(guarded, cl
 
 
 @pytest.mark.parametrize("content", ["not json", "[]", '{"auths": 5}', '{"auths": {"HOST": 5}}'])
-def test_a_broken_docker_configuration_is_named(guarded, client, cache, tmp_path, content):
+def test_a_broken_docker_configuration_is_named(
+    guarded: RealRegistry, client: Callable[..., Registry], cache: BaseCache, tmp_path: Path, content: str
+) -> None:
     """The file is named; its content, which holds passwords, is not shown."""
     config = tmp_path / "config.json"
     config.write_text(content.replace("HOST", guarded.host))
@@ -109,7 +127,9 @@ def test_a_broken_docker_configuration_is_named(guarded, client, cache, tmp_path
         resolve_base(f"{guarded.host}/a:1", program="x", registry=client(docker_config=config), cache=cache)
 
 
-def test_credentials_do_not_follow_a_redirect(liar, client, cache, tmp_path):
+def test_credentials_do_not_follow_a_redirect(
+    liar: Liar, client: Callable[..., Registry], cache: BaseCache, tmp_path: Path
+) -> None:
     """A registry that sends us elsewhere gets our password, elsewhere does not."""
     config = docker_config(tmp_path / "config.json", liar.host)
     challenge = {"Www-Authenticate": 'Basic realm="x"'}
@@ -132,7 +152,7 @@ def test_credentials_do_not_follow_a_redirect(liar, client, cache, tmp_path):
 class TokenService:
     """A token service as Docker describes it: checks user and password, and signs which scope was granted."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "token service of the test")])
         now = dt.datetime.now(dt.UTC)
@@ -149,11 +169,11 @@ class TokenService:
         )
         self.bundle = folder / "bundle.pem"
         self.bundle.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
-        self.scopes = []
+        self.scopes: list[str] = []
         service = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
+            def do_GET(self) -> None:
                 query = parse_qs(urlsplit(self.path).query)
                 expected = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
                 if self.headers.get("Authorization") != expected:
@@ -167,17 +187,17 @@ class TokenService:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, *_):
+            def log_message(self, *_: object) -> None:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.host = f"127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
-    def token(self, audience, scopes):
+    def token(self, audience: str, scopes: list[str]) -> str:
         """A signed token for these scopes."""
 
-        def part(value):
+        def part(value: object) -> bytes:
             data = value if isinstance(value, bytes) else json.dumps(value).encode()
             return base64.urlsafe_b64encode(data).rstrip(b"=")
 
@@ -195,21 +215,26 @@ class TokenService:
         signature = self.key.sign(signed, padding.PKCS1v15(), hashes.SHA256())
         return (signed + b"." + part(signature)).decode()
 
-    def stop(self):
+    def stop(self) -> None:
         """Stops listening."""
         self._server.shutdown()
         self._server.server_close()
 
 
 @pytest.fixture
-def token_service(tmp_path):
+def token_service(tmp_path: Path) -> Iterator[TokenService]:
     """A running token service."""
     service = TokenService(tmp_path)
     yield service
     service.stop()
 
 
-def test_tokens_are_fetched_for_each_repository_and_right(token_service, start_registry, push_and_resolve, tmp_path):
+def test_tokens_are_fetched_for_each_repository_and_right(
+    token_service: TokenService,
+    start_registry: Callable[..., RealRegistry],
+    push_and_resolve: Callable[..., PushReport],
+    tmp_path: Path,
+) -> None:
     """Behind a token service, as at Docker Hub: reading a base and pushing an image each get the scope they need."""
     registry = start_registry(
         auth=f"auth: {{token: {{realm: 'http://{token_service.host}/token', service: test, issuer: test, "
@@ -221,7 +246,13 @@ def test_tokens_are_fetched_for_each_repository_and_right(token_service, start_r
     assert any(scope.startswith("repository:team/hello:") and "push" in scope for scope in token_service.scopes)
 
 
-def test_wrong_credentials_at_a_token_service_are_told(token_service, start_registry, client, cache, tmp_path):
+def test_wrong_credentials_at_a_token_service_are_told(
+    token_service: TokenService,
+    start_registry: Callable[..., RealRegistry],
+    client: Callable[..., Registry],
+    cache: BaseCache,
+    tmp_path: Path,
+) -> None:
     """The token service's refusal ends in the same words as a registry's."""
     registry = start_registry(
         auth=f"auth: {{token: {{realm: 'http://{token_service.host}/token', service: test, issuer: test, "
@@ -234,7 +265,7 @@ def test_wrong_credentials_at_a_token_service_are_told(token_service, start_regi
     assert "a-wrong-pa55word" not in str(caught.value)
 
 
-def test_a_remote_registry_is_never_talked_to_in_clear(client):
+def test_a_remote_registry_is_never_talked_to_in_clear(client: Callable[..., Registry]) -> None:
     """Plain HTTP is for this machine, and for registries that were named as insecure."""
     for options, scheme in (({}, "https"), ({"insecure_registries": frozenset({"registry.test:5000"})}, "http")):
         assert client(**options)._transport("registry.test:5000").scheme == scheme

@@ -2,6 +2,9 @@
 
 import json
 import multiprocessing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,10 +14,16 @@ from scone_provider.image.reference import parse_reference
 from scone_provider.image.registry import OCI_INDEX, OCI_MANIFEST, Registry
 from scone_provider.image.resolve import resolve_base
 from scone_provider.image.transport import RegistryOptions, RegistryUnavailableError
-from support.tiny_image import LAYER, digest_of, tiny_image
+from support.real_registry import Liar, RealRegistry
+from support.tiny_image import LAYER, TinyImage, digest_of, tiny_image
 
 
-def test_a_tag_is_locked_to_its_digest(real_registry, client, cache, store):
+def test_a_tag_is_locked_to_its_digest(
+    real_registry: RealRegistry,
+    client: Callable[..., Registry],
+    cache: BaseCache,
+    store: Callable[[Registry, str, TinyImage], None],
+) -> None:
     """The locked base names manifest and repository, and keeps the reference as it was asked."""
     image = tiny_image(compressed=True)
     store(client(), f"{real_registry.host}/library/base:1", image)
@@ -25,7 +34,12 @@ def test_a_tag_is_locked_to_its_digest(real_registry, client, cache, store):
     assert base.manifest.encode() == image.manifest
 
 
-def test_an_index_is_followed_to_linux_amd64(real_registry, client, cache, store):
+def test_an_index_is_followed_to_linux_amd64(
+    real_registry: RealRegistry,
+    client: Callable[..., Registry],
+    cache: BaseCache,
+    store: Callable[[Registry, str, TinyImage], None],
+) -> None:
     """Other platforms and attestations in the index are passed over."""
     image = tiny_image()
     reference = f"{real_registry.host}/base:multi"
@@ -36,7 +50,9 @@ def test_an_index_is_followed_to_linux_amd64(real_registry, client, cache, store
     assert resolve_base(reference, program="python3", registry=client(), cache=cache).digest == image.digest
 
 
-def test_an_index_without_our_platform_is_refused(liar, client, cache):
+def test_an_index_without_our_platform_is_refused(
+    liar: Liar, client: Callable[..., Registry], cache: BaseCache
+) -> None:
     """The error says which platform is missing."""
     index = json.dumps({"manifests": [{"digest": digest_of(b""), "platform": {"os": "linux", "architecture": "arm"}}]})
     liar.answers["GET", "/v2/base/manifests/1"] = (200, {"Content-Type": OCI_INDEX}, index.encode())
@@ -44,7 +60,12 @@ def test_an_index_without_our_platform_is_refused(liar, client, cache):
         resolve_base(f"{liar.host}/base:1", program="python3", registry=client(), cache=cache)
 
 
-def test_a_mirror_stands_in_for_a_registry_by_name(real_registry, client, cache, store):
+def test_a_mirror_stands_in_for_a_registry_by_name(
+    real_registry: RealRegistry,
+    client: Callable[..., Registry],
+    cache: BaseCache,
+    store: Callable[[Registry, str, TinyImage], None],
+) -> None:
     """`python:3.11-slim` comes from the mirror; what is recorded stays Docker Hub's name."""
     store(client(), f"{real_registry.host}/library/python:3.11-slim", tiny_image())
     mirrored = client(mirrors={"docker.io": real_registry.host})
@@ -52,7 +73,9 @@ def test_a_mirror_stands_in_for_a_registry_by_name(real_registry, client, cache,
     assert (base.reference, base.repository) == ("python:3.11-slim", "docker.io/library/python")
 
 
-def test_a_missing_base_is_explained(real_registry, client, cache):
+def test_a_missing_base_is_explained(
+    real_registry: RealRegistry, client: Callable[..., Registry], cache: BaseCache
+) -> None:
     """Name, tag, the mirror that was asked, and what to check."""
     with pytest.raises(ImageError) as caught:
         resolve_base(
@@ -64,11 +87,16 @@ def test_a_missing_base_is_explained(real_registry, client, cache):
     assert "check name and tag" in text
 
 
-def test_an_unreachable_registry_falls_back_to_what_was_seen_and_says_so(real_registry, client, cache, store):
+def test_an_unreachable_registry_falls_back_to_what_was_seen_and_says_so(
+    real_registry: RealRegistry,
+    client: Callable[..., Registry],
+    cache: BaseCache,
+    store: Callable[[Registry, str, TinyImage], None],
+) -> None:
     """With the registry down, a base that is cached is still locked, to the digest that its tag last had."""
     reference = f"{real_registry.host}/base:1"
     store(client(), reference, tiny_image())
-    said = []
+    said: list[str] = []
     online = resolve_base(reference, program="python3", registry=client(), cache=cache)
     real_registry.kill()
     offline = resolve_base(reference, program="python3", registry=client(), cache=cache, progress=said.append)
@@ -76,7 +104,9 @@ def test_an_unreachable_registry_falls_back_to_what_was_seen_and_says_so(real_re
     assert "taken as last seen" in said[0]
 
 
-def test_an_unreachable_registry_without_a_cache_is_an_error(real_registry, client, cache):
+def test_an_unreachable_registry_without_a_cache_is_an_error(
+    real_registry: RealRegistry, client: Callable[..., Registry], cache: BaseCache
+) -> None:
     """Nothing is invented."""
     real_registry.kill()
     with pytest.raises(RegistryUnavailableError):
@@ -84,7 +114,7 @@ def test_an_unreachable_registry_without_a_cache_is_an_error(real_registry, clie
 
 
 @pytest.fixture
-def honest(liar):
+def honest(liar: Liar) -> TinyImage:
     """A server that gives a good base, until the test changes an answer."""
     image = tiny_image(compressed=True)
     liar.answers["GET", "/v2/base/manifests/1"] = (200, {"Content-Type": OCI_MANIFEST}, image.manifest)
@@ -95,7 +125,9 @@ def honest(liar):
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["configuration", "layer"])
-def test_changed_blobs_are_refused(liar, honest, client, cache, which):
+def test_changed_blobs_are_refused(
+    liar: Liar, honest: TinyImage, client: Callable[..., Registry], cache: BaseCache, which: int
+) -> None:
     """One other byte in configuration or layer: refused by digest, and nothing of it stays in the cache."""
     digest = list(honest.blobs)[which]
     data = bytearray(honest.blobs[digest])
@@ -107,7 +139,9 @@ def test_changed_blobs_are_refused(liar, honest, client, cache, which):
 
 
 @pytest.mark.parametrize("extra", [b"more", b"x" * 100_000])
-def test_blobs_that_are_too_long_are_cut_off(liar, honest, client, cache, extra):
+def test_blobs_that_are_too_long_are_cut_off(
+    liar: Liar, honest: TinyImage, client: Callable[..., Registry], cache: BaseCache, extra: bytes
+) -> None:
     """A registry cannot fill the disk: the size in the manifest is the limit."""
     digest = list(honest.blobs)[1]
     liar.answers["GET", f"/v2/base/blobs/{digest}"] = (200, {}, honest.blobs[digest] + extra)
@@ -115,7 +149,9 @@ def test_blobs_that_are_too_long_are_cut_off(liar, honest, client, cache, extra)
         resolve_base(f"{liar.host}/base:1", program="python3", registry=client(), cache=cache)
 
 
-def test_blobs_that_break_off_are_tried_again_and_then_an_error(liar, honest, client, cache):
+def test_blobs_that_break_off_are_tried_again_and_then_an_error(
+    liar: Liar, honest: TinyImage, client: Callable[..., Registry], cache: BaseCache
+) -> None:
     """A connection that ends early is no end of file."""
     digest = list(honest.blobs)[1]
     data = honest.blobs[digest]
@@ -125,7 +161,9 @@ def test_blobs_that_break_off_are_tried_again_and_then_an_error(liar, honest, cl
     assert [path for _, path, _ in liar.requests].count(f"/v2/base/blobs/{digest}") == 3
 
 
-def test_a_manifest_by_digest_is_verified(liar, honest, client, cache):
+def test_a_manifest_by_digest_is_verified(
+    liar: Liar, honest: TinyImage, client: Callable[..., Registry], cache: BaseCache
+) -> None:
     """What answers to a digest has that digest."""
     liar.answers["GET", f"/v2/base/manifests/{honest.digest}"] = (
         200,
@@ -136,7 +174,9 @@ def test_a_manifest_by_digest_is_verified(liar, honest, client, cache):
         resolve_base(f"{liar.host}/base@{honest.digest}", program="python3", registry=client(), cache=cache)
 
 
-def test_a_manifest_whose_header_names_another_digest_is_refused(liar, honest, client, cache):
+def test_a_manifest_whose_header_names_another_digest_is_refused(
+    liar: Liar, honest: TinyImage, client: Callable[..., Registry], cache: BaseCache
+) -> None:
     """A registry that contradicts itself is not believed in either word."""
     headers = {"Content-Type": OCI_MANIFEST, "Docker-Content-Digest": digest_of(b"other")}
     liar.answers["GET", "/v2/base/manifests/1"] = (200, headers, honest.manifest)
@@ -158,14 +198,18 @@ def test_a_manifest_whose_header_names_another_digest_is_refused(liar, honest, c
         (OCI_MANIFEST, b" " * (5 << 20)),
     ],
 )
-def test_a_malformed_manifest_is_an_error_in_words(liar, client, cache, media_type, body):
+def test_a_malformed_manifest_is_an_error_in_words(
+    liar: Liar, client: Callable[..., Registry], cache: BaseCache, media_type: str, body: bytes
+) -> None:
     """Whatever a registry sends, the user reads one sentence."""
     liar.answers["GET", "/v2/base/manifests/1"] = (200, {"Content-Type": media_type}, body)
     with pytest.raises(ImageError):
         resolve_base(f"{liar.host}/base:1", program="python3", registry=client(), cache=cache)
 
 
-def test_layers_that_cannot_be_read_are_refused_before_they_are_downloaded(liar, honest, client, cache):
+def test_layers_that_cannot_be_read_are_refused_before_they_are_downloaded(
+    liar: Liar, honest: TinyImage, client: Callable[..., Registry], cache: BaseCache
+) -> None:
     """A zstd layer is named at once; not a byte of any layer is fetched."""
     manifest = honest.manifest.replace(f"{LAYER}+gzip".encode(), f"{LAYER}+zstd".encode())
     liar.answers["GET", "/v2/base/manifests/1"] = (200, {"Content-Type": OCI_MANIFEST}, manifest)
@@ -175,16 +219,18 @@ def test_layers_that_cannot_be_read_are_refused_before_they_are_downloaded(liar,
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_an_overloaded_registry_is_asked_again(liar, client, cache, status):
+def test_an_overloaded_registry_is_asked_again(
+    liar: Liar, client: Callable[..., Registry], cache: BaseCache, status: int
+) -> None:
     """As long as it says that it may pass; then the error gives the last status."""
     liar.answers["GET", "/v2/base/manifests/1"] = (status, {"Retry-After": "7"}, b"")
-    pauses = []
+    pauses: list[float] = []
     with pytest.raises(RegistryUnavailableError, match=f"answers {status}"):
         resolve_base(f"{liar.host}/base:1", program="python3", registry=client(pause=pauses.append), cache=cache)
     assert pauses == [7.0] * 4
 
 
-def test_a_redirect_loop_ends(liar, client, cache):
+def test_a_redirect_loop_ends(liar: Liar, client: Callable[..., Registry], cache: BaseCache) -> None:
     """A registry that sends us in circles is an error."""
     path = "/v2/base/manifests/1"
     liar.answers["GET", path] = (307, {"Location": path}, b"")
@@ -192,14 +238,19 @@ def test_a_redirect_loop_ends(liar, client, cache):
         resolve_base(f"{liar.host}/base:1", program="python3", registry=client(), cache=cache)
 
 
-def _resolve_in_process(host, folder, queue):
+def _resolve_in_process(host: str, folder: Path, queue: Any) -> None:
     base = resolve_base(
         f"{host}/base:1", program="python3", registry=Registry(RegistryOptions()), cache=BaseCache(folder)
     )
     queue.put(json.dumps(base.to_dict()))
 
 
-def test_processes_resolve_one_base_at_once(real_registry, client, store, tmp_path):
+def test_processes_resolve_one_base_at_once(
+    real_registry: RealRegistry,
+    client: Callable[..., Registry],
+    store: Callable[[Registry, str, TinyImage], None],
+    tmp_path: Path,
+) -> None:
     """Three processes with one empty cache: the same answer, and no half file."""
     image = tiny_image(compressed=True)
     store(client(), f"{real_registry.host}/base:1", image)

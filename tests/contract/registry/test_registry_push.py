@@ -2,29 +2,40 @@
 
 import dataclasses
 import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from scone_provider.errors import ImageError
-from scone_provider.image.build import plan_image
+from scone_provider.image.build import ImagePlan, plan_image
 from scone_provider.image.cache import BaseCache
 from scone_provider.image.layout import wanted_paths
+from scone_provider.image.locked import LockedBase
 from scone_provider.image.push import delete_image, image_exists, push_image, tag_digest
 from scone_provider.image.reference import parse_reference
-from scone_provider.image.registry import Deletion
+from scone_provider.image.registry import Deletion, Registry
 from scone_provider.image.resolve import resolve_base
 from scone_provider.image.transport import RegistryUnavailableError
-from support.tiny_image import IMAGE_KEY, LAUNCHER, digest_of, service, tiny_image
+from support.real_registry import RealRegistry
+from support.tiny_image import IMAGE_KEY, LAUNCHER, TinyImage, digest_of, service, tiny_image
 
 SECRET_LINE = "print('the line that nobody may see')"
 
 
 @pytest.fixture
-def planned(real_registry, client, cache, store, tmp_path):
+def planned(
+    real_registry: RealRegistry,
+    client: Callable[..., Registry],
+    cache: BaseCache,
+    store: Callable[[Registry, str, TinyImage], None],
+    tmp_path: Path,
+) -> Any:
     """A base in the registry, and a service planned on it."""
     store(client(), f"{real_registry.host}/library/base:1", tiny_image(compressed=True))
 
-    def planned(tag="1", **changes):
+    def planned(tag: str = "1", **changes: Any) -> Any:
         inputs = service(
             tmp_path / f"project-{tag}",
             to=f"{real_registry.host}/team/hello:{tag}",
@@ -42,15 +53,22 @@ def planned(real_registry, client, cache, store, tmp_path):
     return planned
 
 
-def test_a_pushed_image_can_be_pulled_whole(planned, client, cache, tmp_path):
+def test_a_pushed_image_can_be_pulled_whole(
+    planned: Callable[..., tuple[ImagePlan, LockedBase]],
+    client: Callable[..., Registry],
+    cache: BaseCache,
+    tmp_path: Path,
+) -> None:
     """Tag and digest lead to the planned manifest; config and every layer come back with their digests."""
     plan, base = planned()
-    said = []
+    said: list[str] = []
     report = push_image(plan, base, registry=client(), cache=cache, progress=said.append)
     assert report.digest == plan.digest == tag_digest(plan.reference, registry=client())
     assert image_exists(plan.pinned, registry=client())
     target = client().target(parse_reference(plan.reference))
-    manifest = json.loads(target.manifest(plan.digest).data)
+    pulled = target.manifest(plan.digest)
+    assert pulled is not None
+    manifest = json.loads(pulled.data)
     for number, blob in enumerate([manifest["config"], *manifest["layers"]]):
         with (tmp_path / f"pulled-{number}").open("wb+") as file:
             target.download(blob["digest"], size=blob["size"], into=file)
@@ -59,7 +77,12 @@ def test_a_pushed_image_can_be_pulled_whole(planned, client, cache, tmp_path):
     assert any("bytes" in line for line in said)
 
 
-def test_what_the_registry_stores_tells_nothing(planned, client, cache, real_registry):
+def test_what_the_registry_stores_tells_nothing(
+    planned: Callable[..., tuple[ImagePlan, LockedBase]],
+    client: Callable[..., Registry],
+    cache: BaseCache,
+    real_registry: RealRegistry,
+) -> None:
     """Neither a line of the program nor its file's name nor a key is in any byte of the registry's storage."""
     plan, base = planned()
     push_image(plan, base, registry=client(), cache=cache)
@@ -69,7 +92,9 @@ def test_what_the_registry_stores_tells_nothing(planned, client, cache, real_reg
         assert planted not in stored
 
 
-def test_a_second_push_sends_nothing(planned, client, cache):
+def test_a_second_push_sends_nothing(
+    planned: Callable[..., tuple[ImagePlan, LockedBase]], client: Callable[..., Registry], cache: BaseCache
+) -> None:
     """What is there is not sent again, not even looked at blob by blob."""
     plan, base = planned()
     push_image(plan, base, registry=client(), cache=cache)
@@ -77,7 +102,9 @@ def test_a_second_push_sends_nothing(planned, client, cache):
     assert (again.sent, again.mounted) == (0, 0)
 
 
-def test_an_edited_program_sends_only_its_own_layer(planned, client, cache):
+def test_an_edited_program_sends_only_its_own_layer(
+    planned: Callable[..., tuple[ImagePlan, LockedBase]], client: Callable[..., Registry], cache: BaseCache
+) -> None:
     """Base, launcher and base protection are shared by every image on the same base."""
     first, base = planned()
     push_image(first, base, registry=client(), cache=cache)
@@ -87,7 +114,9 @@ def test_an_edited_program_sends_only_its_own_layer(planned, client, cache):
     assert report.present == len(base.layers) + 2
 
 
-def test_a_tag_that_moved_is_moved_back(planned, client, cache):
+def test_a_tag_that_moved_is_moved_back(
+    planned: Callable[..., tuple[ImagePlan, LockedBase]], client: Callable[..., Registry], cache: BaseCache
+) -> None:
     """Someone else's image under our tag is replaced by ours; it stays in the registry by its digest."""
     plan, base = planned()
     other, _ = planned("other")
@@ -102,7 +131,9 @@ def test_a_tag_that_moved_is_moved_back(planned, client, cache):
     assert image_exists(other.pinned, registry=client())
 
 
-def test_deleting_removes_one_digest_and_is_patient(planned, client, cache):
+def test_deleting_removes_one_digest_and_is_patient(
+    planned: Callable[..., tuple[ImagePlan, LockedBase]], client: Callable[..., Registry], cache: BaseCache
+) -> None:
     """The image goes, another one stays, and to delete again is no error."""
     plan, base = planned()
     other, _ = planned("2", files={"app.py": "other"})
@@ -115,14 +146,20 @@ def test_deleting_removes_one_digest_and_is_patient(planned, client, cache):
     assert delete_image(plan.pinned, registry=client()) is Deletion.ABSENT
 
 
-def test_nothing_is_deleted_by_tag(planned, client):
+def test_nothing_is_deleted_by_tag(
+    planned: Callable[..., tuple[ImagePlan, LockedBase]], client: Callable[..., Registry]
+) -> None:
     """A tag may point to something else by now: only digests are deleted."""
     plan, _ = planned()
     with pytest.raises(ImageError, match="by digest only"):
         delete_image(plan.reference, registry=client())
 
 
-def test_a_registry_that_cannot_delete_is_a_result(start_registry, client, store):
+def test_a_registry_that_cannot_delete_is_a_result(
+    start_registry: Callable[..., RealRegistry],
+    client: Callable[..., Registry],
+    store: Callable[[Registry, str, TinyImage], None],
+) -> None:
     """Deleting is switched off in many registries: that is reported, the destroy goes on."""
     registry = start_registry(delete=False)
     image = tiny_image()
@@ -132,12 +169,18 @@ def test_a_registry_that_cannot_delete_is_a_result(start_registry, client, store
 
 
 @pytest.mark.parametrize("moment", range(5))
-def test_a_push_that_was_cut_off_completes(planned, client, cache, real_registry, moment):
+def test_a_push_that_was_cut_off_completes(
+    planned: Callable[..., tuple[ImagePlan, LockedBase]],
+    client: Callable[..., Registry],
+    cache: BaseCache,
+    real_registry: RealRegistry,
+    moment: int,
+) -> None:
     """The registry dies before any of the steps and comes back: the same push ends with the whole image."""
     plan, base = planned()
     steps = iter(range(100))
 
-    def crash(_):
+    def crash(_: str) -> None:
         if next(steps) == moment:
             real_registry.kill()
 
@@ -147,13 +190,18 @@ def test_a_push_that_was_cut_off_completes(planned, client, cache, real_registry
     assert tag_digest(plan.reference, registry=client()) == plan.digest
 
 
-def test_a_push_that_was_cut_off_in_the_middle_of_a_layer_completes(planned, client, cache, real_registry):
+def test_a_push_that_was_cut_off_in_the_middle_of_a_layer_completes(
+    planned: Callable[..., tuple[ImagePlan, LockedBase]],
+    client: Callable[..., Registry],
+    cache: BaseCache,
+    real_registry: RealRegistry,
+) -> None:
     """The registry dies while a layer is on its way: the layer is begun anew, and the image is whole."""
     plan, base = planned()
     launcher = plan.blobs[0]
-    crashed = []
+    crashed: list[bool] = []
 
-    def chunks():
+    def chunks() -> Iterator[bytes]:
         data = b"".join(launcher.chunks())
         yield data[:1000]
         if not crashed:
@@ -168,11 +216,16 @@ def test_a_push_that_was_cut_off_in_the_middle_of_a_layer_completes(planned, cli
     assert tag_digest(plan.reference, registry=client()) == plan.digest
 
 
-def test_a_push_to_a_dead_registry_is_repeated_later(planned, client, cache, real_registry):
+def test_a_push_to_a_dead_registry_is_repeated_later(
+    planned: Callable[..., tuple[ImagePlan, LockedBase]],
+    client: Callable[..., Registry],
+    cache: BaseCache,
+    real_registry: RealRegistry,
+) -> None:
     """When it does not come back, the error says so; the next run finishes."""
     plan, base = planned()
     real_registry.kill()
-    pauses = []
+    pauses: list[float] = []
     with pytest.raises(RegistryUnavailableError) as caught:
         push_image(plan, base, registry=client(pause=pauses.append), cache=cache)
     assert "cannot be reached" in str(caught.value)
@@ -184,7 +237,12 @@ def test_a_push_to_a_dead_registry_is_repeated_later(planned, client, cache, rea
     assert image_exists(plan.pinned, registry=client())
 
 
-def test_the_base_is_copied_into_another_registry(planned, client, start_registry, tmp_path):
+def test_the_base_is_copied_into_another_registry(
+    planned: Callable[..., tuple[ImagePlan, LockedBase]],
+    client: Callable[..., Registry],
+    start_registry: Callable[..., RealRegistry],
+    tmp_path: Path,
+) -> None:
     """Without a common registry the base's layers are copied, byte for byte, also from an empty cache."""
     _, base = planned()
     other = start_registry()
@@ -196,7 +254,13 @@ def test_the_base_is_copied_into_another_registry(planned, client, start_registr
     assert tag_digest(moved.reference, registry=client()) == moved.digest
 
 
-def test_a_damaged_cache_is_not_pushed(planned, client, cache, start_registry, tmp_path):
+def test_a_damaged_cache_is_not_pushed(
+    planned: Callable[..., tuple[ImagePlan, LockedBase]],
+    client: Callable[..., Registry],
+    cache: BaseCache,
+    start_registry: Callable[..., RealRegistry],
+    tmp_path: Path,
+) -> None:
     """A layer that changed in the cache is noticed while it is sent; the registry keeps nothing of it."""
     _, base = planned()
     other = start_registry()
@@ -210,7 +274,12 @@ def test_a_damaged_cache_is_not_pushed(planned, client, cache, start_registry, t
     assert tag_digest(moved.reference, registry=client()) is None
 
 
-def test_files_that_changed_since_the_preview_are_not_pushed(planned, client, cache, tmp_path):
+def test_files_that_changed_since_the_preview_are_not_pushed(
+    planned: Callable[..., tuple[ImagePlan, LockedBase]],
+    client: Callable[..., Registry],
+    cache: BaseCache,
+    tmp_path: Path,
+) -> None:
     """What was approved is what is pushed, or nothing."""
     plan, base = planned()
     (tmp_path / "project-1" / "app.py").write_text("print('something else')")

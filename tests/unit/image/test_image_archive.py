@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 
 from scone_provider.errors import ImageError
 from scone_provider.image.archive import Budget, Limits, read_layer
+from scone_provider.image.tree import Member
 from support.tiny_image import LAYER, USUAL, In, digest_of, elf, folder, program, tar
 
 
-def read(data, *, packed=None, limits=None, diff_id=None):
+def read(
+    data: bytes, *, packed: bytes | None = None, limits: Limits | None = None, diff_id: str | None = None
+) -> list[Member]:
     stored = data if packed is None else packed
     return read_layer(
         io.BytesIO(stored),
@@ -25,7 +28,7 @@ def read(data, *, packed=None, limits=None, diff_id=None):
     )
 
 
-def test_members_come_with_everything_that_protection_needs():
+def test_members_come_with_everything_that_protection_needs() -> None:
     """Type, permission bits with set-id, size, digest, target; what is neither file, directory nor link is `o`."""
     fifo = In("fifo", kind=tarfile.FIFOTYPE)
     members = read(
@@ -42,21 +45,21 @@ def test_members_come_with_everything_that_protection_needs():
     assert members[2].target == members[3].target == "a/f"
 
 
-def test_programs_are_recognised_while_they_are_hashed():
+def test_programs_are_recognised_while_they_are_hashed() -> None:
     """An executable's loader is known without a second pass; a file without the bit is no program."""
     found = read(tar(program("a"), program("b", elf("")), program("c", b"#!/bin/sh\n"), In("d", elf())))
     assert [m.program for m in found] == ["elf:/lib64/ld.so", "elf:", "script", ""]
 
 
 @pytest.mark.parametrize("format", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
-def test_compressed_and_plain_layers_say_the_same(format):  # noqa: A002
+def test_compressed_and_plain_layers_say_the_same(format: int) -> None:  # noqa: A002
     """Compressed or not, pax or GNU, with names too long for a plain header."""
     data = tar(In("n" * 300, b"x" * 5000), In("l", target="t" * 300), format=format)
     assert read(data) == read(data, packed=gzip.compress(data, mtime=0))
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_changed_layer_is_refused(packed):
+def test_a_changed_layer_is_refused(packed: bool) -> None:  # noqa: FBT001  a parameter of the test
     """A layer whose bytes are not those of its digest is not used, whatever they say."""
     stored = gzip.compress(USUAL, mtime=0) if packed else USUAL
     with pytest.raises(ImageError, match="another content"):
@@ -69,14 +72,14 @@ def test_a_changed_layer_is_refused(packed):
         )
 
 
-def test_a_layer_that_the_configuration_does_not_name_is_refused():
+def test_a_layer_that_the_configuration_does_not_name_is_refused() -> None:
     """What a runtime checks when it unpacks (`diff_ids`) is checked here too."""
     with pytest.raises(ImageError, match="not the one that its configuration names"):
         read(USUAL, diff_id=digest_of(b"other"))
 
 
 @given(st.data())
-def test_no_broken_archive_is_more_than_an_error(data):
+def test_no_broken_archive_is_more_than_an_error(data: st.DataObject) -> None:
     """Cut anywhere or with any byte changed, a layer is read or refused: no other exception, no hanging."""
     broken = bytearray(data.draw(st.sampled_from([USUAL, gzip.compress(USUAL, mtime=0)])))
     position = data.draw(st.integers(0, len(broken) - 1))
@@ -98,7 +101,7 @@ def test_no_broken_archive_is_more_than_an_error(data):
     assert all(m.kind in "fdloh" for m in members)
 
 
-def test_a_damaged_header_in_the_middle_is_not_taken_for_the_end():
+def test_a_damaged_header_in_the_middle_is_not_taken_for_the_end() -> None:
     """Otherwise a layer could show us less than it shows a container runtime."""
     data = bytearray(tar(In("a", b"1"), In("b", b"2"), In("c", b"3")))
     data[1024 + 148] ^= 0x55  # the checksum of the second member
@@ -106,7 +109,7 @@ def test_a_damaged_header_in_the_middle_is_not_taken_for_the_end():
         read(bytes(data))
 
 
-def test_a_decompression_bomb_is_cut_off():
+def test_a_decompression_bomb_is_cut_off() -> None:
     """A few kilobytes that unpack to more than the limit are refused after the limit, not after unpacking."""
     bomb = tar(In("zeros", bytes(30 << 20)))
     packed = gzip.compress(bomb, mtime=0)
@@ -115,18 +118,21 @@ def test_a_decompression_bomb_is_cut_off():
         read(bomb, packed=packed, limits=Limits(unpacked=1 << 20))
 
 
-def test_the_limit_holds_over_all_layers_together():
+def test_the_limit_holds_over_all_layers_together() -> None:
     """Many layers are no way around the limit."""
     budget = Budget(Limits(entries=3))
     data = tar(In("a", b""), In("b", b""))
-    options = {"media_type": LAYER, "digest": digest_of(data), "diff_id": digest_of(data), "budget": budget}
-    read_layer(io.BytesIO(data), **options)
+
+    def again() -> None:
+        read_layer(io.BytesIO(data), media_type=LAYER, digest=digest_of(data), diff_id=digest_of(data), budget=budget)
+
+    again()
     with pytest.raises(ImageError, match="more than 3 entries"):
-        read_layer(io.BytesIO(data), **options)
+        again()
 
 
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
-def test_a_header_that_claims_megabytes_is_refused_before_it_is_read(kind):
+def test_a_header_that_claims_megabytes_is_refused_before_it_is_read(kind: bytes) -> None:
     """Extended headers are collected in memory by tar readers: a long one is an attack."""
     info = tarfile.TarInfo("x")
     info.type, info.size = kind, 5 << 30
@@ -134,13 +140,13 @@ def test_a_header_that_claims_megabytes_is_refused_before_it_is_read(kind):
         read(info.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 20))
 
 
-def test_a_path_that_is_too_long_is_refused():
+def test_a_path_that_is_too_long_is_refused() -> None:
     """No kernel could open it."""
     with pytest.raises(ImageError, match="longer than 4096"):
         read(tar(In("a/" * 3000, b"")))
 
 
-def test_a_layer_of_an_unknown_kind_is_refused_by_its_type():
+def test_a_layer_of_an_unknown_kind_is_refused_by_its_type() -> None:
     """What is not tar or gzip (zstd, say) is named; nobody is left to guess."""
     with pytest.raises(ImageError, match=r"tar\+zstd, which is not supported"):
         read_layer(io.BytesIO(b""), media_type=f"{LAYER}+zstd", digest="", diff_id="", budget=Budget(Limits()))

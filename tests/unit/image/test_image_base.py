@@ -4,6 +4,8 @@ import hashlib
 import json
 import multiprocessing
 import stat
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -15,7 +17,7 @@ from scone_provider.image.resolve import base_protection_bytes, extend_base
 from support.tiny_image import USUAL, In, cached_base, digest_of, elf, folder, program, tar, tiny_image
 
 
-def test_a_program_is_found_through_path_and_links(cache):
+def test_a_program_is_found_through_path_and_links(cache: BaseCache) -> None:
     """`python3` is looked up in the base's PATH, its link is followed, its loader is read and hashed."""
     binary = cached_base(tiny_image(), cache).binaries["python3"]
     assert binary.path == "/usr/bin/python3.11"
@@ -23,7 +25,7 @@ def test_a_program_is_found_through_path_and_links(cache):
     assert (binary.loader, binary.loader_sha256) == ("/lib64/ld.so", hashlib.sha256(elf("")).hexdigest())
 
 
-def test_an_absolute_program_needs_no_path(cache):
+def test_an_absolute_program_needs_no_path(cache: BaseCache) -> None:
     """A static program has no loader, and both of its fields are empty."""
     binary = cached_base(tiny_image(), cache, program="/lib64/ld.so").binaries["/lib64/ld.so"]
     assert (binary.path, binary.loader, binary.loader_sha256) == ("/lib64/ld.so", "", "")
@@ -40,7 +42,7 @@ def test_an_absolute_program_needs_no_path(cache):
         ("/usr/bin", "no such program"),
     ],
 )
-def test_a_program_that_cannot_be_measured_is_refused(cache, name, words):
+def test_a_program_that_cannot_be_measured_is_refused(cache: BaseCache, name: str, words: str) -> None:
     """Scripts, missing programs and relative paths are told apart, with the way out."""
     with pytest.raises(ImageError, match=words) as caught:
         cached_base(tiny_image(), cache, program=name)
@@ -56,13 +58,13 @@ def test_a_program_that_cannot_be_measured_is_refused(cache, name, words):
         ([In("usr/bin/python3", elf(""), mode=0o4755)], "set-user-ID"),
     ],
 )
-def test_a_program_that_could_not_start_is_refused(cache, members, words):
+def test_a_program_that_could_not_start_is_refused(cache: BaseCache, members: list[In], words: str) -> None:
     """A foreign machine, a missing loader, a link to itself."""
     with pytest.raises(ImageError, match=words):
         cached_base(tiny_image(tar(*members)), cache)
 
 
-def test_layers_are_laid_one_over_the_other(cache):
+def test_layers_are_laid_one_over_the_other(cache: BaseCache) -> None:
     """The program is the one that the topmost layer leaves visible."""
     top = tar(folder("usr/bin"), In("usr/bin/.wh.python3", b""), program("usr/bin/python3", elf("", body=b"new")))
     for compressed in (False, True):
@@ -70,7 +72,7 @@ def test_layers_are_laid_one_over_the_other(cache):
         assert binary.sha256 == hashlib.sha256(elf("", body=b"new")).hexdigest()
 
 
-def test_paths_are_described_with_their_parents(cache):
+def test_paths_are_described_with_their_parents(cache: BaseCache) -> None:
     """What a service wants to use is known in every part."""
     paths = cached_base(tiny_image(), cache, paths=("/usr/bin/python3", "/opt/empty/x", "/var/run/y", "/etc")).paths
     assert paths == {
@@ -87,7 +89,7 @@ def test_paths_are_described_with_their_parents(cache):
     }
 
 
-def test_a_base_for_another_platform_is_refused(cache):
+def test_a_base_for_another_platform_is_refused(cache: BaseCache) -> None:
     """An image that is no linux/amd64 says what it is."""
     with pytest.raises(ImageError, match="linux/arm64; linux/amd64 is needed"):
         cached_base(tiny_image(architecture="arm64"), cache)
@@ -107,13 +109,13 @@ def test_a_base_for_another_platform_is_refused(cache):
     ],
     ids=str,
 )
-def test_a_malformed_configuration_is_refused_in_words(cache, config):
+def test_a_malformed_configuration_is_refused_in_words(cache: BaseCache, config: Any) -> None:
     """A base whose configuration is not what the specification says ends in one sentence."""
     with pytest.raises(ImageError, match="malformed"):
         cached_base(tiny_image(config=config), cache)
 
 
-def test_a_locked_base_is_extended_without_a_registry(cache):
+def test_a_locked_base_is_extended_without_a_registry(cache: BaseCache) -> None:
     """Another program or path of the same base is found by digest in the cache; the digest never moves."""
     image = tiny_image()
     base = cached_base(image, cache)
@@ -123,7 +125,7 @@ def test_a_locked_base_is_extended_without_a_registry(cache):
     assert (wider.digest, wider.protection) == (base.digest, base.protection)
 
 
-def test_the_protection_of_a_locked_base_is_computed_again(cache, tmp_path):
+def test_the_protection_of_a_locked_base_is_computed_again(cache: BaseCache, tmp_path: Path) -> None:
     """An emptied cache costs time and changes nothing."""
     image = tiny_image()
     base = cached_base(image, cache)
@@ -134,7 +136,7 @@ def test_the_protection_of_a_locked_base_is_computed_again(cache, tmp_path):
     assert len(again) == base.protection.size
 
 
-def test_a_damaged_cache_is_not_believed(cache, tmp_path):
+def test_a_damaged_cache_is_not_believed(cache: BaseCache, tmp_path: Path) -> None:
     """A changed layer is refused and dropped; changed facts are computed again."""
     image = tiny_image()
     base = cached_base(image, cache)
@@ -151,7 +153,7 @@ def test_a_damaged_cache_is_not_believed(cache, tmp_path):
     assert not cache.has(layer.digest, size=layer.size)
 
 
-def test_the_cache_is_private(cache, tmp_path):
+def test_the_cache_is_private(cache: BaseCache, tmp_path: Path) -> None:
     """Folder and files are their owner's alone."""
     cached_base(tiny_image(), cache)
     root = tmp_path / "cache"
@@ -160,10 +162,10 @@ def test_the_cache_is_private(cache, tmp_path):
     assert not list(root.rglob(".part-*"))
 
 
-def test_a_failed_download_leaves_nothing(cache, tmp_path):
+def test_a_failed_download_leaves_nothing(cache: BaseCache, tmp_path: Path) -> None:
     """A file appears complete or not at all."""
 
-    def fail(file):
+    def fail(file: BinaryIO) -> None:
         file.write(b"half")
         raise ImageError("broken off")
 
@@ -172,19 +174,19 @@ def test_a_failed_download_leaves_nothing(cache, tmp_path):
     assert not list((tmp_path / "cache" / "blobs").iterdir())
 
 
-def test_a_cache_that_cannot_be_made_is_an_error_with_its_path(tmp_path):
+def test_a_cache_that_cannot_be_made_is_an_error_with_its_path(tmp_path: Path) -> None:
     """A file in the way is named."""
     (tmp_path / "file").write_text("x")
     with pytest.raises(ImageError, match=r"tmp.*file"):
         BaseCache(tmp_path / "file" / "cache")
 
 
-def _lock_in_process(folder, queue):
+def _lock_in_process(folder: Path, queue: Any) -> None:
     base = cached_base(tiny_image(USUAL, compressed=True), BaseCache(folder))
     queue.put(json.dumps(base.to_dict()))
 
 
-def test_processes_share_a_cache(tmp_path):
+def test_processes_share_a_cache(tmp_path: Path) -> None:
     """Four processes that lock the same base at once all get the same answer."""
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
@@ -198,10 +200,11 @@ def test_processes_share_a_cache(tmp_path):
 
 
 @pytest.mark.parametrize("field", ["digest", "manifest", "config", "protection", "binaries", "paths", "repository"])
-def test_what_was_remembered_wrongly_is_refused(cache, field):
+def test_what_was_remembered_wrongly_is_refused(cache: BaseCache, field: str) -> None:
     """A base in the state that was cut or changed by hand is no base: it says how to look again."""
     data = cached_base(tiny_image(), cache).to_dict()
-    for wrong in (None, 5, "x", {"a": 1}, []):
+    wrongs: tuple[object, ...] = (None, 5, "x", {"a": 1}, [])
+    for wrong in wrongs:
         with pytest.raises(ImageError, match="damaged") as caught:
             LockedBase.from_dict(data | {field: wrong})
         assert "refresh_base" in caught.value.fix

@@ -4,53 +4,59 @@ import io
 import itertools
 import json
 import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scone_provider.errors import ImageError
-from scone_provider.image.build import KeylessPlan, plan_image, plan_without_key
+from scone_provider.image.build import ImagePlan, KeylessPlan, plan_image, plan_without_key
+from scone_provider.image.cache import BaseCache
 from scone_provider.image.keys import derive_keys
 from scone_provider.image.locked import LockedBase
 from scone_provider.image.measurement import MeasuredEnvironment
 from scone_provider.image.seal import ROOT_LABEL, file_label, unseal
-from support.tiny_image import IMAGE_KEY, LAUNCHER, base_for, digest_of, service, tiny_image
+from support.tiny_image import IMAGE_KEY, LAUNCHER, TinyImage, base_for, digest_of, service, tiny_image
 
 SECRET_LINE = "print('the line that nobody may see', 48151623)"
 
 
 @pytest.fixture
-def plan(tmp_path, cache):
+def plan(tmp_path: Path, cache: BaseCache) -> Any:
     """Plans a service on a tiny base."""
     folders = itertools.count()
 
-    def plan(*, image=None, key=IMAGE_KEY, launcher=LAUNCHER, **changes):
+    def plan(
+        *, image: TinyImage | None = None, key: bytes = IMAGE_KEY, launcher: bytes = LAUNCHER, **changes: Any
+    ) -> Any:
         inputs = service(tmp_path / f"project-{next(folders)}", **changes)
         return plan_image(inputs, base_for(inputs, cache, image), image_key=key, launcher=launcher)
 
     return plan
 
 
-def files_of(plan):
+def files_of(plan: ImagePlan) -> dict[str, Any]:
     """Everything in our layers: path to content, None for directories, the target in brackets for links."""
     found = {}
     for blob in plan.blobs[:2]:
         with tarfile.open(fileobj=io.BytesIO(b"".join(blob.read()))) as archive:
             for m in archive.getmembers():
-                content = archive.extractfile(m).read() if m.isreg() else None
-                found["/" + m.name] = [m.linkname] if m.issym() else content
+                content = archive.extractfile(m) if m.isreg() else None
+                found["/" + m.name] = [m.linkname] if m.issym() else content and content.read()
     return found
 
 
-def test_two_folders_give_one_digest(plan):
+def test_two_folders_give_one_digest(plan: Callable[..., ImagePlan]) -> None:
     """Nothing of the place enters: the same files elsewhere are the same image."""
     files = {"app.py": "print(1)\n", "lib/x.py": "2\n"}
     assert plan(files=files) == plan(files=files)
     assert plan(files=files).digest == plan(files=files).digest
 
 
-def test_the_digest_is_that_of_what_would_be_pushed(plan):
+def test_the_digest_is_that_of_what_would_be_pushed(plan: Callable[..., ImagePlan]) -> None:
     """Manifest, config and layers name each other by the digests of their real bytes."""
     made = plan()
     manifest = json.loads(made.manifest)
@@ -73,7 +79,7 @@ def test_the_digest_is_that_of_what_would_be_pushed(plan):
     ]
 
 
-def test_the_image_opens_with_the_key_that_the_policy_delivers(plan):
+def test_the_image_opens_with_the_key_that_the_policy_delivers(plan: Callable[..., ImagePlan]) -> None:
     """With `fspf_key` alone the root opens, names what lies there, and every file comes out as it was."""
     made = plan(files={"app.py": SECRET_LINE, "bin/run": "x"}, injected=("/tls/key",))
     key = bytes.fromhex(derive_keys(IMAGE_KEY, identity="team/hello").fspf_key)
@@ -96,7 +102,7 @@ def test_the_image_opens_with_the_key_that_the_policy_delivers(plan):
     assert len([path for path in found if path.startswith("/.scone/blobs/")]) == 2
 
 
-def test_nothing_of_the_program_or_the_key_is_in_any_byte(plan):
+def test_nothing_of_the_program_or_the_key_is_in_any_byte(plan: Callable[..., ImagePlan]) -> None:
     """No line of the source, no file name and no key stands in a layer, the config, the manifest or the repr."""
     made = plan(files={"tell_tale_name.py": SECRET_LINE, "hidden_folder/x.py": "y"})
     everything = b"".join(itertools.chain(*(blob.read() for blob in made.blobs))) + made.manifest
@@ -109,7 +115,7 @@ def test_nothing_of_the_program_or_the_key_is_in_any_byte(plan):
         assert key.hex().encode() not in everything
 
 
-def test_an_edited_file_changes_the_tag_but_not_the_measurement(plan):
+def test_an_edited_file_changes_the_tag_but_not_the_measurement(plan: Callable[..., ImagePlan]) -> None:
     """Exactly that file's fingerprint changes, and with it tag and digest."""
     one = plan(files={"a.py": "1", "b.py": "2"})
     two = plan(files={"a.py": "1", "b.py": "3"})
@@ -130,12 +136,12 @@ def test_an_edited_file_changes_the_tag_but_not_the_measurement(plan):
     ],
     ids=str,
 )
-def test_what_is_measured_changes_the_measurement(plan, change):
+def test_what_is_measured_changes_the_measurement(plan: Callable[..., ImagePlan], change: dict[str, Any]) -> None:
     """SCONE_HEAP, SCONE_STACK, SCONE_ALLOW_DLOPEN and the launcher, each by itself."""
     assert plan(**change).measurement != plan().measurement
 
 
-def test_another_key_or_repository_gives_other_ciphertext(plan):
+def test_another_key_or_repository_gives_other_ciphertext(plan: Callable[..., ImagePlan]) -> None:
     """Two images never share an encryption key, even of the same stack; a tag is no part of the identity."""
     one = files_of(plan())
     blobs = {path: content for path, content in one.items() if "/blobs/" in path}
@@ -146,7 +152,9 @@ def test_another_key_or_repository_gives_other_ciphertext(plan):
     assert moved.fspf_tag == plan().fspf_tag
 
 
-def test_without_the_key_everything_else_is_known(plan, tmp_path, cache):
+def test_without_the_key_everything_else_is_known(
+    plan: Callable[..., ImagePlan], tmp_path: Path, cache: BaseCache
+) -> None:
     """A pull request from outside sees measurement, paths and notes; digest and tag are not even attributes."""
     inputs = service(tmp_path / "project", injected=("/etc/hosts",))
     facts = plan_without_key(inputs, base_for(inputs, cache), launcher=LAUNCHER)
@@ -159,7 +167,7 @@ def test_without_the_key_everything_else_is_known(plan, tmp_path, cache):
     assert "unknown" in facts.reason
 
 
-def test_the_configuration_starts_the_launcher_and_nothing_of_the_base(plan):
+def test_the_configuration_starts_the_launcher_and_nothing_of_the_base(plan: Callable[..., ImagePlan]) -> None:
     """Entrypoint, user and labels are ours; the base's command, volumes, health check and dates are gone."""
     base = {
         "Env": ["PATH=/usr/bin"],
@@ -187,13 +195,13 @@ def test_the_configuration_starts_the_launcher_and_nothing_of_the_base(plan):
     assert {**labels, "a": ""} == {"a": ""} | json.loads(made.manifest)["annotations"]
 
 
-def test_a_user_of_the_base_stays(plan):
+def test_a_user_of_the_base_stays(plan: Callable[..., ImagePlan]) -> None:
     """A base that chose whom to run as knows why."""
     config = json.loads(b"".join(plan(image=tiny_image(config={"User": "postgres"})).blobs[2].read()))
     assert config["config"]["User"] == "postgres"
 
 
-def test_the_launcher_is_told_what_to_measure(plan):
+def test_the_launcher_is_told_what_to_measure(plan: Callable[..., ImagePlan]) -> None:
     """`launcher.json` names the resolved program, its loader, and the pinned CAS where there is one."""
     assert json.loads(files_of(plan())["/.scone/launcher.json"]) == {
         "version": 1,
@@ -203,7 +211,7 @@ def test_the_launcher_is_told_what_to_measure(plan):
     assert json.loads(files_of(plan(cas_key="3pin"))["/.scone/launcher.json"])["cas_key"] == "3pin"
 
 
-def test_layers_of_docker_keep_their_bytes_under_the_name_of_oci(tmp_path, cache):
+def test_layers_of_docker_keep_their_bytes_under_the_name_of_oci(tmp_path: Path, cache: BaseCache) -> None:
     """A mixed manifest is refused by some registries: the digest stays, the type is OCI's."""
     made = tiny_image(compressed=True)
     manifest = json.loads(made.manifest)
@@ -217,7 +225,7 @@ def test_layers_of_docker_keep_their_bytes_under_the_name_of_oci(tmp_path, cache
     assert json.loads(plan.manifest)["layers"][0]["digest"] == manifest["layers"][0]["digest"]
 
 
-def test_a_file_that_changes_between_plan_and_push_is_caught(tmp_path, cache):
+def test_a_file_that_changes_between_plan_and_push_is_caught(tmp_path: Path, cache: BaseCache) -> None:
     """The blobs of a plan are what was planned, or an error; never a mixture."""
     inputs = service(tmp_path / "project")
     made = plan_image(inputs, base_for(inputs, cache), image_key=IMAGE_KEY, launcher=LAUNCHER)
@@ -226,13 +234,13 @@ def test_a_file_that_changes_between_plan_and_push_is_caught(tmp_path, cache):
         b"".join(made.blobs[1].read())
 
 
-def test_an_image_is_not_built_to_a_digest(plan):
+def test_an_image_is_not_built_to_a_digest(plan: Callable[..., ImagePlan]) -> None:
     """The digest is what comes out."""
     with pytest.raises(ImageError, match="to a tag, not to a digest"):
         plan(to=f"registry.invalid/a@{digest_of(b'')}")
 
 
-def test_a_plan_from_remembered_inputs_is_the_same(tmp_path, cache):
+def test_a_plan_from_remembered_inputs_is_the_same(tmp_path: Path, cache: BaseCache) -> None:
     """The base survives Pulumi's inputs, where integers become floats: the prediction is the same byte for byte."""
     inputs = service(tmp_path / "project")
     base = base_for(inputs, cache)
@@ -249,7 +257,9 @@ CONTENT = st.dictionaries(
 
 
 @given(CONTENT, CONTENT)
-def test_equal_files_and_only_those_give_equal_tags(tmp_path_factory, first, second):
+def test_equal_files_and_only_those_give_equal_tags(
+    tmp_path_factory: pytest.TempPathFactory, first: dict[str, str], second: dict[str, str]
+) -> None:
     """The tag tells any two sets of files apart."""
     plans = []
     cache_folder = tmp_path_factory.mktemp("cache")

@@ -11,7 +11,7 @@ from scone_provider.image.elf import FOREIGN, SCRIPT, inspect
 from support.tiny_image import elf
 
 
-def test_a_real_program_names_its_loader():
+def test_a_real_program_names_its_loader() -> None:
     """The Python that runs this test has the loader that the system's own tool reads from it."""
     real = Path("/proc/self/exe").resolve()
     listed = subprocess.run(["ldd", real], capture_output=True, text=True, check=True).stdout
@@ -34,13 +34,13 @@ def test_a_real_program_names_its_loader():
         (b"", FOREIGN),
     ],
 )
-def test_only_x86_64_programs_that_are_understood_count(content, found):
+def test_only_x86_64_programs_that_are_understood_count(content: bytes, found: str) -> None:
     """Scripts, other machines, and loaders that cannot be paths are told apart."""
     assert inspect(content) == found
 
 
 @given(st.binary(max_size=200), st.integers(0, 250))
-def test_no_bytes_are_more_than_foreign(noise, position):
+def test_no_bytes_are_more_than_foreign(noise: bytes, position: int) -> None:
     """Whatever stands behind or in place of the header, the answer is one of four kinds."""
     data = elf()[:position] + noise
     assert inspect(data).startswith(("elf:", "script", "foreign"))

@@ -26,7 +26,9 @@ DIGEST = "sha256:" + "a" * 64
         ("[::1]:5000/a", "[::1]:5000", "a", None, None),
     ],
 )
-def test_references_mean_what_docker_means(text, host, repository, tag, digest):
+def test_references_mean_what_docker_means(
+    text: str, host: str, repository: str, tag: str | None, digest: str | None
+) -> None:
     """Hosts, the default registry and its `library/`, tags and digests."""
     found = parse_reference(text)
     assert (found.host, found.repository, found.tag, found.digest) == (host, repository, tag, digest)
@@ -51,14 +53,14 @@ def test_references_mean_what_docker_means(text, host, repository, tag, digest):
         "a:-x",
     ],
 )
-def test_what_is_no_reference_is_refused(text):
+def test_what_is_no_reference_is_refused(text: str) -> None:
     """A typing error ends in words, never in a request to some other place."""
     with pytest.raises(ImageError):
         parse_reference(text)
 
 
 @given(st.text(max_size=40))
-def test_any_text_is_a_reference_or_refused(text):
+def test_any_text_is_a_reference_or_refused(text: str) -> None:
     """What is accepted names itself: its own text parses to the same reference."""
     try:
         found = parse_reference(text)
@@ -84,6 +86,6 @@ def test_any_text_is_a_reference_or_refused(text):
         ("docker.io", False),
     ],
 )
-def test_plain_http_is_for_this_machine_alone(host, loopback):
+def test_plain_http_is_for_this_machine_alone(host: str, loopback: bool) -> None:  # noqa: FBT001  a parameter of the test
     """No name that looks like this machine, but is not, is talked to without TLS."""
     assert is_loopback(host) is loopback

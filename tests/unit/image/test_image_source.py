@@ -2,6 +2,7 @@
 
 import os
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from scone_provider.image.source import SourceLimits, scan_source
 
 
 @pytest.fixture
-def project(tmp_path):
+def project(tmp_path: Path) -> Path:
     """A manifest's folder with something of everything."""
     root = tmp_path / "project"
     (root / "lib" / "__pycache__").mkdir(parents=True)
@@ -24,7 +25,7 @@ def project(tmp_path):
     return root
 
 
-def test_paths_keep_their_folders_below_the_target(project):
+def test_paths_keep_their_folders_below_the_target(project: Path) -> None:
     """`lib/util.py` becomes `/python/lib/util.py`; a folder brings what lies below it, without compiled files."""
     tree = scan_source(project, ["app.py", "lib", "./run.sh"], into="/python")
     assert tree.paths() == (
@@ -38,14 +39,14 @@ def test_paths_keep_their_folders_below_the_target(project):
     assert tree.directories == ("/python/lib",)
 
 
-def test_the_whole_folder_can_be_copied_and_twice_is_once(project):
+def test_the_whole_folder_can_be_copied_and_twice_is_once(project: Path) -> None:
     """`.` is the manifest's folder; entries that overlap count once."""
     assert scan_source(project, [".", "lib", "lib/util.py"], into="/python") == scan_source(
         project, ["."], into="/python"
     )
 
 
-def test_modes_are_normalised(project):
+def test_modes_are_normalised(project: Path) -> None:
     """A umask, a group's write bit or set-id in the checkout do not change the image: 0755 or 0644."""
     (project / "app.py").chmod(0o666)
     (project / "lib" / "util.py").chmod(0o600)
@@ -54,13 +55,13 @@ def test_modes_are_normalised(project):
 
 
 @pytest.mark.parametrize("entry", ["../outside", "/etc/passwd", "lib/../../outside", "", "a\x00b"])
-def test_a_path_out_of_the_folder_is_refused(project, entry):
+def test_a_path_out_of_the_folder_is_refused(project: Path, entry: str) -> None:
     """A manifest brings its own files and nobody else's."""
     with pytest.raises(ImageError, match="below the manifest's folder"):
         scan_source(project, [entry], into="/python")
 
 
-def test_links_out_of_the_folder_are_refused(project):
+def test_links_out_of_the_folder_are_refused(project: Path) -> None:
     """Neither a link that is copied, nor a folder on the way that is one, nor an absolute target leads outside."""
     (project / "evil").symlink_to("../outside")
     (project / "absolute").symlink_to(project / "app.py")
@@ -71,7 +72,7 @@ def test_links_out_of_the_folder_are_refused(project):
             scan_source(project, [entry], into="/python")
 
 
-def test_a_missing_file_is_named_with_its_folder(project):
+def test_a_missing_file_is_named_with_its_folder(project: Path) -> None:
     """The error says what is missing and what it is relative to."""
     with pytest.raises(ImageError) as caught:
         scan_source(project, ["ap.py"], into="/python")
@@ -79,7 +80,7 @@ def test_a_missing_file_is_named_with_its_folder(project):
     assert str(project) in str(caught.value)
 
 
-def test_special_files_are_refused(project):
+def test_special_files_are_refused(project: Path) -> None:
     """A fifo would hang, a socket cannot be copied."""
     os.mkfifo(project / "fifo")
     with socket.socket(socket.AF_UNIX) as unix:
@@ -89,7 +90,7 @@ def test_special_files_are_refused(project):
             scan_source(project, [entry], into="/python")
 
 
-def test_a_name_that_is_not_utf8_is_refused(project):
+def test_a_name_that_is_not_utf8_is_refused(project: Path) -> None:
     """It could not stand in the protection file."""
     (project / os.fsdecode(b"caf\xe9")).write_text("x")
     with pytest.raises(ImageError, match="not UTF-8"):
@@ -97,14 +98,14 @@ def test_a_name_that_is_not_utf8_is_refused(project):
 
 
 @pytest.mark.parametrize("limits", [SourceLimits(file=5), SourceLimits(total=20), SourceLimits(entries=2)])
-def test_limits_hold(project, limits):
+def test_limits_hold(project: Path, limits: SourceLimits) -> None:
     """One file, all files and their number are bounded: they unpack into memory."""
     with pytest.raises(ImageError, match=r"too big|one more than"):
         scan_source(project, ["."], into="/python", limits=limits)
 
 
 @pytest.mark.parametrize("change", ["content", "fifo", "link", "gone"])
-def test_a_file_that_changes_after_it_was_seen_is_refused(project, change):
+def test_a_file_that_changes_after_it_was_seen_is_refused(project: Path, change: str) -> None:
     """What is built is what was previewed, or an error that says so."""
     [file] = scan_source(project, ["app.py"], into="/python").files
     assert file.read() == b"print(1)\n"
