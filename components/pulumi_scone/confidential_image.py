@@ -36,10 +36,23 @@ class ConfidentialImage(pulumi.ComponentResource):
                 identity=hidden_identity(manifest.build.to, values),
                 cas_key=args.get("cas_key"),
             )
-        shown: dict[str, Any] = values.show(inputs)
-        super().__init__("scone:index:ConfidentialImage", name, {"to": shown["to"]}, opts)
-        shown |= {key: True for key in ("delete_images", "refresh_base") if args.get(key)}
-        self.build = ImageBuild(name, inputs=shown, opts=pulumi.ResourceOptions(parent=self))
+        self._set_up(name, values.show(inputs), args, opts)
+
+    @classmethod
+    def of_inputs(
+        cls, name: str, inputs: Mapping[str, Any], args: Mapping[str, Any], opts: pulumi.ResourceOptions
+    ) -> "ConfidentialImage":
+        """The image of a mesh's service, whose inputs the mesh derived; of `args` only the settings count."""
+        image = cls.__new__(cls)
+        image._set_up(name, inputs, args, opts)  # noqa: SLF001  its own
+        return image
+
+    def _set_up(
+        self, name: str, inputs: Mapping[str, Any], args: Mapping[str, Any], opts: pulumi.ResourceOptions | None
+    ) -> None:
+        super().__init__("scone:index:ConfidentialImage", name, {"to": inputs["to"]}, opts)
+        settings = {key: True for key in ("delete_images", "refresh_base") if args.get(key)}
+        self.build = ImageBuild(name, inputs={**inputs, **settings}, opts=pulumi.ResourceOptions(parent=self))
         self.reference = self.build.reference
         self.measurement = self.build.measurement
         self.fspf_tag = self.build.fspf_tag

@@ -11,7 +11,8 @@ from pulumi_scone._arguments import MeshDeploymentArgs
 from pulumi_scone._sources import hidden_identity, read_manifest, read_mesh
 from pulumi_scone._values import Values, user_errors
 from pulumi_scone.cas_namespace import CasNamespace
-from pulumi_scone.resources import ImageBuild, Rollout, SecurityPolicy
+from pulumi_scone.confidential_image import ConfidentialImage
+from pulumi_scone.resources import Rollout, SecurityPolicy
 from scone_policy.errors import SconeError
 from scone_provider.chart import lay_out
 from scone_provider.derive import ImageFacts, MeshPlan, derive
@@ -42,7 +43,7 @@ class MeshDeployment(pulumi.ComponentResource):
         for warning in draft.plan.warnings:
             pulumi.log.warn(warning, self)
         namespace = self._namespace(name, args, draft)
-        builds = {service: self._image(name, service, args, draft, namespace) for service in draft.manifests}
+        images = {service: self._image(name, service, args, draft, namespace) for service in draft.manifests}
         policies = {service: self._policy(name, service, args, draft, namespace) for service in draft.manifests}
         draft.know_policies(policies, namespace.policy)
         self.chart = Release(
@@ -54,7 +55,7 @@ class MeshDeployment(pulumi.ComponentResource):
                 values=draft.chart_values(),
                 skip_await=True,  # Rollout waits, and says why a pod does not come up
             ),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[*policies.values(), *builds.values()]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*policies.values(), *images.values()]),
         )
         self.rollout = Rollout(
             name,
@@ -62,7 +63,7 @@ class MeshDeployment(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self.chart]),
         )
         self.namespace = namespace.namespace
-        self.images = pulumi.Output.all(**{service: build.reference for service, build in builds.items()})
+        self.images = pulumi.Output.all(**{service: image.reference for service, image in images.items()})
         self.policies = pulumi.Output.all(**{service: policy.hash for service, policy in policies.items()})
         self.release = pulumi.Output.from_input(draft.release)
         self.register_outputs(
@@ -84,13 +85,12 @@ class MeshDeployment(pulumi.ComponentResource):
 
     def _image(
         self, name: str, service: str, args: MeshDeploymentArgs, draft: "_Draft", namespace: CasNamespace
-    ) -> ImageBuild:
+    ) -> ConfidentialImage:
         inputs = draft.values.show(draft.image_inputs(service))
-        inputs |= {key: True for key in ("delete_images", "refresh_base") if args.get(key)}
         options = pulumi.ResourceOptions(parent=self, depends_on=[namespace.cas])
-        build = ImageBuild(f"{name}-{service}", inputs=inputs, opts=options)
-        draft.know_image(service, build)
-        return build
+        image = ConfidentialImage.of_inputs(f"{name}-{service}", inputs, args, options)
+        draft.know_image(service, image)
+        return image
 
     def _policy(
         self, name: str, service: str, args: MeshDeploymentArgs, draft: "_Draft", namespace: CasNamespace
@@ -148,12 +148,12 @@ class _Draft:
             cas_key=self.mesh.cas_of("cas").cas_key,
         )
 
-    def know_image(self, service: str, build: ImageBuild) -> None:
+    def know_image(self, service: str, image: ConfidentialImage) -> None:
         """Fill the holes that waited for an image."""
         facts = self._facts[service]
-        self.values.keep(facts.reference, build.reference)
-        self.values.keep(facts.measurement, build.measurement)
-        self.values.keep(facts.fspf_tag, build.fspf_tag)
+        self.values.keep(facts.reference, image.reference)
+        self.values.keep(facts.measurement, image.measurement)
+        self.values.keep(facts.fspf_tag, image.fspf_tag)
 
     def know_policies(self, policies: Mapping[str, SecurityPolicy], namespace: SecurityPolicy) -> None:
         """Fill the holes that waited for policies: a digest over a service's own and all that it imports from."""

@@ -88,6 +88,12 @@ class SecurityPolicyProvider(SconeProvider):
             )
             return UpdateResult(self.create(news).outs)
         found = self._current(cas, wanted.name, known)
+        if found is None:
+            raise CasError(
+                f"{cas.url} does not have this policy any more, although this stack uploaded it",
+                where=wanted.name,
+                fix="find out what became of that CAS's store; `pulumi refresh` then lets `pulumi up` create it anew",
+            )
         if found.hash == known:
             return UpdateResult(self._upload(cas, news, wanted, predecessor=known))
         current = _parse(found)
@@ -109,7 +115,7 @@ class SecurityPolicyProvider(SconeProvider):
         except TrustError as error:
             pulumi.log.warn(f"{props['name']} was not read: {error}")
             return ReadResult(id_, props | {"policy": with_secrets(props["policy"])}, None)
-        found = self._current(cas, str(props["name"]), str(props["hash"]), gone_is_fine=True)
+        found = self._current(cas, str(props["name"]), str(props["hash"]))
         if found is None:
             return ReadResult("", {})
         current = _parse(found)
@@ -129,7 +135,7 @@ class SecurityPolicyProvider(SconeProvider):
         trust = CasTrust.from_props(props["cas"])
         cas = attest(trust, self.settings, known_key=_known_key(props, props), identify=True)
         name, known = str(props["name"]), str(props["hash"])
-        found = self._current(cas, name, known, gone_is_fine=True)
+        found = self._current(cas, name, known)
         if found is None or scone_policy.is_retired(_parse(found)):
             return
         if found.hash != known:
@@ -169,26 +175,20 @@ class SecurityPolicyProvider(SconeProvider):
             return UNKNOWN
         return scone_policy.policy_digest(canonical, secret=partial(secret_digest, key or b""))
 
-    def _current(self, cas: CasClient, name: str, known: str, *, gone_is_fine: bool = False) -> StoredSession:
+    @staticmethod
+    def _current(cas: CasClient, name: str, known: str) -> StoredSession | None:
+        """What CAS has now; None when it has nothing. Raises TrustError when `known` is not in its history."""
         found = cas.read(name)
-        if found is None and not gone_is_fine:
-            raise CasError(
-                f"{cas.url} does not have this policy any more, although this stack uploaded it",
-                where=name,
-                fix="find out what became of that CAS's store; `pulumi refresh` then lets `pulumi up` create it anew",
-            )
-        if (
-            found is not None
-            and found.hash != known
-            and not any(v.hash == known for v in cas.history(name, until_hash=known))
-        ):
+        if found is None or found.hash == known:
+            return found
+        if not any(version.hash == known for version in cas.history(name, until_hash=known)):
             raise TrustError(
                 f"the version that this stack last wrote ({known}) is not in the history that {cas.url} shows: "
                 "its store was rolled back or replaced",
                 where=name,
                 fix="do not trust this CAS with secrets until you know why",
             )
-        return found  # type: ignore[return-value]
+        return found
 
     def _difference(self, current: Session, wanted: Session) -> list[str]:
         """What carrying `wanted` out would change, a line each, without secret values."""
