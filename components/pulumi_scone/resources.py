@@ -57,7 +57,7 @@ class SecurityPolicy(Resource, module="scone", name="SecurityPolicy"):
         adopt: bool = False,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """`cas` is `{url, tolerance, key}` as of `Cas`; `policy` the session in map form (docs/session-language)."""
+        """`cas` is `{url, tolerance, key}` as of `Cas`; `policy` the session in either form (docs/policies.md)."""
         props = {
             "cas": dict(cas),
             "policy": dict(policy),
