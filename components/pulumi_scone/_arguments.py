@@ -155,11 +155,15 @@ class MeshArgs(TypedDict):
 
 
 class CasNamespaceArgs(TypedDict):
-    """A CAS and a namespace on it."""
+    """A CAS and a namespace on it: as a Meshfile names them, or in Python."""
 
-    namespace: str
+    mesh_file: NotRequired[str]
+    """Path of a Meshfile, relative to the program: its CAS and its namespace are taken."""
+    variables: NotRequired[Mapping[str, pulumi.Input[str]]]
+    """Values of the Meshfile's `$NAME` variables."""
+    namespace: NotRequired[str]
     """Name of the namespace; `company/project` is one inside `company`."""
-    cas_url: pulumi.Input[str]
+    cas_url: NotRequired[pulumi.Input[str]]
     """Host, or host:port, of CAS's client API."""
     tolerance: NotRequired[str]
     """Attestation switches, as of `scone cas attest`."""

@@ -1,13 +1,17 @@
 """`CasNamespace`: a CAS that is attested first, and a namespace on it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pulumi
 
 from pulumi_scone._arguments import CasNamespaceArgs
-from pulumi_scone._values import user_errors
+from pulumi_scone._sources import read_mesh
+from pulumi_scone._values import Values, user_errors
 from pulumi_scone.resources import Cas, SecurityPolicy
+from scone_policy.errors import SconeError
+from scone_policy.session import VERSION
 from scone_provider.trust import tolerance_map
 
 
@@ -23,18 +27,19 @@ class CasNamespace(pulumi.ComponentResource):
     """Key hash that CAS was attested with."""
 
     def __init__(self, name: str, args: CasNamespaceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        summary = {"namespace": args["namespace"], "cas_url": args["cas_url"]}
-        super().__init__("scone:index:CasNamespace", name, summary, opts)
         with user_errors():
-            tolerance = tolerance_map(args.get("tolerance", ""))
-        self.trust: Mapping[str, Any] = {"url": args["cas_url"], "tolerance": tolerance, "key": args.get("cas_key")}
+            place = _place(args)
+            tolerance = tolerance_map(place.tolerance)
+        summary = {"namespace": place.namespace, "cas_url": place.cas_url}
+        super().__init__("scone:index:CasNamespace", name, summary, opts)
+        self.trust: Mapping[str, Any] = {"url": place.cas_url, "tolerance": tolerance, "key": place.cas_key}
         """How policies of this namespace trust its CAS, as `SecurityPolicy(cas=…)` takes it."""
         child = pulumi.ResourceOptions(parent=self)
-        self.cas = Cas(name, url=args["cas_url"], tolerance=tolerance, key=args.get("cas_key"), opts=child)
+        self.cas = Cas(name, url=place.cas_url, tolerance=tolerance, key=place.cas_key, opts=child)
         self.policy = SecurityPolicy(
             name,
             cas=self.trust,
-            policy=args.get("policy") or _own_policy(args),
+            policy=args.get("policy") or _own_policy(place.namespace, args.get("owners") or ()),
             adopt=bool(args.get("adopt")),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self.cas]),
         )
@@ -43,10 +48,44 @@ class CasNamespace(pulumi.ComponentResource):
         self.register_outputs({"namespace": self.namespace, "attested_key": self.attested_key})
 
 
-def _own_policy(args: CasNamespaceArgs) -> Mapping[str, Any]:
-    owners = dict.fromkeys(args.get("owners") or ["CREATOR"], True)
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """Which namespace on which CAS, and how that is trusted."""
+
+    namespace: str
+    cas_url: pulumi.Input[str]
+    tolerance: str
+    cas_key: pulumi.Input[str] | None
+
+
+def _place(args: CasNamespaceArgs) -> _Place:
+    given = [key for key in ("namespace", "cas_url", "tolerance", "cas_key") if key in args]
+    if "mesh_file" not in args:
+        if "namespace" not in args or "cas_url" not in args:
+            raise SconeError("CasNamespace needs namespace and cas_url", fix="give both, or a mesh_file that has them")
+        return _Place(
+            namespace=args["namespace"],
+            cas_url=args["cas_url"],
+            tolerance=args.get("tolerance", ""),
+            cas_key=args.get("cas_key"),
+        )
+    if given:
+        raise SconeError(f"mesh_file and {given[0]} are both given", fix="leave one of them out")
+    values = Values()
+    mesh = read_mesh(args["mesh_file"], None, values.hide(args.get("variables") or {}), values)
+    cas = mesh.cas_of("cas")
+    return _Place(
+        namespace=mesh.policy.namespace,
+        cas_url=values.show(cas.cas_url),
+        tolerance=cas.tolerance or "",
+        cas_key=values.show(cas.cas_key) if cas.cas_key else None,
+    )
+
+
+def _own_policy(namespace: str, owners: Sequence[str]) -> Mapping[str, Any]:
+    entries = dict.fromkeys(owners or ["CREATOR"], True)
     return {
-        "name": args["namespace"],
-        "version": "0.3.10",
-        "access_policy": {"read": owners, "update": owners, "create_sessions": owners},
+        "name": namespace,
+        "version": VERSION,
+        "access_policy": {"read": entries, "update": entries, "create_sessions": entries},
     }
