@@ -1,4 +1,4 @@
-"""The components that are useful alone, through the real engine: a namespace from a Meshfile, an image without a mesh."""
+"""`CasNamespace` alone, through the real engine: from a Meshfile and in Python."""
 
 from collections.abc import Callable
 

@@ -1,0 +1,127 @@
+"""`ConfidentialImage` alone, through the real engine and a real registry."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from scone_provider.image.layers import bytes_blob
+from scone_provider.image.reference import parse_reference
+from scone_provider.image.registry import OCI_MANIFEST, Registry
+from support.pulumi_project import PulumiProject
+from support.real_registry import RealRegistry
+from support.tiny_image import tiny_image
+
+Make = Callable[..., PulumiProject]
+IMAGE = "pulumi-python:dynamic/scone:ConfidentialImage::api"
+SOURCE_LINE = "planted source line 91c2"
+MANIFEST = """apiVersion: scone/5.8
+kind: genservice
+environment:
+  local:
+    - name: SCONE_HEAP
+      value: 64M
+build:
+  name: api
+  kind: python
+  from: $REGISTRY/base:1
+  to: $REGISTRY/team/api:1
+  pwd: /app
+  command: python3 api.py
+  copy: [api.py]
+"""
+PROGRAM = """
+import pulumi
+from pulumi_scone import ConfidentialImage
+
+config = pulumi.Config("test")
+image = ConfidentialImage(
+    "api",
+    {
+        "manifest_file": "service/manifest.yaml",
+        "variables": {"REGISTRY": config.require("registry")},
+        "delete_images": config.get_bool("delete") or False,
+    },
+)
+pulumi.export("reference", image.reference)
+"""
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[RealRegistry]:
+    """A registry with a base image."""
+    server = RealRegistry(tmp_path / "registry")
+    image = tiny_image()
+    target = Registry().target(parse_reference(f"{server.host}/base:1"))
+    for data in image.blobs.values():
+        target.upload(bytes_blob(data, media_type="application/octet-stream"))
+    target.put_manifest("1", image.manifest, media_type=OCI_MANIFEST)
+    yield server
+    server.kill()
+
+
+def image_project(new_project: Make, registry: RealRegistry, *, name: str, delete: bool = False) -> PulumiProject:
+    """A project with one image."""
+    config = {"test:registry": registry.host, "test:delete": str(delete).lower()}
+    project = new_project(PROGRAM, config, name=name)
+    folder = project.folder / "service"
+    folder.mkdir()
+    (folder / "manifest.yaml").write_text(MANIFEST)
+    (folder / "api.py").write_text(f"print({SOURCE_LINE!r})\n")
+    return project
+
+
+def test_two_folders_give_one_digest(new_project: Make, registry: RealRegistry) -> None:
+    """The same files under the same image key are the same image, wherever the project lies, known in preview."""
+    first = image_project(new_project, registry, name="here")
+    predicted = first.preview().text
+    first.up()
+    second = image_project(new_project, registry, name="there")
+    second.up()
+    reference = first.outputs()["reference"]
+    assert second.outputs()["reference"] == reference
+    assert f'"{reference}"' in predicted
+    assert SOURCE_LINE.encode() not in registry.blobs()
+    assert SOURCE_LINE.encode() not in first.everything_written()
+
+
+def test_images_are_deleted_only_by_who_pushed_them(new_project: Make, registry: RealRegistry) -> None:
+    """With delete_images a stack removes what it brought, not what was there before it came."""
+    first = image_project(new_project, registry, name="here", delete=True)
+    first.up()
+    second = image_project(new_project, registry, name="there", delete=True)
+    second.up()
+    parsed = parse_reference(first.outputs()["reference"])
+    assert parsed.digest is not None
+    second.destroy()
+    assert Registry().target(parsed).has_manifest(parsed.digest)
+    first.destroy()
+    assert not Registry().target(parsed).has_manifest(parsed.digest)
+
+
+def test_image_that_vanished_is_pushed_again(new_project: Make, registry: RealRegistry) -> None:
+    """Refresh sees that the registry lost the image; the next up brings the same one back."""
+    project = image_project(new_project, registry, name="here")
+    project.up()
+    parsed = parse_reference(project.outputs()["reference"])
+    assert parsed.digest is not None
+    Registry().target(parsed).delete_manifest(parsed.digest)
+    project.refresh()
+    assert project.preview_steps()[IMAGE]["op"] == "create"
+    project.up()
+    assert Registry().target(parsed).has_manifest(parsed.digest)
+
+
+def test_moved_base_tag_changes_nothing_until_asked(new_project: Make, registry: RealRegistry) -> None:
+    """The base is locked by digest: another image under its tag is no change; refresh_base takes it."""
+    project = image_project(new_project, registry, name="here")
+    project.up()
+    other = tiny_image(config={"Env": ["PATH=/usr/bin:/bin", "NEW=1"]})
+    target = Registry().target(parse_reference(f"{registry.host}/base:1"))
+    for data in other.blobs.values():
+        target.upload(bytes_blob(data, media_type="application/octet-stream"))
+    target.put_manifest("1", other.manifest, media_type=OCI_MANIFEST)
+    assert project.preview_steps() == {}
+    main = project.folder / "__main__.py"
+    main.write_text(main.read_text().replace('"delete_images"', '"refresh_base": True, "delete_images"'))
+    assert "base.digest" in project.preview_steps()[IMAGE]["diff"]
