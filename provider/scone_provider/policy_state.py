@@ -1,7 +1,7 @@
 """How a policy looks in Pulumi's state: markers for file-system keys, wrapped secrets, keyed digests.
 
 Nothing that is secret stands there in clear, and nothing from which a guess could be confirmed without the stack's
-image key (architecture §4.10).
+image key (docs/architecture.md, What is secret).
 """
 
 import copy

@@ -1,7 +1,7 @@
 """What a provider needs from outside at call time: keys and addresses, from the environment first, then stack config.
 
 The engine keeps a copy of the stack config in the state, and uses the old one for refresh and destroy: so the
-environment wins (pulumi-facts, "Config in state").
+environment wins (docs/architecture.md, Providers 9).
 """
 
 import base64

@@ -1,7 +1,7 @@
 """The Helm chart that is shipped in the package, and how it gets into a project.
 
 `pulumi_kubernetes` compares `chart` as a string and looks at a local chart's version only: so the chart has a path
-relative to the project and a version that names its templates (pulumi-facts, Helm).
+relative to the project and a version that names its templates (docs/architecture.md, The chart).
 """
 
 import hashlib

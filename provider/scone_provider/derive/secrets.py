@@ -1,7 +1,7 @@
 """Which policy holds which secret of a mesh, and who imports it from there.
 
 A secret that a sibling imports lives in the namespace's policy, exported to exactly the services that use it; any other
-one lives in the policy of the service that defines it (architecture, section 3).
+one lives in the policy of the service that defines it (docs/architecture.md).
 """
 
 from collections.abc import Mapping

@@ -33,7 +33,7 @@ class SconeProvider(ResourceProvider):
         return Settings.load(self._config.get)
 
     def diff(self, _id: str, _olds: Props, _news: Props) -> DiffResult:
-        """Let the engine compare the checked inputs: it then shows exactly the changed paths (architecture §4.3)."""
+        """Let the engine compare the checked inputs: it then shows exactly the changed paths."""
         replaces = [key for key in self.replace_on if _olds.get(key) != _news.get(key)]
         return DiffResult(changes=None, replaces=replaces, delete_before_replace=True)
 
@@ -41,7 +41,7 @@ class SconeProvider(ResourceProvider):
 def checked(check: Callable[[_Self, Props, Props], Props]) -> Callable[[_Self, Props, Props], CheckResult]:
     """Turn `check(olds, news) -> inputs` into the engine's shape: an error is a failure without a property name.
 
-    A property name would make the engine print the property's value, secrets in clear (pulumi-facts §1).
+    A property name would make the engine print the property's value, secrets in clear.
     """
 
     @wraps(check)
