@@ -4,19 +4,18 @@ Generated examples are the same in every run, so that a run says something about
 `pytest --hypothesis-profile=explore` tries new ones.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from support.golden import Golden
 
 # No deadlines: how long an example takes depends on what else the machine does.
 _UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("repeatable", _UNHURRIED, derandomize=True)
 settings.register_profile("explore", _UNHURRIED, max_examples=1_000)
 settings.load_profile("repeatable")
-
-Golden = Callable[[Path, str], None]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

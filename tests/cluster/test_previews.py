@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.conftest import Golden
 
+from support.golden import Golden
 from support.mesh import MeshProject
 from support.pulumi_project import normalised
 

@@ -71,7 +71,7 @@ def started(home: Path) -> Iterator[ProviderProcess]:
         "PYTHONPATH": f"{SOURCES / 'components'}:{SOURCES / 'provider'}",
     }
     with subprocess.Popen(
-        [sys.executable, "-m", "pulumi.dynamic"], stdout=subprocess.PIPE, env=environment, cwd=home
+        [sys.executable, "-u", "-m", "pulumi.dynamic"], stdout=subprocess.PIPE, env=environment, cwd=home
     ) as process:
         assert process.stdout is not None
         port = int(process.stdout.readline())

@@ -43,7 +43,12 @@ class Tamperer:
                 member = tarfile.TarInfo(path.lstrip("/"))
                 member.size, member.mode = len(content), mode
                 archive.addfile(member, io.BytesIO(content))
-        return self._push(lambda layers, diffs: (layers.append(self._upload(buffer.getvalue())), diffs.append(None)))
+
+        def add(layers: list, diffs: list) -> None:
+            layers.append(self._upload(buffer.getvalue()))
+            diffs.append(None)
+
+        return self._push(add)
 
     def with_changed_layer(self, index: int, change: Callable[[bytes], bytes]) -> str:
         """Push a copy in which one of our layers has other bytes; its reference."""

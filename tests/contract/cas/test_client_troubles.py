@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ def peer() -> Iterator[Peer]:
         threads.append(threading.Thread(target=serve, args=(list(answers),)))
         threads[0].start()
         url = f"127.0.0.1:{listener.getsockname()[1]}"
-        found = connect(url, tolerance="", cas_key=identity.key_hash, connect_to={}, identity=None)
+        found: Any = connect(url, tolerance="", cas_key=identity.key_hash, connect_to={}, identity=None)
         found.pauses, found.seen = [], seen
         found._pause = found.pauses.append
         return found

@@ -4,9 +4,10 @@ import base64
 from typing import Any
 
 import pytest
-from support.provider_process import ProviderProcess
 from pulumi.runtime.rpc import UNKNOWN
+
 from scone_provider.resources.security_policy import SecurityPolicyProvider
+from support.provider_process import ProviderProcess
 
 CAS = {"url": "cas.default", "tolerance": {"-G": True}}
 IMAGE_KEY = {"scone:imageKey": base64.b64encode(bytes(32)).decode()}
@@ -36,7 +37,10 @@ def test_check_canonicalises(process: ProviderProcess) -> None:
     wire = {
         "version": "0.3.10",
         "services": [{"name": "api", "attestation": [{"mrenclave": ["AB" * 32]}], "command": ["python3", "a.py"]}],
-        "secrets": [{"name": "made", "size": 16.0, "kind": "binary"}, {"name": "given", "kind": "ascii", "value": PLANTED}],
+        "secrets": [
+            {"name": "made", "size": 16.0, "kind": "binary"},
+            {"name": "given", "kind": "ascii", "value": PLANTED},
+        ],
         "name": "acme/api",
     }
     first, failures = process.check(SecurityPolicyProvider, {"cas": CAS, "policy": policy()})
@@ -64,11 +68,16 @@ def test_digest_follows_the_secret_but_cannot_be_guessed(process: ProviderProces
 
 def test_unknown_stays_as_small_as_it_is(process: ProviderProcess) -> None:
     """An unknown measurement is unknown itself, and so is the digest; all around it is known."""
-    unknown = policy(attestation={"mrenclave": UNKNOWN}, fspf_tag=UNKNOWN)
+    unknown = policy(attestation={"mrenclave": UNKNOWN}, fspf_tag=UNKNOWN, fspf_key="derived: acme/api")
     inputs, failures = process.check(SecurityPolicyProvider, {"cas": CAS, "policy": unknown})
     assert failures == []
     service = inputs["policy"]["services"]["api"]
-    assert service == {"command": "python3 a.py", "attestation": {"mrenclave": UNKNOWN}, "fspf_tag": UNKNOWN}
+    assert service == {
+        "command": "python3 a.py",
+        "attestation": {"mrenclave": UNKNOWN},
+        "fspf_tag": UNKNOWN,
+        "fspf_key": "derived: acme/api",
+    }
     assert inputs["digest"] == UNKNOWN
     assert inputs["name"] == "acme/api"
 
@@ -87,7 +96,9 @@ def test_failure_names_path_and_no_value(process: ProviderProcess) -> None:
 
 def test_unknown_switch_is_refused(process: ProviderProcess) -> None:
     """A tolerance that nobody knows is an error which names it."""
-    _, failures = process.check(SecurityPolicyProvider, {"cas": {"url": "cas", "tolerance": {"--no": True}}, "policy": policy()})
+    _, failures = process.check(
+        SecurityPolicyProvider, {"cas": {"url": "cas", "tolerance": {"--no": True}}, "policy": policy()}
+    )
     assert "--no" in failures[0][1]
 
 

@@ -3,6 +3,7 @@
 import base64
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -17,7 +18,7 @@ from scone_provider.errors import TrustError
 
 NONCE = base64.urlsafe_b64encode(bytes(range(32))).decode().rstrip("=")
 CAS, OTHER = (CasIdentity.create(now=datetime(2026, 1, 1, tzinfo=UTC)) for _ in range(2))
-GOOD = Attestation(CAS, bytes(32)).evidence(NONCE)["evidence"]
+GOOD: Any = Attestation(CAS, bytes(32)).evidence(NONCE)["evidence"]
 CLAIMS = json.loads(base64.b64decode(GOOD["body"]))
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.unit.derive.derive_meshes import OWNER, SHOP_IMAGES, facts, shop
 
 from scone_provider.derive import MeshPlan, derive
 from scone_provider.manifest import load_mesh, load_service
+from unit.derive.derive_meshes import OWNER, SHOP_IMAGES, facts, shop
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parents[2] / "examples" / "hello-python"

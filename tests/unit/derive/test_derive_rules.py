@@ -4,13 +4,13 @@ import re
 from typing import Any
 
 import pytest
-from tests.unit.derive.derive_meshes import DATABASE, SHOP, SHOP_IMAGES, WEB, facts, shop
 
 from scone_policy import parse
 from scone_policy.holes import Holes, has_hole
 from scone_provider.derive import MeshPlan, derive
 from scone_provider.derive.chart import enclave_address, kubernetes_name
 from scone_provider.errors import ManifestError
+from unit.derive.derive_meshes import DATABASE, SHOP, SHOP_IMAGES, WEB, facts, shop
 
 
 def plan(**texts: str) -> MeshPlan:

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from tests.unit.scone_policy.policy_strategies import KEY_HASH, wire_sessions
 
 from scone_policy import parse, retired
 from scone_policy.diff import Trust, compare
 from scone_policy.holes import Holes
+from unit.scone_policy.policy_strategies import KEY_HASH, wire_sessions
 
 HEX, OTHER = "ab" * 32, "cd" * 32
 

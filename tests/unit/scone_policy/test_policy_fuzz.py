@@ -6,9 +6,9 @@ from typing import Any
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.scone_policy.policy_strategies import wire_sessions
 
 from scone_policy import PolicyError, parse
+from unit.scone_policy.policy_strategies import wire_sessions
 
 JSON = st.recursive(
     st.none()

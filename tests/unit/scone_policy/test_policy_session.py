@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.scone_policy.policy_strategies import KEY_HASH, TEXT, wire_sessions
 
 from scone_policy import PolicyError, PolicyErrors, Session, is_retired, parse, policy_digest, retired, secret_paths
 from scone_policy.holes import Holes, has_hole
+from unit.scone_policy.policy_strategies import KEY_HASH, TEXT, wire_sessions
 
 HEX = "ab" * 32
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nAQIDBAUGBwg=\n-----END CERTIFICATE-----\n"
