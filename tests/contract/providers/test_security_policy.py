@@ -1,6 +1,7 @@
 """`SecurityPolicy` as the engine speaks with it: checks, failures, unknowns, secrets; no CAS is needed for these."""
 
 import base64
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -9,8 +10,8 @@ from pulumi.runtime.rpc import UNKNOWN
 from scone_provider.resources.security_policy import SecurityPolicyProvider
 from support.provider_process import ProviderProcess
 
+Start = Callable[[Mapping[str, str]], ProviderProcess]
 CAS = {"url": "cas.default", "tolerance": {"-G": True}}
-IMAGE_KEY = {"scone:imageKey": base64.b64encode(bytes(32)).decode()}
 SECRET_MARK = "4dabf18193072939515e22adb298388d"
 PLANTED = "planted-2c7e-secret"
 
@@ -28,7 +29,6 @@ def policy(**service: Any) -> dict[str, Any]:
 @pytest.fixture
 def process(provider_process: ProviderProcess) -> ProviderProcess:
     """Configured with an image key."""
-    provider_process.configure(IMAGE_KEY)
     return provider_process
 
 
@@ -57,13 +57,33 @@ def test_explicit_secret_is_marked(process: ProviderProcess) -> None:
     assert SECRET_MARK in wrapped
 
 
-def test_digest_follows_the_secret_but_cannot_be_guessed(process: ProviderProcess) -> None:
-    """Another secret value or another image key gives another digest over the policy."""
+def test_digest_follows_the_secret_but_cannot_be_guessed(start: Start, process: ProviderProcess) -> None:
+    """Another secret value gives another digest over the policy; so does another image key: without it, no guess."""
     first, _ = process.check(SecurityPolicyProvider, {"cas": CAS, "policy": policy()})
     other = policy()
     other["secrets"]["given"]["value"] = "another"
     second, _ = process.check(SecurityPolicyProvider, {"cas": CAS, "policy": other})
-    assert first["digest"] != second["digest"]
+    elsewhere = start({"scone:imageKey": base64.b64encode(bytes(32)).decode()})
+    third, _ = elsewhere.check(SecurityPolicyProvider, {"cas": CAS, "policy": policy()})
+    assert len({first["digest"], second["digest"], third["digest"]}) == 3
+
+
+def test_without_image_key_only_the_digest_is_unknown(start: Start, process: ProviderProcess) -> None:
+    """A pull request from outside still sees the whole policy."""
+    known, _ = process.check(SecurityPolicyProvider, {"cas": CAS, "policy": policy()})
+    found, failures = start({}).check(SecurityPolicyProvider, {"cas": CAS, "policy": policy()})
+    assert failures == []
+    assert found == {**known, "digest": UNKNOWN}
+
+
+def test_wrong_image_key_is_said_without_it(start: Start) -> None:
+    """A key of the wrong length is a failure that names the setting, not the value."""
+    short = base64.b64encode(PLANTED.encode()).decode()
+    _, failures = start({"scone:imageKey": short}).check(SecurityPolicyProvider, {"cas": CAS, "policy": policy()})
+    ((name, reason),) = failures
+    assert name == ""
+    assert reason.startswith("scone:imageKey: the image key is not 32 bytes")
+    assert short not in reason
 
 
 def test_unknown_stays_as_small_as_it_is(process: ProviderProcess) -> None:

@@ -1,0 +1,229 @@
+"""`ConfidentialImage` as the engine speaks with it: all that is known of an image before anything is pushed."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pulumi.runtime.rpc import UNKNOWN
+
+from scone_provider.image.reference import parse_reference
+from scone_provider.image.registry import Registry
+from scone_provider.resources.confidential_image import ConfidentialImageProvider
+from support.provider_process import ProviderProcess
+from support.real_registry import RealRegistry
+from support.tiny_image import TinyImage, tiny_image
+
+Start = Callable[[Mapping[str, str]], ProviderProcess]
+Store = Callable[[RealRegistry, str, TinyImage], None]
+Inputs = Callable[..., dict[str, Any]]
+
+IMAGE_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+PLANTED = "planted-51d0-source"
+COMPUTED = {"base", "files", "fspf_tag", "digest", "reference", "measurement"}
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> Inputs:
+    """Makes the inputs of a service of one file, as the component sends them; changes win."""
+    (tmp_path / "app.py").write_text(f"print({PLANTED!r})\n")
+
+    def make(**changes: Any) -> dict[str, Any]:
+        return {
+            "name": "hello",
+            "identity": "team/hello",
+            "to": "registry.test/team/hello:1",
+            "from": "registry.test/base:1",
+            "command": "python3 app.py",
+            "folder": str(tmp_path),
+            "copy": {"app.py": True},
+            "dirs": {"/python": True},
+            "injected": {},
+            "environment": {"SCONE_HEAP": "64M"},
+            "pwd": "/python",
+            "preview": True,
+        } | changes
+
+    return make
+
+
+@pytest.fixture
+def process(start: Start, base_registry: RealRegistry) -> ProviderProcess:
+    """With an image key, and a mirror that has the base."""
+    return start({"scone:imageKey": IMAGE_KEY, "scone:registryMirrors": f"registry.test={base_registry.host}"})
+
+
+@pytest.fixture
+def keyless(start: Start, base_registry: RealRegistry) -> ProviderProcess:
+    """Without an image key."""
+    return start({"scone:registryMirrors": f"registry.test={base_registry.host}"})
+
+
+@pytest.fixture
+def offline(start: Start, closed_port: str) -> ProviderProcess:
+    """With an image key; where the registry should be, nobody listens."""
+    return start({"scone:imageKey": IMAGE_KEY, "scone:registryMirrors": f"registry.test={closed_port}"})
+
+
+def check(process: ProviderProcess, news: Mapping[str, Any], olds: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The checked inputs, without failures."""
+    found, failures = process.check(ConfidentialImageProvider, news, olds)
+    assert failures == []
+    return found
+
+
+def refusal(process: ProviderProcess, news: Mapping[str, Any], olds: Mapping[str, Any] | None = None) -> str:
+    """The one failure's text, which is not tied to a property and holds no secret."""
+    _, failures = process.check(ConfidentialImageProvider, news, olds)
+    ((name, reason),) = failures
+    assert name == ""
+    assert PLANTED not in reason
+    assert IMAGE_KEY not in reason
+    assert "Traceback" not in reason
+    return reason
+
+
+def test_all_is_known_and_nothing_in_clear(process: ProviderProcess, inputs: Inputs) -> None:
+    """Digest, tag, measurement, base and each file are known before a push; a file is its keyed fingerprint."""
+    found = check(process, inputs())
+    assert set(found) >= COMPUTED
+    assert UNKNOWN not in str(found)
+    assert found["reference"] == f"registry.test/team/hello@{found['digest']}"
+    assert found["base"]["digest"] == tiny_image().digest
+    plain = hashlib.sha256(f"print({PLANTED!r})\n".encode()).hexdigest()
+    assert found["files"].keys() == {"/python/app.py"}
+    assert found["files"]["/python/app.py"] not in {plain, plain[:16]}
+
+
+def test_preview_is_consumed_and_changes_nothing(process: ProviderProcess, inputs: Inputs) -> None:
+    """`preview` never comes back, and what is known is the same with and without it."""
+    first, second = (check(process, inputs(preview=preview)) for preview in (True, False))
+    assert "preview" not in first
+    assert first == second
+
+
+def test_computed_inputs_of_the_user_do_not_count(process: ProviderProcess, inputs: Inputs) -> None:
+    """Nobody can bring a digest, a base or a measurement of their own."""
+    forged = dict.fromkeys(COMPUTED, "forged")
+    assert check(process, inputs(**forged)) == check(process, inputs())
+
+
+def test_edited_file_keeps_the_measurement(process: ProviderProcess, inputs: Inputs, tmp_path: Path) -> None:
+    """Another line of the program is another tag, digest and fingerprint, and the same measurement."""
+    before = check(process, inputs())
+    (tmp_path / "app.py").write_text("print('other')\n")
+    after = check(process, inputs(), before)
+    assert {key for key in after if after[key] != before[key]} == {"files", "fspf_tag", "digest", "reference"}
+
+
+def test_heap_changes_the_measurement(process: ProviderProcess, inputs: Inputs) -> None:
+    """SCONE_HEAP enters the measurement, and the label that names it; the files' tag stays."""
+    before = check(process, inputs())
+    after = check(process, inputs(environment={"SCONE_HEAP": "65M"}), before)
+    changed = {key for key in after if after[key] != before[key]}
+    assert changed == {"environment", "measurement", "digest", "reference"}
+
+
+def test_unknown_input_leaves_the_others_known(process: ProviderProcess, inputs: Inputs) -> None:
+    """An Output in `to` is unknown itself, with all that is computed; what else was given is shown."""
+    found = check(process, inputs(to=UNKNOWN))
+    given = {key: value for key, value in inputs(to=UNKNOWN).items() if key != "preview"}
+    assert found == given | dict.fromkeys(COMPUTED, UNKNOWN)
+
+
+def test_preview_without_key(keyless: ProviderProcess, process: ProviderProcess, inputs: Inputs) -> None:
+    """A pull request without the image key: fingerprints, tag, digest and reference are unknown, and nothing else."""
+    known = check(process, inputs())
+    found = check(keyless, inputs())
+    hidden = {"files": {"/python/app.py": UNKNOWN}, **dict.fromkeys(("fspf_tag", "digest", "reference"), UNKNOWN)}
+    assert found == known | hidden
+
+
+def test_up_without_key_is_refused(keyless: ProviderProcess, inputs: Inputs) -> None:
+    """What is not a preview needs the key, and says how to get one."""
+    reason = refusal(keyless, inputs(preview=False))
+    assert reason.startswith("scone:imageKey: there is no image key")
+    assert "pulumi-scone identity create" in reason
+
+
+def test_unreachable_base_is_unknown_in_preview(offline: ProviderProcess, inputs: Inputs) -> None:
+    """On the very first preview, without registry and cache: what depends on the base is honestly unknown."""
+    found = check(offline, inputs())
+    given = {key: value for key, value in inputs().items() if key != "preview"}
+    assert found == given | dict.fromkeys(COMPUTED, UNKNOWN)
+
+
+def test_unreachable_base_is_refused_on_up(offline: ProviderProcess, inputs: Inputs) -> None:
+    """Outside of a preview it is a failure that names the registry."""
+    assert "127.0.0.1:" in refusal(offline, inputs(preview=False))
+
+
+def test_locked_base_needs_no_registry(process: ProviderProcess, offline: ProviderProcess, inputs: Inputs) -> None:
+    """With the base locked in the old inputs nobody is asked: without registry and cache the same comes out."""
+    locked = check(process, inputs())
+    assert check(offline, inputs(), locked) == locked
+    assert check(offline, inputs(preview=False), locked) == locked
+
+
+def test_refresh_base_asks_again(
+    start: Start, base_registry: RealRegistry, store: Store, inputs: Inputs, closed_port: str
+) -> None:
+    """A tag that moved changes nothing until `refresh_base`; then its new digest is locked."""
+    wanted = inputs(**{"from": "registry.test/moving:1"})
+    process = start({"scone:imageKey": IMAGE_KEY, "scone:registryMirrors": f"registry.test={base_registry.host}"})
+    store(base_registry, "moving:1", tiny_image())
+    locked = check(process, wanted)
+    other = tiny_image(config={"Env": ["PATH=/usr/bin", "MOVED=1"]})
+    store(base_registry, "moving:1", other)
+    assert check(process, wanted, locked) == locked
+    refreshed = check(process, {**wanted, "refresh_base": True}, locked)
+    assert refreshed["base"]["digest"] == other.digest
+    assert refreshed["digest"] != locked["digest"]
+    silent = start({"scone:imageKey": IMAGE_KEY, "scone:registryMirrors": f"registry.test={closed_port}"})
+    assert check(silent, {**wanted, "refresh_base": True}, locked)["base"] == UNKNOWN
+
+
+def test_another_base_is_not_the_locked_one(offline: ProviderProcess, process: ProviderProcess, inputs: Inputs) -> None:
+    """A lock holds for the reference that it was made for, and for no other."""
+    locked = check(process, inputs())
+    assert check(offline, inputs(**{"from": "registry.test/base:2"}), locked)["base"] == UNKNOWN
+
+
+def test_missing_file_and_base_are_refused(process: ProviderProcess, inputs: Inputs) -> None:
+    """In a preview too, what cannot be built is said: by its name, with what to do."""
+    missing = refusal(process, inputs(copy={"gone.py": True}))
+    assert "'gone.py' does not exist" in missing
+    assert "build.copy" in missing
+    base = refusal(process, inputs(**{"from": "registry.test/nowhere:1"}))
+    assert "registry.test/nowhere:1 does not exist" in base
+    assert "→" in base
+
+
+def test_program_that_the_base_lacks_is_refused(process: ProviderProcess, inputs: Inputs) -> None:
+    """The command must start a program of the base."""
+    assert "ruby" in refusal(process, inputs(command="ruby app.rb"))
+
+
+def test_create_refuses_other_files_than_were_checked(
+    process: ProviderProcess, inputs: Inputs, tmp_path: Path, base_registry: RealRegistry
+) -> None:
+    """A file that changed between plan and push stops the push: nothing is in the registry."""
+    target = f"{base_registry.host}/team/changed:1"
+    planned = check(process, inputs(to=target, preview=False))
+    (tmp_path / "app.py").write_text("print('changed')\n")
+    with pytest.raises(Exception, match="the files changed since this deployment was planned; nothing was pushed"):
+        process.create(ConfidentialImageProvider, planned)
+    assert Registry().target(parse_reference(target)).manifest("1") is None
+
+
+def test_only_another_identity_replaces(process: ProviderProcess, inputs: Inputs) -> None:
+    """The repository path is what an image is; everything else is the next version of it."""
+    old = check(process, inputs())
+    for change, replaces in (
+        ({"identity": "team/other"}, ["identity"]),
+        ({"to": "registry.test/team/hello:2"}, []),
+        ({"command": "python3 app.py --verbose"}, []),
+    ):
+        new = check(process, inputs(**change), old)
+        assert list(process.diff(ConfidentialImageProvider, "id", old, new).replaces) == replaces
