@@ -44,9 +44,7 @@ class Settings:
             mirrors=_pairs(
                 "scone:registryMirrors", environ.get("PULUMI_SCONE_REGISTRY_MIRRORS") or config("scone:registryMirrors")
             ),
-            insecure_registries=frozenset(
-                _pairs("scone:insecureRegistries", config("scone:insecureRegistries")),
-            ),
+            insecure_registries=_names("scone:insecureRegistries", config("scone:insecureRegistries")),
         )
 
     def identity(self) -> Identity:
@@ -74,23 +72,36 @@ def _image_key(text: str) -> bytes:
 
 
 def _pairs(key: str, value: object) -> dict[str, str]:
-    """`a=b,c=d`, or a JSON object of strings (what structured stack config arrives as)."""
-    if not value:
-        return {}
-    text = value if isinstance(value, str) else json.dumps(value)
+    """`a=b,c=d`, or a JSON object of texts (what structured stack config arrives as). Raises SconeError."""
     wrong = SconeError(
         "this is neither a=b,c=d nor a JSON object of strings", where=key, fix=f"pulumi config set {key} a=b"
     )
-    if text.lstrip().startswith("{"):
+    found: object = value or {}
+    if isinstance(found, str) and found.lstrip().startswith("{"):
         try:
-            parsed = json.loads(text)
+            found = json.loads(found)
         except ValueError:
             raise wrong from None
-        if not isinstance(parsed, dict) or not all(isinstance(item, str) for item in parsed.values()):
-            raise wrong
-        return {str(name): item for name, item in parsed.items()}
-    pairs = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        name, _, item = part.partition("=")
-        pairs[name.strip()] = item.strip()
+    if isinstance(found, str):
+        parts = [part.partition("=") for part in found.split(",") if part.strip()]
+        found = {name: item for name, _, item in parts}
+    if not isinstance(found, Mapping) or not all(isinstance(item, str | bool) for item in found.values()):
+        raise wrong
+    pairs = {str(name).strip(): _text(item) for name, item in found.items()}
+    if not all(name and item for name, item in pairs.items()):
+        raise wrong
     return pairs
+
+
+def _text(value: str | bool) -> str:  # noqa: FBT001  what JSON has
+    return str(value).lower() if isinstance(value, bool) else value.strip()
+
+
+def _names(key: str, value: object) -> frozenset[str]:
+    """The names in `a=true,b=true`: any other value is refused, because `a=false` must never mean `a`."""
+    pairs = _pairs(key, value)
+    if any(item != "true" for item in pairs.values()):
+        raise SconeError(
+            "only true can stand here", where=key, fix=f"pulumi config set {key} host:port=true, or leave it out"
+        )
+    return frozenset(pairs)

@@ -1,5 +1,6 @@
 """`CasTrust`: which CAS, and under which conditions it is trusted; the part that several resources have in common."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -25,14 +26,14 @@ class CasTrust:
         tolerance = props.get("tolerance") or {}
         if not isinstance(tolerance, Mapping):
             raise TrustError("this is not a map of switches", where="tolerance", fix="give {switch: true}")
-        words = [switch if value is True else f"{switch}={value}" for switch, value in tolerance.items()]
+        words = [str(switch) if value is True else f"{switch}={value}" for switch, value in tolerance.items()]
         key = props.get("key")
         if key and not has_hole(key) and not is_key_hash(str(key)):
             raise TrustError(
                 "this is no key hash", where="cas_key", fix="copy it from `scone cas show-identification -c`, whole"
             )
         return cls(
-            url=props["url"], tolerance_text=str(parse_tolerance(" ".join(words))), key=str(key) if key else None
+            url=props["url"], tolerance_text=str(parse_tolerance(shlex.join(words))), key=str(key) if key else None
         )
 
     def to_props(self) -> dict[str, object]:

@@ -28,7 +28,7 @@ def test_unknown_url_and_pin_stay_alone(provider_process: ProviderProcess) -> No
 
 def test_failures_name_the_part_and_no_property(provider_process: ProviderProcess) -> None:
     """Each wrong input is a failure that says where it is wrong, without a property name, without the pin itself."""
-    wrong = {
+    wrong: dict[str, dict[str, object]] = {
         "cas_url": {"tolerance": SWITCHES},
         "--no-such-switch": {"url": "cas", "tolerance": {"--no-such-switch": True}},
         "tolerance": {"url": "cas", "tolerance": ["-G"]},
