@@ -8,6 +8,7 @@ from typing import Any
 import kubernetes.client
 import kubernetes.config
 import urllib3.exceptions
+import yaml
 
 from scone_provider.errors import DeployError
 
@@ -65,6 +66,9 @@ def wait_for_release(
                 namespace, label_selector=f"{_INSTANCE}={release}", _request_timeout=(5, 15)
             ).items
         except kubernetes.client.ApiException as error:
+            if (error.status >= 500 or error.status == 429) and time.monotonic() < deadline:
+                time.sleep(0.5)
+                continue
             raise DeployError(
                 f"Kubernetes refused to list the pods: {error.reason}",
                 where=f"namespace {namespace}",
@@ -91,7 +95,7 @@ def wait_for_release(
 def _core_api(context: str | None) -> Any:  # noqa: ANN401  the package has no types
     try:
         client = kubernetes.config.new_client_from_config(context=context)  # type: ignore[no-untyped-call]
-    except kubernetes.config.ConfigException:
+    except (kubernetes.config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, AttributeError):
         raise DeployError(
             "there is no usable kubeconfig to watch the pods with",
             where="KUBECONFIG",

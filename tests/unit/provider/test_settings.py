@@ -72,8 +72,11 @@ def test_nothing_secret_in_the_repr() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["cas.default=127.0.0.1:8081, other=10.0.0.1", '{"cas.default": "127.0.0.1:8081", "other": "10.0.0.1"}']
-    + [{"cas.default": "127.0.0.1:8081", "other": "10.0.0.1"}],
+    [
+        "cas.default=127.0.0.1:8081, other=10.0.0.1",
+        '{"cas.default": "127.0.0.1:8081", "other": "10.0.0.1"}',
+        {"cas.default": "127.0.0.1:8081", "other": "10.0.0.1"},
+    ],
     ids=["pairs", "json", "structured"],
 )
 def test_pairs_come_in_three_forms(value: object) -> None:

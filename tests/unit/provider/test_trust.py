@@ -30,7 +30,7 @@ SWITCHES = st.fixed_dictionaries(
 
 @given(SWITCHES)
 def test_inputs_survive_the_way_through_state(switches: dict[str, Any]) -> None:
-    """`from_props` and `to_props` are inverse: what check stores is what create reads, so no diff comes from nothing."""
+    """`from_props` and `to_props` are inverse: what check stores is what create reads."""
     props = {"url": "cas.default", "tolerance": switches, "key": KEY_HASH}
     trust = CasTrust.from_props(props)
     assert trust.to_props() == props
