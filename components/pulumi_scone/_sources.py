@@ -1,8 +1,11 @@
 """Manifests from files or from typed arguments, read relative to the program."""
 
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import pulumi
 
 from pulumi_scone._values import Values
 from scone_policy.errors import SconeError
@@ -21,7 +24,7 @@ def read_mesh(
         raise SconeError("give either mesh_file or mesh", fix="mesh_file is a path, mesh the same content in Python")
     if file is not None:
         return load_mesh(_text(file), file=file, variables=variables)
-    return load_mesh(values.hide(content), file="<mesh>", variables=variables)
+    return load_mesh(values.hide(_map(content, "mesh")), file="<mesh>", variables=variables)
 
 
 def read_manifest(
@@ -34,8 +37,43 @@ def read_manifest(
         )
     if file is not None:
         return load_service(_text(file), file=file, variables=variables), str(Path(file).parent)
-    name = str((content or {}).get("build", {}).get("name", ""))
-    return load_service(values.hide(content), file=f"<manifest {name}>", variables=variables), "."
+    content = _map(content, "manifest")
+    build = content.get("build")
+    name = build.get("name") if isinstance(build, Mapping) else None
+    file = f"<manifest {name}>" if isinstance(name, str) else "<manifest>"
+    return load_service(values.hide(content), file=file, variables=variables), "."
+
+
+def check_arguments(args: object, kind: type) -> None:
+    """Raise SconeError when a component's `args` are no map, or have a key that the TypedDict `kind` does not know."""
+    for key in _map(args, "args"):
+        if key not in kind.__annotations__:
+            near = difflib.get_close_matches(str(key), kind.__annotations__, n=1)
+            known = ", ".join(sorted(kind.__annotations__))
+            raise SconeError(
+                f"unknown argument {str(key)[:80]!r}",
+                where=kind.__name__.removesuffix("Args"),
+                fix=f"did you mean {near[0]}?" if near else f"known are {known}",
+            )
+
+
+def given_variables(args: Mapping[str, Any], values: Values, *, key: str = "variables") -> dict[str, str]:
+    """The texts under `key`, Outputs among them as holes. Raises SconeError."""
+    found = values.hide(_map(args.get(key) or {}, key))
+    for name, value in found.items():
+        if not isinstance(value, str):
+            raise SconeError(
+                f"this is a {type(value).__name__}", where=f"{key}.{name}", fix="give a text, or an Output"
+            )
+    return dict(found)
+
+
+def files_of(args: Mapping[str, Any], key: str) -> list[str]:
+    """The paths in the list under `key`. Raises SconeError."""
+    found = args.get(key) or ()
+    if isinstance(found, str | pulumi.Output) or not all(isinstance(file, str) for file in found):
+        raise SconeError("this is no list of paths", where=key, fix='give a list, such as ["service.yaml"]')
+    return list(found)
 
 
 def identity_of(to: str) -> str:
@@ -46,6 +84,12 @@ def identity_of(to: str) -> str:
 def hidden_identity(to: str, values: Values) -> str:
     """`identity_of`, also for a reference that is not known yet: then a hole."""
     return values.later(to, identity_of) if has_hole(to) else identity_of(to)
+
+
+def _map(content: object, name: str) -> Mapping[str, Any]:
+    if not isinstance(content, Mapping):
+        raise SconeError(f"this is a {type(content).__name__}", where=name, fix="give a map")
+    return content
 
 
 def _text(file: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import pulumi
 
 from pulumi_scone._arguments import CasNamespaceArgs
-from pulumi_scone._sources import read_mesh
+from pulumi_scone._sources import check_arguments, given_variables, read_mesh
 from pulumi_scone._values import Values, user_errors
 from pulumi_scone.resources import Cas, SecurityPolicy
 from scone_policy.errors import SconeError
@@ -28,6 +28,7 @@ class CasNamespace(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: CasNamespaceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         with user_errors():
+            check_arguments(args, CasNamespaceArgs)
             place = _place(args)
             tolerance = tolerance_map(place.tolerance)
         summary = {"namespace": place.namespace, "cas_url": place.cas_url}
@@ -72,7 +73,7 @@ def _place(args: CasNamespaceArgs) -> _Place:
     if given:
         raise SconeError(f"mesh_file and {given[0]} are both given", fix="leave one of them out")
     values = Values()
-    mesh = read_mesh(args["mesh_file"], None, values.hide(args.get("variables") or {}), values)
+    mesh = read_mesh(args["mesh_file"], None, given_variables(args, values), values)
     cas = mesh.cas_of("cas")
     return _Place(
         namespace=mesh.policy.namespace,

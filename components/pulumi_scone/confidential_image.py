@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 
 from pulumi_scone._arguments import ConfidentialImageArgs
-from pulumi_scone._sources import hidden_identity, read_manifest
+from pulumi_scone._sources import check_arguments, given_variables, hidden_identity, read_manifest
 from pulumi_scone._values import Values, user_errors
 from pulumi_scone.resources import ImageBuild
 from scone_policy.errors import SconeError
@@ -27,12 +27,13 @@ class ConfidentialImage(pulumi.ComponentResource):
     def __init__(self, name: str, args: ConfidentialImageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         values = Values()
         with user_errors():
-            variables = values.hide(args.get("variables") or {})
+            check_arguments(args, ConfidentialImageArgs)
+            variables = given_variables(args, values)
             manifest, folder = read_manifest(args.get("manifest_file"), args.get("manifest"), variables, values)
             inputs = image_inputs(
                 manifest,
                 folder=folder,
-                environment=_environment(manifest, values.hide(args.get("environment") or {})),
+                environment=_environment(manifest, given_variables(args, values, key="environment")),
                 identity=hidden_identity(manifest.build.to, values),
                 cas_key=args.get("cas_key"),
             )
@@ -52,7 +53,9 @@ class ConfidentialImage(pulumi.ComponentResource):
     ) -> None:
         super().__init__("scone:index:ConfidentialImage", name, {"to": inputs["to"]}, opts)
         settings = {key: True for key in ("delete_images", "refresh_base") if args.get(key)}
-        self.build = ImageBuild(name, inputs={**inputs, **settings}, opts=pulumi.ResourceOptions(parent=self))
+        # A component's depends_on does not reach its children.
+        child = pulumi.ResourceOptions(parent=self, depends_on=opts.depends_on if opts else None)
+        self.build = ImageBuild(name, inputs={**inputs, **settings}, opts=child)
         self.reference = self.build.reference
         self.measurement = self.build.measurement
         self.fspf_tag = self.build.fspf_tag

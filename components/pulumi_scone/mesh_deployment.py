@@ -8,7 +8,14 @@ import pulumi
 from pulumi_kubernetes.helm.v3 import Release, ReleaseArgs
 
 from pulumi_scone._arguments import MeshDeploymentArgs
-from pulumi_scone._sources import hidden_identity, read_manifest, read_mesh
+from pulumi_scone._sources import (
+    check_arguments,
+    files_of,
+    given_variables,
+    hidden_identity,
+    read_manifest,
+    read_mesh,
+)
 from pulumi_scone._values import Values, user_errors
 from pulumi_scone.cas_namespace import CasNamespace
 from pulumi_scone.confidential_image import ConfidentialImage
@@ -38,6 +45,7 @@ class MeshDeployment(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: MeshDeploymentArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         with user_errors():
+            check_arguments(args, MeshDeploymentArgs)
             draft = _Draft(name, args)
         super().__init__("scone:index:MeshDeployment", name, draft.summary, opts)
         for warning in draft.plan.warnings:
@@ -110,9 +118,9 @@ class _Draft:
     def __init__(self, name: str, args: MeshDeploymentArgs) -> None:
         self.values = Values()
         self.release = args.get("release") or kubernetes_name(name)
-        variables = self.values.hide(args.get("variables") or {})
+        variables = given_variables(args, self.values)
         self.mesh: Mesh = read_mesh(args.get("mesh_file"), args.get("mesh"), variables, self.values)
-        sources = [read_manifest(file, None, variables, self.values) for file in args.get("manifest_files") or ()]
+        sources = [read_manifest(file, None, variables, self.values) for file in files_of(args, "manifest_files")]
         sources += [read_manifest(None, content, variables, self.values) for content in args.get("manifests") or ()]
         self.manifests, self._folders = _assign(self.mesh, sources)
         _refuse_in_production(self.mesh)

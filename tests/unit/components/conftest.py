@@ -1,0 +1,126 @@
+"""Runs a program against Pulumi's own mocks: no engine and no provider; what it registers is recorded as sent."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+from google.protobuf.json_format import MessageToDict
+from pulumi.runtime.mocks import MockMonitor, MockResourceArgs
+from pulumi.runtime.rpc import is_rpc_secret
+
+DYNAMIC = "pulumi-python:dynamic/scone:"
+FACTS = {"reference": "r/api@sha256:" + "ab" * 32, "measurement": "cd" * 32, "fspf_tag": "ef" * 16}
+
+
+@dataclass(frozen=True)
+class Registered:
+    """One resource as the program registered it. `inputs` are as on the wire: secrets wrapped, unknowns as tokens."""
+
+    type: str
+    name: str
+    parent: str
+    after: frozenset[str]
+    """Names of what it waits for, as `type::name`."""
+    inputs: dict[str, Any] = field(compare=False)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a program did."""
+
+    resources: list[Registered]
+    warnings: list[str]
+
+    def only(self, kind: str, name: str | None = None) -> Registered:
+        """The one resource of a type (its last part), and of a name where there are several."""
+        (found,) = [r for r in self.resources if r.type.endswith(kind) and name in {None, r.name}]
+        return found
+
+
+Run = Callable[..., Result]
+
+
+class _Providers(pulumi.runtime.Mocks):
+    """Answers as the engine does: the inputs, and what `check` computes."""
+
+    def __init__(self, facts: Mapping[str, str]) -> None:
+        self._facts = facts
+
+    def new_resource(self, args: MockResourceArgs) -> tuple[str, dict]:
+        computed: dict[str, Any] = {}
+        if args.typ == DYNAMIC + "ConfidentialImage":
+            computed = dict(self._facts)
+        elif args.typ == DYNAMIC + "SecurityPolicy":
+            policy = args.inputs["policy"]
+            policy = policy["value"] if is_rpc_secret(policy) else policy
+            computed = {"name": policy["name"], "digest": f"digest of {args.name}"}
+        return f"id of {args.name}", {**args.inputs, **computed}
+
+    def call(self, args: object) -> tuple[dict, None]:
+        raise AssertionError(f"the program calls {args}")
+
+
+class _Monitor(MockMonitor):
+    def __init__(self, mocks: pulumi.runtime.Mocks) -> None:
+        super().__init__(mocks)
+        self.registered: list[Registered] = []
+
+    def RegisterResource(self, request: Any) -> Any:  # noqa: N802  the protocol's name
+        if request.type != "pulumi:pulumi:Stack":
+            inputs = MessageToDict(request.object)
+            inputs.pop("__provider", None)
+            self.registered.append(
+                Registered(
+                    type=request.type,
+                    name=request.name,
+                    parent=_short(request.parent),
+                    after=frozenset(_short(urn) for urn in request.dependencies),
+                    inputs=inputs,
+                )
+            )
+        return super().RegisterResource(request)
+
+
+def _short(urn: str) -> str:
+    """`type::name` of a URN; the stack is nothing."""
+    if not urn or "pulumi:pulumi:Stack" in urn.split("::")[-2].rsplit("$", maxsplit=1)[-1]:
+        return ""
+    kind, name = urn.split("::")[-2:]
+    return f"{kind.split('$')[-1]}::{name}"
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a program in a project folder of the test's own (`tmp_path`)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(
+        program: Callable[[], object],
+        *,
+        preview: bool = False,
+        config: Mapping[str, str] | None = None,
+        facts: Mapping[str, str] = FACTS,
+    ) -> Result:
+        warnings: list[str] = []
+        logger = logging.Logger("engine")  # noqa: LOG001  of this run alone
+        logger.addHandler(_Listener(warnings))
+        monitor = _Monitor(_Providers(facts))
+        pulumi.runtime.set_mocks(monitor.mocks, preview=preview, monitor=monitor, logger=logger)
+        pulumi.runtime.set_all_config(dict(config or {}))
+        pulumi.runtime.test(program)()
+        return Result(monitor.registered, warnings)
+
+    return run
+
+
+class _Listener(logging.Handler):
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.append(record.getMessage())

@@ -1,0 +1,159 @@
+"""Wrong input of the components: one pulumi.RunError with place, rule and what to do; nothing is registered."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+
+from pulumi_scone import CasNamespace, ConfidentialImage, MeshDeployment
+from unit.components.component_meshes import (
+    FROM_FILES,
+    MESH,
+    MESH_FILE,
+    SERVICE,
+    SERVICE_FILE,
+    TYPED,
+    write_files,
+)
+from unit.components.conftest import Result, Run
+
+PLANTED = "planted-e77a"
+
+
+def refusal(run: Run, component: Callable[..., object], args: object, **options: Any) -> str:
+    """The text of the RunError that a component ends with. Pulumi prints the text alone of exactly this exception."""
+    results: list[Result] = []
+
+    def program() -> None:
+        component("app", args)
+
+    with pytest.raises(pulumi.RunError) as caught:
+        results.append(run(program, **options))
+    assert caught.value.__suppress_context__
+    assert caught.value.__cause__ is None
+    text = str(caught.value)
+    assert "Traceback" not in text
+    assert PLANTED not in text
+    return text
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (("  namespace: acme", "  namespace: acme\n  colour: red"), ("mesh.yaml:10: policy.colour", "unknown key")),
+        (("  namespace: acme", "  namespace: [acme]"), ("mesh.yaml:9: policy.namespace", "")),
+        (("kind: mesh", "kind: mash"), ("mesh.yaml:2: kind", "must be mesh")),
+        (("      - name: API_USER\n        value: myself\n", ""), ("service.yaml:", "API_USER")),
+        (("kind: mesh", "kind: {mesh"), ("mesh.yaml:", "")),
+        (("443", "many"), ("mesh.yaml:", "APP_SERVICE_PORT")),
+        (("trust-any", "trust-all"), ("tolerance", "trust-all")),
+    ],
+)
+def test_mistakes_in_the_meshfile(run: Run, tmp_path: Path, edit: tuple[str, str], said: tuple[str, str]) -> None:
+    """Each mistake is said with file and line."""
+    assert edit[0] in MESH_FILE
+    write_files(tmp_path, mesh=MESH_FILE.replace(*edit, 1))
+    text = refusal(run, MeshDeployment, FROM_FILES)
+    assert text.startswith(said[0])
+    assert said[1] in text
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (("  pwd: /app", "  pwd: /app\n  colour: red"), ("service.yaml:21: build.colour", "unknown key")),
+        (("size: 10", "size: ten"), ("service.yaml:13: secrets.local.password", "size")),
+        (("SCONE::password", "SCONE::pasword"), ("service.yaml:", "pasword")),
+        (
+            ("  pwd: /app", "  pwd: /app\n  requirements: r.txt"),
+            ("service.yaml:21: build.requirements", "not supported"),
+        ),
+        (("$REPO", "$REPOSITORY"), ("service.yaml:", "$REPOSITORY has no value")),
+        (("kind: ascii", f"kind: ascii\n      value: [{PLANTED}]"), ("service.yaml:", "secrets.local.password")),
+    ],
+)
+def test_mistakes_in_the_manifest(run: Run, tmp_path: Path, edit: tuple[str, str], said: tuple[str, str]) -> None:
+    """Each mistake is said with file and line, and without the value that is wrong."""
+    assert edit[0] in SERVICE_FILE
+    write_files(tmp_path, service=SERVICE_FILE.replace(*edit, 1))
+    text = refusal(run, MeshDeployment, FROM_FILES)
+    assert text.startswith(said[0])
+    assert said[1] in text
+
+
+def test_unreadable_files(run: Run, tmp_path: Path) -> None:
+    """A file that is not there, is a folder or no text is named, with where paths begin."""
+    write_files(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "huge").write_bytes(b"#" * ((1 << 20) + 1))
+    for file in ("gone.yaml", "folder", "binary", "huge"):
+        args: Any = {**FROM_FILES, "manifest_files": [file]}
+        assert refusal(run, MeshDeployment, args).startswith(f"{file}: the file ")
+
+
+@pytest.mark.parametrize(
+    ("component", "args", "begin"),
+    [
+        (MeshDeployment, {**TYPED, "delete_image": True}, "MeshDeployment: unknown argument 'delete_image'"),
+        (MeshDeployment, {"manifests": [SERVICE]}, "give either mesh_file or mesh"),
+        (MeshDeployment, {**TYPED, "mesh_file": "mesh.yaml"}, "give either mesh_file or mesh"),
+        (MeshDeployment, {"mesh": [MESH], "manifests": [SERVICE]}, "mesh: this is a list"),
+        (MeshDeployment, {"mesh": MESH, "manifests": ["service.yaml"]}, "manifest: this is a str"),
+        (MeshDeployment, {"mesh": MESH, "manifest_files": "service.yaml"}, "manifest_files: this is no list of paths"),
+        (MeshDeployment, {**TYPED, "variables": {"REPO": 5}}, "variables.REPO: this is a int"),
+        (MeshDeployment, {**TYPED, "variables": ["REPO"]}, "variables: this is a list"),
+        (MeshDeployment, {**TYPED, "manifests": [SERVICE, SERVICE]}, "<mesh>: services.api: two manifests build"),
+        (MeshDeployment, {"mesh": MESH}, "<mesh>: services.api: the service api has no service manifest"),
+        (MeshDeployment, ["mesh.yaml"], "args: this is a list"),
+        (ConfidentialImage, {}, "give either manifest_file or manifest"),
+        (ConfidentialImage, {"manifest": SERVICE, "environment": {"SCONE_HEAP": "1G"}}, "<manifest api>: environment"),
+        (ConfidentialImage, {"manifest": SERVICE, "environment": {"API_USER": None}}, "environment.API_USER: this is"),
+        (CasNamespace, {"namespace": "acme"}, "CasNamespace needs namespace and cas_url"),
+        (CasNamespace, {"namespace": "acme", "cas_url": "c", "tolerance": "-X"}, "tolerance: '-X' is no switch"),
+        (CasNamespace, {"namespace": "acme", "mesh_file": "m"}, "mesh_file and namespace are both given"),
+        (CasNamespace, {"namespace": "acme", "cas_url": "c", "owner": ["ANY"]}, "CasNamespace: unknown argument"),
+    ],
+)
+def test_mistakes_in_the_arguments(run: Run, component: Callable[..., object], args: object, begin: str) -> None:
+    """What is wrong with the arguments themselves is said in words, with what to do."""
+    text = refusal(run, component, args)
+    assert text.startswith(begin)
+    assert "→" in text
+
+
+def test_mistakes_in_typed_manifests(run: Run) -> None:
+    """Typed arguments are judged by the rules of the files; the manifest is named by its image, where it has a name."""
+    nameless: Any = {**TYPED, "manifests": [{"build": "api", "environment": {}}]}
+    assert refusal(run, MeshDeployment, nameless) == "<manifest>: build: must be a map"
+    named: Any = {**TYPED, "manifests": [{**SERVICE, "colour": "red"}]}
+    assert refusal(run, MeshDeployment, named).startswith("<manifest api>: colour: unknown key")
+
+
+def test_near_miss_is_suggested(run: Run) -> None:
+    """A misspelt argument would be ignored silently otherwise: the right one is named."""
+    assert "did you mean delete_images?" in refusal(run, MeshDeployment, {**TYPED, "delete_image": True})
+
+
+def test_production_refuses_what_is_for_testing(run: Run, tmp_path: Path) -> None:
+    """A stack for production refuses testing switches and debug enclaves, each by name and place."""
+    write_files(tmp_path)
+    production = {"scone:production": "true", "project:production": "true"}
+    text = refusal(run, MeshDeployment, FROM_FILES, config=production)
+    assert "--only_for_testing-debug" in text
+    assert "debug-mode" in text
+    assert text.startswith("mesh.yaml:3: cas")
+    mesh = MESH_FILE.replace(
+        "--only_for_testing-trust-any --only_for_testing-debug --only_for_testing-ignore-signer", ""
+    )
+    write_files(tmp_path, mesh=mesh)
+    text = refusal(run, MeshDeployment, FROM_FILES, config=production)
+    assert text.startswith("mesh.yaml:10: policy.tolerate: this stack is for production")
+    write_files(tmp_path, mesh=mesh.replace("debug-mode", "outdated-tcb"))
+
+    def program() -> None:
+        MeshDeployment("app", FROM_FILES)
+
+    assert len(run(program, config=production).resources) == 9
