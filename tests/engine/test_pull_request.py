@@ -1,0 +1,74 @@
+"""examples/ci/preview.sh, which a workflow runs for each pull request, on a real stack."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from support.embedded_cas import EmbeddedCas
+from support.pulumi_project import PulumiProject
+
+CI = Path(__file__).parents[2] / "examples" / "ci"
+PLANTED = "planted-19ab-secret"
+PROGRAM = """
+import pulumi
+from pulumi_scone import CasNamespace, SecurityPolicy
+
+config = pulumi.Config("test")
+switches = "--only_for_testing-debug --only_for_testing-ignore-signer --only_for_testing-trust-any"
+acme = CasNamespace("acme", {"namespace": "acme", "cas_url": config.require("cas"), "tolerance": switches})
+policy = {
+    "name": "acme/api",
+    "version": "0.3.10",
+    "secrets": {"given": {"kind": "ascii", "value": config.require_secret("given")}},
+    "services": {
+        "api": {
+            "command": "python3 api.py",
+            "environment": {"USER": "myself", "TOKEN": "$$SCONE::given$$"},
+            "attestation": {"mrenclave": "ab" * 32},
+        }
+    },
+}
+SecurityPolicy("api", cas=acme.trust, policy=policy, opts=pulumi.ResourceOptions(depends_on=[acme]))
+"""
+
+
+def test_comment_shows_what_changes(new_project: Callable[..., PulumiProject], cas: EmbeddedCas) -> None:
+    """The Markdown says how much changes, then each path as a diff; nothing secret; cut where a comment would be."""
+    project = new_project(PROGRAM, {"test:cas": f"127.0.0.1:{cas.port}"}, {"test:given": PLANTED})
+    project.up()
+    unchanged = _comment(project)
+    assert unchanged.splitlines()[0] == "### Preview of `dev`: 5 unchanged"
+    main = project.folder / "__main__.py"
+    main.write_text(main.read_text().replace('"myself"', '"someone"'))
+    comment = _comment(project)
+    assert comment.splitlines()[0] == "### Preview of `dev`: ~ 1 to update, 4 unchanged"
+    assert re.search(r'^! +USER: "myself" => "someone"$', comment, re.MULTILINE)
+    assert comment.count("```") == 2
+    assert PLANTED not in comment
+    short = _comment(project, COMMENT_LIMIT="200")
+    assert len(short) < 600
+    assert "cut after 200 characters" in short
+    assert short.count("```") == 2
+    main.write_text(main.read_text().replace('"command": "python3 api.py"', '"commands": "python3 api.py"'))
+    failed = _comment(project, status=1)
+    assert failed.splitlines()[0] == "### Preview of `dev`: the preview failed"
+    assert "commands" in failed
+    assert PLANTED not in failed
+
+
+def test_workflow_calls_the_script() -> None:
+    """The workflow is YAML, runs the script that is here, and may write nothing but the comment."""
+    workflow = yaml.safe_load((CI / ".github" / "workflows" / "preview.yaml").read_text())
+    assert workflow["permissions"] == {"contents": "read", "pull-requests": "write"}
+    steps = workflow["jobs"]["preview"]["steps"]
+    assert any("examples/ci/preview.sh" in step.get("run", "") for step in steps)
+    assert os.access(CI / "preview.sh", os.X_OK)
+
+
+def _comment(project: PulumiProject, *, status: int = 0, **environment: str) -> str:
+    done = project.execute(["bash", str(CI / "preview.sh")], check=False, environment={"STACK": "dev", **environment})
+    assert done.status == status, done.text
+    return done.text.partition("--- messages ---")[0]
