@@ -121,10 +121,11 @@ class ConfidentialImageProvider(SconeProvider):
             return resolve_base(
                 asked, program=program, registry=self._registry(), cache=BaseCache(), paths=paths, progress=_tell
             )
-        except RegistryUnavailableError:
-            if preview:
-                return None
-            raise
+        except RegistryUnavailableError as error:
+            if not preview:
+                raise
+            pulumi.log.warn(f"{asked}: what depends on this base is unknown until it was seen once: {error}")
+            return None
 
     def _registry(self) -> Registry:
         settings = self.settings
