@@ -2,7 +2,7 @@
 
 import re
 
-from scone_cas import VERSION, log
+from scone_cas import VERSION, log, openapi
 from scone_cas.access import Caller
 from scone_cas.attestation import Attestation
 from scone_cas.audit import Journal, Silent
@@ -32,7 +32,7 @@ class ClientApi:
             return self._route(request)
         except Refusal as refusal:
             log.event("client-refused", route=_route_name(request), status=refusal.status, address=request.address)
-            return fail(refusal.status, refusal.message)
+            return fail(refusal.status, refusal.message, headers=refusal.headers)
         except SconeError as problem:
             log.event("client-fault", what=problem.what)
         except Exception as problem:  # noqa: BLE001 - the last line: whatever happens, a client learns nothing of it
@@ -42,12 +42,14 @@ class ClientApi:
     def _route(self, request: Request) -> Response:
         caller = Caller.of(request.certificate, address=request.address)
         path = request.path
-        if request.method == "POST" and path == "/session":
+        served = "POST" if path == "/session" else "GET"
+        if request.method != served:
+            raise Refusal(405, f"only {served} is served here", headers=(("Allow", served),))
+        if path == "/session":
             return self._upload(request, caller)
-        if request.method != "GET":
-            raise Refusal(405, f"{request.method} is not served here")
-        if path == "/v1/version":
-            return document(200, {"version": VERSION, "name": "embedded CAS"})
+        if path in (openapi.PATH, "/v1/version"):
+            about = {"version": VERSION, "name": "embedded CAS"}
+            return document(200, about if path == "/v1/version" else openapi.client())
         if path == "/v1/attest":
             return document(200, self._attestation.evidence(request.query.get("nonce", "")))
         if path.startswith("/session/"):

@@ -3,7 +3,7 @@
 import base64
 import hmac
 
-from scone_cas import delivery, log, sharing
+from scone_cas import delivery, log, openapi, sharing
 from scone_cas.audit import Journal, Silent
 from scone_cas.challenges import LIFETIME, BadChallengeError, Challenges
 from scone_cas.delivery import UndeliverableError
@@ -16,6 +16,7 @@ from scone_policy.services import Service
 LARGEST_REQUEST = 64 * 1024
 LARGEST_ANSWER = 16 * 1024 * 1024
 _DEBUG = "debug-mode"
+_SERVED = {"/v1/enclave/challenge": "POST", "/v1/enclave/attest": "POST", openapi.PATH: "GET"}
 
 
 class RefusedError(Exception):
@@ -75,6 +76,12 @@ class EnclaveApi:
                 return self._challenge(request)
             case "POST", "/v1/enclave/attest":
                 return self._attest(request)
+            case "GET", openapi.PATH:
+                return document(200, openapi.enclave())
+        served = _SERVED.get(request.path)
+        if served is not None:
+            error = {"code": "malformed", "message": f"only {served} is served here"}
+            return document(405, {"error": error}, headers=(("Allow", served),))
         raise RefusedError(400, "malformed", "no such route on the enclave port")
 
     def _challenge(self, request: Request) -> Response:
