@@ -45,6 +45,7 @@ def _run(options: argparse.Namespace) -> None:
                 enclave_port=options.enclave_port,
                 workers=options.workers,
                 rate=options.rate,
+                audit_log=options.audit_log,
             )
         )
 
@@ -61,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     serving.add_argument("--client-port", type=int, default=CLIENT_PORT, help="0: a free one (%(default)s)")
     serving.add_argument("--enclave-port", type=int, default=ENCLAVE_PORT, help="0: a free one (%(default)s)")
     serving.add_argument("--workers", type=int, default=defaults.workers, help="enclave port (%(default)s)")
+    serving.add_argument("--no-audit-log", dest="audit_log", action="store_false", help="record nothing in audit.log")
     client = commands.add_parser("client-port", parents=[common], help="started by serve")
     client.add_argument("--listening", type=int, required=True)
     client.add_argument("--alive", type=int, required=True)

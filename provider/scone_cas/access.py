@@ -15,21 +15,25 @@ from scone_policy.keyhash import certificate_key_hash, decode_key_hash
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """Who asks: certificate key hash (Base58Check) and certificate (PEM); both None for nobody in particular."""
+    """Who asks: certificate key hash (Base58Check) and certificate (PEM); both None for nobody in particular.
+
+    `address` is the peer's, for the audit log alone: it decides nothing.
+    """
 
     key_hash: str | None = None
     certificate: str | None = None
+    address: str = ""
 
     @classmethod
-    def of(cls, certificate: x509.Certificate | None) -> "Caller":
+    def of(cls, certificate: x509.Certificate | None, *, address: str = "") -> "Caller":
         """The caller who presented this certificate. Raises Refusal when its key is of a kind that nobody can name."""
         if certificate is None:
-            return cls()
+            return cls(address=address)
         try:
             key_hash = certificate_key_hash(certificate)
         except Exception:  # noqa: BLE001 - an exotic key or a damaged encoding: the library has no common error for them
             raise Refusal(400, "the client certificate holds a key that cannot be read") from None
-        return cls(key_hash=key_hash, certificate=certificate.public_bytes(Encoding.PEM).decode())
+        return cls(key_hash=key_hash, certificate=certificate.public_bytes(Encoding.PEM).decode(), address=address)
 
 
 def permits(entries: Sequence[str], caller: Caller, creator: str | None) -> bool:

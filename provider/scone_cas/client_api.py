@@ -2,11 +2,13 @@
 
 import re
 
-from scone_cas import VERSION, log
+from scone_cas import VERSION, log, openapi
 from scone_cas.access import Caller
 from scone_cas.attestation import Attestation
+from scone_cas.audit import Journal, Silent
 from scone_cas.messages import Refusal, Request, Response, document, error_document, error_text, text
 from scone_cas.sessions import Sessions
+from scone_cas.store import Version
 from scone_cas.values import public_form
 from scone_policy.errors import SconeError
 from scone_policy.names import session_name
@@ -18,8 +20,9 @@ _HASH = re.compile("[0-9a-fA-F]{64}")
 class ClientApi:
     """Answers the requests of the client port. Safe for threads."""
 
-    def __init__(self, sessions: Sessions, attestation: Attestation) -> None:
+    def __init__(self, sessions: Sessions, attestation: Attestation, journal: Journal | None = None) -> None:
         self._sessions = sessions
+        self._journal = journal or Silent()
         self._attestation = attestation
 
     def handle(self, request: Request) -> Response:
@@ -29,7 +32,7 @@ class ClientApi:
             return self._route(request)
         except Refusal as refusal:
             log.event("client-refused", route=_route_name(request), status=refusal.status, address=request.address)
-            return fail(refusal.status, refusal.message)
+            return fail(refusal.status, refusal.message, headers=refusal.headers)
         except SconeError as problem:
             log.event("client-fault", what=problem.what)
         except Exception as problem:  # noqa: BLE001 - the last line: whatever happens, a client learns nothing of it
@@ -37,14 +40,16 @@ class ClientApi:
         return fail(500, "the CAS failed; the server's log says more")
 
     def _route(self, request: Request) -> Response:
-        caller = Caller.of(request.certificate)
+        caller = Caller.of(request.certificate, address=request.address)
         path = request.path
-        if request.method == "POST" and path == "/session":
+        served = "POST" if path == "/session" else "GET"
+        if request.method != served:
+            raise Refusal(405, f"only {served} is served here", headers=(("Allow", served),))
+        if path == "/session":
             return self._upload(request, caller)
-        if request.method != "GET":
-            raise Refusal(405, f"{request.method} is not served here")
-        if path == "/v1/version":
-            return document(200, {"version": VERSION, "name": "embedded CAS"})
+        if path in (openapi.PATH, "/v1/version"):
+            about = {"version": VERSION, "name": "embedded CAS"}
+            return document(200, about if path == "/v1/version" else openapi.client())
         if path == "/v1/attest":
             return document(200, self._attestation.evidence(request.query.get("nonce", "")))
         if path.startswith("/session/"):
@@ -62,7 +67,7 @@ class ClientApi:
 
     def _read(self, name: str, caller: Caller) -> Response:
         version = self._sessions.read(_name(name), caller)
-        log.event("session-read", session=version.name, hash=version.hash, key=caller.key_hash)
+        self._tell_read(version, caller)
         return Response(status=200, body=version.description.encode(), content_type="application/yaml; charset=utf-8")
 
     def _version(self, name: str, request: Request, caller: Caller) -> Response:
@@ -70,8 +75,13 @@ class ClientApi:
         if wanted is not None and not _HASH.fullmatch(wanted):
             raise Refusal(400, "hash: must be 32 bytes in hex (64 digits)")
         version = self._sessions.read(_name(name), caller, session_hash=wanted.lower() if wanted else None)
-        log.event("session-read", session=version.name, hash=version.hash, key=caller.key_hash)
+        self._tell_read(version, caller)
         return document(200, {"session": version.description, "hash": version.hash, "predecessor": version.predecessor})
+
+    def _tell_read(self, version: Version, caller: Caller) -> None:
+        read = {"session": version.name, "hash": version.hash, "key": caller.key_hash}
+        self._journal.record("session_read", **read, address=caller.address)
+        log.event("session-read", **read)
 
     def _values(self, selector: str) -> Response:
         parts = dict(part.partition("=")[::2] for part in selector.split(","))

@@ -93,7 +93,7 @@ class _Request(_HTTPRequest):  # type: ignore[misc]
         return Request(
             method=self.method.decode("latin-1"),
             path=unquote(path.decode("latin-1")),
-            query=dict(parse_qsl(query.decode("latin-1"))),
+            query=dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)),
             body=self.content.getvalue(),
             certificate=certificate.to_cryptography() if certificate is not None else None,
             address=address,

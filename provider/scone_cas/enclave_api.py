@@ -3,7 +3,8 @@
 import base64
 import hmac
 
-from scone_cas import delivery, log, sharing
+from scone_cas import delivery, log, openapi, sharing
+from scone_cas.audit import Journal, Silent
 from scone_cas.challenges import LIFETIME, BadChallengeError, Challenges
 from scone_cas.delivery import UndeliverableError
 from scone_cas.evidence import FORMAT, Evidence, MalformedError, read_challenge_request, read_evidence
@@ -15,6 +16,7 @@ from scone_policy.services import Service
 LARGEST_REQUEST = 64 * 1024
 LARGEST_ANSWER = 16 * 1024 * 1024
 _DEBUG = "debug-mode"
+_SERVED = {"/v1/enclave/challenge": "POST", "/v1/enclave/attest": "POST", openapi.PATH: "GET"}
 
 
 class RefusedError(Exception):
@@ -49,8 +51,9 @@ def malformed(message: str) -> Response:
 class EnclaveApi:
     """Answers the requests of one worker. Safe for threads."""
 
-    def __init__(self, sessions: Sessions, challenges: Challenges) -> None:
+    def __init__(self, sessions: Sessions, challenges: Challenges, journal: Journal | None = None) -> None:
         self._sessions = sessions
+        self._journal = journal or Silent()
         self._challenges = challenges
 
     def handle(self, request: Request) -> Response:
@@ -73,6 +76,12 @@ class EnclaveApi:
                 return self._challenge(request)
             case "POST", "/v1/enclave/attest":
                 return self._attest(request)
+            case "GET", openapi.PATH:
+                return document(200, openapi.enclave())
+        served = _SERVED.get(request.path)
+        if served is not None:
+            error = {"code": "malformed", "message": f"only {served} is served here"}
+            return document(405, {"error": error}, headers=(("Allow", served),))
         raise RefusedError(400, "malformed", "no such route on the enclave port")
 
     def _challenge(self, request: Request) -> Response:
@@ -83,14 +92,29 @@ class EnclaveApi:
     def _attest(self, request: Request) -> Response:
         evidence = read_evidence(request.body)
         try:
-            sealed = self._judge(evidence)
+            live, service, sealed = self._judge(evidence)
         except RefusedError as refused:
+            self._journal.record(
+                "service_refused",
+                config_id=_shown(evidence.config_id),
+                code=refused.code,
+                measurement=evidence.measurement,
+                address=request.address,
+            )
             log.event("service-refused", config_id=evidence.config_id, code=refused.code, address=request.address)
             raise
+        self._journal.record(
+            "service_attested",
+            session=live.session.name,
+            hash=live.hash,
+            service=service,
+            measurement=evidence.measurement,
+            address=request.address,
+        )
         log.event("service-attested", config_id=evidence.config_id, address=request.address)
         return document(200, {"sealed": base64.b64encode(sealed).decode()})
 
-    def _judge(self, evidence: Evidence) -> bytes:
+    def _judge(self, evidence: Evidence) -> tuple[Live, str, bytes]:
         try:
             self._challenges.consume(evidence.challenge)
         except BadChallengeError as problem:
@@ -105,7 +129,7 @@ class EnclaveApi:
             raise RefusedError(403, "unsupported_evidence", "this CAS does not judge countersignatures")
         live, service = self._find(evidence.config_id)
         _check_attestation(live, service, evidence)
-        return self._deliver(live, service, evidence)
+        return live, evidence.config_id.rpartition("/")[2], self._deliver(live, service, evidence)
 
     def _find(self, config_id: str) -> tuple[Live, Service]:
         session_name, _, service_name = config_id.rpartition("/")

@@ -10,6 +10,7 @@ from typing import Any
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings
+from granian.server.common import AbstractServer
 
 from scone_cas import parent
 from scone_cas.enclave_api import LARGEST_REQUEST, EnclaveApi, busy, malformed
@@ -99,14 +100,19 @@ class _InMemory(PosixPath):
 
 def serve(state: Path, *, host: str, port: int, workers: int, alive: int, rate: float) -> None:
     """Serve until SIGTERM, or until the supervisor's pipe `alive` closes."""
-    pem = _in_memory(assemble(state).identity)
 
     def load(_target: object) -> App:
         parent.watch(alive, at_once=True)
         return App(assemble(state).enclave_api, rate=rate / workers)
 
     parent.watch(alive)
-    server = Granian(
+    server(assemble(state).identity, host=host, port=port, workers=workers).serve(target_loader=load)
+
+
+def server(identity: CasIdentity, *, host: str, port: int, workers: int) -> AbstractServer[Any]:
+    """The server with the port's settings, for whatever application."""
+    pem = _in_memory(identity)
+    return Granian(
         "scone_cas",
         address=host,
         port=port,
@@ -123,7 +129,6 @@ def serve(state: Path, *, host: str, port: int, workers: int, alive: int, rate: 
         ssl_protocol_min=SSLProtocols.tls13,
         workers_kill_timeout=10,
     )
-    server.serve(target_loader=load)
 
 
 def _in_memory(identity: CasIdentity) -> Path:

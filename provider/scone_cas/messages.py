@@ -40,14 +40,14 @@ class Response:
 class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
     """A request is refused: HTTP status and one line for the caller, without secrets."""
 
-    def __init__(self, status: int, message: str) -> None:
-        self.status, self.message = status, message
+    def __init__(self, status: int, message: str, *, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        self.status, self.message, self.headers = status, message, headers
         super().__init__(status, message)
 
 
-def text(status: int, body: str) -> Response:
+def text(status: int, body: str, *, headers: tuple[tuple[str, str], ...] = ()) -> Response:
     """A plain text answer."""
-    return Response(status=status, body=body.encode(), content_type="text/plain; charset=utf-8")
+    return Response(status=status, body=body.encode(), content_type="text/plain; charset=utf-8", headers=headers)
 
 
 def document(status: int, content: Mapping[str, object], *, headers: tuple[tuple[str, str], ...] = ()) -> Response:
@@ -56,9 +56,9 @@ def document(status: int, content: Mapping[str, object], *, headers: tuple[tuple
     return Response(status=status, body=body, headers=headers)
 
 
-def error_text(status: int, message: str) -> Response:
+def error_text(status: int, message: str, *, headers: tuple[tuple[str, str], ...] = ()) -> Response:
     """An error of the `/session` routes: plain text that carries the CAS's version."""
-    return text(status, f"Error: {message} (embedded CAS {VERSION})\n")
+    return text(status, f"Error: {message} (embedded CAS {VERSION})\n", headers=headers)
 
 
 def error_document(status: int, message: str, *, headers: tuple[tuple[str, str], ...] = ()) -> Response:

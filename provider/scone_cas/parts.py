@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from scone_cas import audit_state
 from scone_cas.attestation import Attestation, measure
+from scone_cas.audit import AuditLog, Silent
 from scone_cas.challenges import Challenges
 from scone_cas.client_api import ClientApi
 from scone_cas.enclave_api import EnclaveApi
@@ -29,32 +31,45 @@ class Parts:
     client_api: ClientApi
     enclave_api: EnclaveApi
     challenges: Challenges
+    journal: AuditLog | Silent
 
 
-def initialise(directory: Path, *, now: datetime | None = None, random: bytes) -> CasIdentity:
+def initialise(directory: Path, *, now: datetime | None = None, random: bytes, audit_log: bool = True) -> CasIdentity:
     """Make or check the state of a CAS that starts, and void the challenges of its last run. Raises SconeError.
 
-    `random`: 32 fresh random bytes, the key of this run's challenges. The caller holds the lock.
+    `random`: 32 fresh random bytes, the key of this run's challenges. Without `audit_log` nothing is recorded until
+    the next start. The caller holds the lock, and calls `finish` at the end.
     """
     if len(random) != KEY_SIZE:
         raise ValueError("a challenge key has 32 bytes")
     prepare_directory(directory)
     try:
-        return _initialise(directory, now or datetime.now(UTC), random)
+        return _initialise(directory, now or _now(), random, audit_log=audit_log)
     except (OSError, sqlite3.Error) as problem:
         raise SconeError(
             f"the state cannot be written: {problem}", where=str(directory), fix="look at the disk and its permissions"
         ) from None
 
 
-def _initialise(directory: Path, now: datetime, random: bytes) -> CasIdentity:
+def _initialise(directory: Path, now: datetime, random: bytes, *, audit_log: bool) -> CasIdentity:
     store = Store(directory, first_seal_key(directory))
     try:
         store.initialise({_IDENTITY: CasIdentity.create(now=now).to_pem()})
         with store.writing():
             store.keep(_CHALLENGE_KEY, random)
         Challenges.reset(directory)
-        return CasIdentity.from_pem(store.kept(_IDENTITY))
+        identity = CasIdentity.from_pem(store.kept(_IDENTITY))
+        audit_state.begin(directory, store, identity, enabled=audit_log, clock=lambda: now)
+        return identity
+    finally:
+        store.close()
+
+
+def finish(directory: Path, *, reason: str) -> None:
+    """Record the end of a CAS whose other processes have ended. `reason`: stopped or failed. Raises SconeError."""
+    store = Store(directory, seal_key(directory))
+    try:
+        audit_state.end(directory, store, reason=reason, clock=_now)
     finally:
         store.close()
 
@@ -64,12 +79,19 @@ def assemble(directory: Path) -> Parts:
     store = Store(directory, seal_key(directory))
     identity = CasIdentity.from_pem(store.kept(_IDENTITY))
     challenges = Challenges(directory, store.kept(_CHALLENGE_KEY), clock=time.monotonic)
-    sessions = Sessions(store)
+    # Opens its file with the first entry: processes are forked before that.
+    journal = audit_state.opened(directory, store, clock=_now)
+    sessions = Sessions(store, journal)
     # Processes are forked and threads started after this; SQLite connections must not be carried over.
     store.close()
     return Parts(
         identity=identity,
-        client_api=ClientApi(sessions, Attestation(identity, measure())),
-        enclave_api=EnclaveApi(sessions, challenges),
+        client_api=ClientApi(sessions, Attestation(identity, measure()), journal),
+        enclave_api=EnclaveApi(sessions, challenges, journal),
         challenges=challenges,
+        journal=journal,
     )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

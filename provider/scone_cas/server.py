@@ -14,7 +14,7 @@ from pathlib import Path
 from cryptography import x509
 
 from scone_cas import VERSION, log
-from scone_cas.parts import initialise
+from scone_cas.parts import finish, initialise
 from scone_cas.seal import KEY_SIZE
 from scone_cas.state import lock, prepare_directory
 from scone_policy.errors import SconeError
@@ -38,6 +38,7 @@ class ServeOptions:
     enclave_port: int = ENCLAVE_PORT
     workers: int = 2
     rate: float = 2000.0
+    audit_log: bool = True
 
 
 def serve(options: ServeOptions) -> None:
@@ -48,14 +49,20 @@ def serve(options: ServeOptions) -> None:
     prepare_directory(options.state)
     held = lock(options.state)
     os.set_inheritable(held, True)
-    identity = initialise(options.state, random=secrets.token_bytes(KEY_SIZE))
     with _listen(options.host, options.client_port) as client, _reserve(options.host, options.enclave_port) as enclave:
+        identity = initialise(options.state, random=secrets.token_bytes(KEY_SIZE), audit_log=options.audit_log)
         ports = client.getsockname()[1], enclave.getsockname()[1]
-        children = _Children(options, held)
-        children.start("client", client.fileno(), ["--listening", str(client.fileno())])
-        children.start("enclave", enclave.fileno(), ["--port", str(ports[1]), "--workers", str(options.workers)])
-        client.close()
-        children.supervise(ports, identity.key_hash)
+        reason = "failed"
+        try:
+            children = _Children(options, held)
+            children.start("client", client.fileno(), ["--listening", str(client.fileno())])
+            children.start("enclave", enclave.fileno(), ["--port", str(ports[1]), "--workers", str(options.workers)])
+            client.close()
+            children.supervise(ports, identity.key_hash)
+            reason = "stopped"
+        finally:
+            finish(options.state, reason=reason)
+            os.close(held)
 
 
 class _Children:
@@ -129,7 +136,6 @@ class _Children:
                 process.wait()
         os.close(self._hold)
         os.close(self._alive)
-        os.close(self._held)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from scone_cas import description, sharing
 from scone_cas.access import Caller, creator_key_hash, names_creator, permits
+from scone_cas.audit import Journal, Silent
 from scone_cas.messages import Refusal
-from scone_cas.store import Store, Version
+from scone_cas.store import AUDIT_NOTE, Store, Version
 from scone_cas.values import Value, carried, explicit
 from scone_policy.names import ROOT, parent
 from scone_policy.session import Session, is_retired
@@ -52,8 +53,9 @@ class Uploaded:
 class Sessions:
     """All sessions of one CAS. Safe for threads and for several processes on one store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, journal: Journal | None = None) -> None:
         self._store = store
+        self._journal = journal or Silent()
         self._cache: OrderedDict[str, Live] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -93,10 +95,31 @@ class Sessions:
         """Create a session, or replace the version that `predecessor` names. Raises Refusal."""
         wanted = description.read_upload(body)
         try:
-            with self._store.writing():
-                return self._replace(wanted, caller)
+            return self._announced(wanted, caller)
         except sqlite3.IntegrityError:
             raise Refusal(409, _lost(wanted.session.predecessor)) from None
+
+    def _announced(self, wanted: description.Description, caller: Caller) -> Uploaded:
+        """The change, with its entry in the log before it can be seen, and a note of the entry in the store."""
+        entry = None
+        try:
+            with self._store.writing():
+                done = self._replace(wanted, caller)
+                entry = self._journal.record(
+                    "session_created" if done.number == 1 else "session_updated",
+                    session=done.name,
+                    hash=done.hash,
+                    version=done.number,
+                    key=caller.key_hash,
+                    address=caller.address,
+                )
+                if entry is not None:
+                    self._store.keep(AUDIT_NOTE, entry.note.encode())
+        except BaseException:
+            if entry is not None:
+                self._journal.record("session_failed", of=entry.number)
+            raise
+        return done
 
     def _replace(self, wanted: description.Description, caller: Caller) -> Uploaded:
         session = wanted.session

@@ -18,6 +18,9 @@ SCHEMA = 1
 _LOCK_WAIT = 20.0
 """Seconds that a writer waits for another one."""
 
+AUDIT_NOTE = "audit note"
+"""Kept: number and signature of the audit log's newest entry that a transaction of the store was announced with."""
+
 _TABLES = """
 CREATE TABLE schema (version INTEGER NOT NULL) STRICT;
 CREATE TABLE kept (name TEXT PRIMARY KEY, sealed BLOB NOT NULL) STRICT;
@@ -137,6 +140,14 @@ class Store:
         if row is None:
             raise SconeError(f"the store has no {name}", where=str(self._path), fix="restore the state from a backup")
         return self._sealer.open(row[0], "kept", name)
+
+    def keeps(self, name: str) -> bool:
+        """True when something was kept under this name."""
+        return self._db.execute("SELECT 1 FROM kept WHERE name = ?", (name,)).fetchone() is not None
+
+    def forget(self, name: str) -> None:
+        """Keep it no longer."""
+        self._db.execute("DELETE FROM kept WHERE name = ?", (name,))
 
     def current_hash(self, name: str) -> str | None:
         """The hash of the newest version. Time grows with the logarithm of the number of sessions."""

@@ -43,7 +43,18 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=int, default=8081, help="client API (default: %(default)s)")
     serve.add_argument("--enclave-port", type=int, default=18765, help="enclave API (default: %(default)s)")
     serve.add_argument("--workers", type=int, default=2, help="processes of the enclave port (default: %(default)s)")
+    serve.add_argument("--no-audit-log", dest="audit_log", action="store_false", help="record nothing in audit.log")
     serve.set_defaults(run=_cas_serve)
+
+    audit = commands.add_parser("audit", help="the audit log of the embedded CAS")
+    verify = audit.add_subparsers(required=True, metavar="ACTION").add_parser(
+        "verify", help="is it complete, unbroken and of the right CAS (docs/audit-log.md tells the exit codes)"
+    )
+    verify.add_argument("file", metavar="FILE", type=Path, help="audit.log, or a copy")
+    verify.add_argument("--key", metavar="HASH", help="the CAS's key hash")
+    verify.add_argument("--last", metavar="NUMBER:SIGNATURE", help="an entry that must be there, as printed earlier")
+    verify.add_argument("--json", action="store_true", help="print the verdict as JSON")
+    verify.set_defaults(run=_audit_verify)
     return parser
 
 
@@ -64,6 +75,13 @@ def _cas_serve(parsed: argparse.Namespace) -> int:
             client_port=parsed.port,
             enclave_port=parsed.enclave_port,
             workers=parsed.workers,
+            audit_log=parsed.audit_log,
         )
     )
     return 0
+
+
+def _audit_verify(parsed: argparse.Namespace) -> int:
+    from scone_provider.audit import verify_file  # noqa: PLC0415  keeps --help quick
+
+    return verify_file(parsed.file, cas_key=parsed.key, known=parsed.last, as_json=parsed.json, tell=print)

@@ -8,11 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+from scone_cas.audit_verify import Verdict, verify
 from scone_provider.cas.client import CasClient, connect
 from scone_provider.cas.identity import Identity
 from support.software_enclave import EnclavePort
 
-PROVIDER = Path(__file__).parents[3] / "provider"
+PROVIDER = Path(__file__).parents[2] / "provider"
 ENOUGH = "--only_for_testing-debug --only_for_testing-trust-any --only_for_testing-ignore-signer"
 
 
@@ -59,6 +60,11 @@ class RealCas:
     def _reap(self) -> int:
         assert self.process is not None
         return self.process.wait(30)
+
+    def audit(self) -> Verdict:
+        """The verdict on its audit log."""
+        with (self.state / "audit.log").open("rb") as file:
+            return verify(file)
 
     def children(self) -> list[int]:
         """Process ids of the processes behind the ports and their workers."""

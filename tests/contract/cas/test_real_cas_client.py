@@ -2,7 +2,6 @@
 
 import socket
 import ssl
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -155,31 +154,6 @@ def test_pinned_context_sends_nothing_to_another_key(cas) -> None:
     context.pinned = "2wkBET2rRgE8pahuaczxKbmv7ciehqsne57F9gtzf1PVdr2VP3"
     with socket.create_connection(("127.0.0.1", cas.port)) as raw, pytest.raises(TrustError, match="another key"):
         context.wrap_socket(raw)
-
-
-def test_one_of_many_writers_wins(cas, ann, name) -> None:
-    """Of 12 writers on one predecessor exactly one succeeds; the others get the conflict."""
-    client = cas.client(ann)
-    first = client.upload(text(name))
-    barrier = threading.Barrier(12)
-    won: list[str] = []
-    lost: list[CasConflict] = []
-
-    def write(number: int) -> None:
-        mine = cas.client(ann)
-        barrier.wait()
-        try:
-            won.append(mine.upload(text(name, f"secrets: [{{name: s{number}, kind: ascii}}]\n", predecessor=first)))
-        except CasConflict as conflict:
-            lost.append(conflict)
-
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(12)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert (len(won), len(lost)) == (1, 11)
-    assert [version.hash for version in client.history(name)] == [won[0], first]
 
 
 def test_threads_share_one_client(cas, ann, name) -> None:

@@ -288,7 +288,7 @@ def test_malformed_challenge_requests(cas, body: bytes) -> None:
 
 def test_unknown_routes_are_malformed(cas) -> None:
     """Nothing else is served on the enclave port."""
-    for method, path in (("GET", "/v1/enclave/challenge"), ("POST", "/session"), ("POST", "/")):
+    for method, path in (("GET", "/v1/version"), ("POST", "/session"), ("POST", "/")):
         assert cas.parts.enclave_api.handle(Request(method=method, path=path)).status == 400
 
 
