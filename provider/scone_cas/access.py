@@ -8,9 +8,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from scone_cas.messages import Refusal
-from scone_policy.access import ANY, CREATOR, NONE, AccessPolicy
-from scone_policy.errors import PolicyError
-from scone_policy.keyhash import certificate_key_hash, decode_key_hash
+from scone_policy.access import ANY, CREATOR, NONE, AccessPolicy, Entry
+from scone_policy.keyhash import certificate_key_hash
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +35,17 @@ class Caller:
         return cls(key_hash=key_hash, certificate=certificate.public_bytes(Encoding.PEM).decode(), address=address)
 
 
-def permits(entries: Sequence[str], caller: Caller, creator: str | None) -> bool:
-    """True when one of the entries is the caller. `creator` is the creator's key hash."""
+def permits(entries: Sequence[Entry], caller: Caller, creator: str | None) -> bool:
+    """True when one of the entries is the caller. `creator` is the creator's key hash.
+
+    Entries that this version does not decide on (signers, rules) let nobody in; uploads with them are refused.
+    """
     if ANY in entries:
         return True
     if caller.key_hash is None:
         return False
-    wanted = [creator if entry == CREATOR else entry for entry in entries if entry != NONE]
+    plain = [entry for entry in entries if isinstance(entry, str)]
+    wanted = [creator if entry == CREATOR else entry for entry in plain if entry != NONE]
     key = caller.key_hash.encode()
     return any(hmac.compare_digest(key, entry.encode()) for entry in wanted if entry is not None)
 
@@ -57,18 +60,3 @@ def creator_key_hash(creator: object) -> str | None:
     if not isinstance(creator, str):
         return None
     return certificate_key_hash(x509.load_pem_x509_certificate(creator.encode()))
-
-
-def refuse_unserved(policy: AccessPolicy) -> None:
-    """Raises Refusal for entries that this version does not decide on, and for key hashes that are mistyped."""
-    for key in ("read", "update", "may_create_sessions", "may_list_sessions"):
-        for entry in getattr(policy, key):
-            where = f"access_policy.{key.removeprefix('may_')}"
-            if entry in (ANY, NONE, CREATOR):
-                continue
-            if entry.startswith("-----BEGIN"):
-                raise Refusal(501, f"{where}: PEM certificates are not served by this version: give the key hash")
-            try:
-                decode_key_hash(entry)
-            except PolicyError as problem:
-                raise Refusal(400, f"{where}: {problem.what}") from None

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 import yaml
 
 import scone_policy
-from scone_cas.access import refuse_unserved
 from scone_cas.hostvalues import check_positions
 from scone_cas.messages import Refusal
+from scone_cas.unsupported import refuse_unserved
 from scone_policy.canonical import canonical_json
 from scone_policy.errors import PolicyError
-from scone_policy.names import ROOT
 from scone_policy.placeholders import Placeholder, parts, resolve
 from scone_policy.services import Service
 from scone_policy.session import Session
@@ -73,7 +72,7 @@ def read_upload(body: bytes) -> Description:
         raise Refusal(400, "creator: is filled in by the CAS, never written by hand")
     if session.predecessor is not None and session.namespace_hash is not None:
         raise Refusal(400, "namespace_hash and predecessor exclude each other")
-    _refuse_unserved(session)
+    _check(session)
     return Description(session=session, data=data)
 
 
@@ -82,28 +81,14 @@ def stored(text: str) -> Session:
     return scone_policy.parse(text)
 
 
-def _refuse_unserved(session: Session) -> None:
-    if session.name == ROOT:
-        raise Refusal(501, "name: the root namespace is not served by this version")
-    refuse_unserved(session.access_policy)
-    if session.security.attestation.mode == "maa":
-        raise Refusal(501, "security.attestation.mode: maa is not served by this version")
+def _check(session: Session) -> None:
+    refuse_unserved(session)
     for name, service in session.services.items():
         _check_service(session, f"services.{name}", service)
-    for image_name, image in session.images.items():
-        for path, file in image.injection_files.items():
-            if file.content is None:
-                raise Refusal(
-                    501,
-                    f"images.{image_name}.injection_files.{path}: the image's own files are not served: give content",
-                )
 
 
 def _check_service(session: Session, where: str, service: Service) -> None:
-    if service.command is None:
-        raise Refusal(501, f"{where}.command: the image's own command is not served by this version: write it out")
-    if any("$$" in measurement for variant in service.attestation for measurement in variant.mrenclave):
-        raise Refusal(501, f"{where}.attestation: placeholders are not served here by this version")
+    assert service.command is not None
     check_positions(f"{where}.command", service.command)
     for path, text in _texts(where, service):
         for part in parts(text):

@@ -1,61 +1,135 @@
 """Access policy of a session: who may read it, replace it, and create sessions below it (section 6)."""
 
-import base64
-import binascii
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
 
-from pydantic import PlainValidator
+from pydantic import PlainValidator, model_validator
 
-from scone_policy.canonical import present, short_digest
+from scone_policy import pem
+from scone_policy.canonical import canonical_json, present, short_digest
 from scone_policy.holes import has_hole
 from scone_policy.keyhash import is_key_hash
-from scone_policy.scalars import Model, text
+from scone_policy.placeholders import is_reference, parts
+from scone_policy.scalars import Model, by_reference, text
+from scone_policy.sets import elements
 
 CREATOR, ANY, NONE = "CREATOR", "ANY", "NONE"
+ALL, AT_LEAST, SIGNER = "require-all", "require-at-least-", "signer"
 
 _KEY_HASH = re.compile("[1-9A-HJ-NP-Za-km-z]{40,60}")
-_PEM = re.compile(r"\s*-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*")
+_RULE = re.compile(f"{ALL}|{AT_LEAST}(?P<least>[1-9][0-9]{{0,3}})")
+_MAX_NESTING = 8
 
 
-def _entry(value: object) -> str:
-    """One entry: CREATOR, ANY, NONE, a key hash, or a PEM certificate in its one spelling."""
+@dataclass(frozen=True)
+class SessionSigner:
+    """Whoever can sign a session with this key: SubjectPublicKeyInfo as PEM, or a reference."""
+
+    key: str
+
+    def canonical(self) -> dict[str, object]:
+        """As on the wire."""
+        return {SIGNER: self.key}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Require:
+    """A governance rule: at least `least` of the entries must agree; None means all of them."""
+
+    least: int | None
+    entries: "tuple[Entry, ...]"
+
+    @property
+    def word(self) -> str:
+        """The key on paper."""
+        return ALL if self.least is None else f"{AT_LEAST}{self.least}"
+
+    def canonical(self) -> dict[str, object]:
+        """As on the wire, with the entries as a map."""
+        return {self.word: entry_map(self.entries)}
+
+
+Entry = str | SessionSigner | Require
+"""CREATOR, ANY, NONE, a key hash, a PEM certificate, a placeholder; a signer; a rule over entries."""
+
+
+def _entry(value: object, depth: int = 0) -> Entry:
     if isinstance(value, Mapping):
-        names = ", ".join(sorted(str(key) for key in value)) or "an empty map"
-        raise ValueError(f"the entry {names} is not supported yet")  # noqa: TRY004
+        return _structured(value, depth)
     found = text(value).strip()
     if has_hole(found) or found in (CREATOR, ANY, NONE) or is_key_hash(found):
         return found
-    if _KEY_HASH.fullmatch(found):
-        raise ValueError("looks like a key hash, but its checksum is wrong: copy it again, whole")
     if found.startswith("$$SCONE::"):
-        raise ValueError("a placeholder in the access policy is not supported yet")
-    if match := _PEM.fullmatch(found):
-        return _certificate(match.group(1))
-    raise ValueError("each entry must be CREATOR, ANY, NONE, a certificate's key hash, or a PEM certificate")
+        if is_reference(found):
+            return found
+        parts(found)
+        raise ValueError("an entry must be one placeholder and nothing else")
+    if _KEY_HASH.fullmatch(found):
+        raise ValueError(_why_no_key_hash(found))
+    if found.startswith("-----BEGIN CERTIFICATE"):
+        ders = pem.blocks(found, pem.CERTIFICATE)
+        if len(ders) != 1:
+            raise ValueError("an entry must be one certificate, not several")
+        return pem.armour(pem.CERTIFICATE, ders[0])
+    raise ValueError(
+        "each entry must be CREATOR, ANY, NONE, a certificate's key hash, a PEM certificate, a placeholder, or a map "
+        "with signer, require-all or require-at-least-N"
+    )
 
 
-def _certificate(body: str) -> str:
+def _why_no_key_hash(found: str) -> str:
     try:
-        der = base64.b64decode("".join(body.split()), validate=True)
-    except binascii.Error:
-        raise ValueError("a PEM certificate is damaged: its body is not base64") from None
-    lines = re.findall(".{1,64}", base64.b64encode(der).decode())
-    return "\n".join(["-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""])
+        pem.signer(found)
+    except ValueError:
+        return "looks like a key hash, but its checksum is wrong: copy it again, whole"
+    return "is the key of a session signer: write it as `signer: …`"
 
 
-def _entries(value: object) -> tuple[str, ...] | None:
-    """The wire form (a list) or the canonical form (a map by entry, or by short digest of a certificate)."""
+def _structured(value: Mapping[Any, object], depth: int) -> Entry:
+    if len(value) != 1:
+        names = ", ".join(sorted(str(key) for key in value)) or "none"
+        raise ValueError(
+            f"an entry that is a map must have one key (signer, require-all, require-at-least-N), not {names}"
+        )
+    ((word, inner),) = value.items()
+    if word == SIGNER:
+        return SessionSigner(pem.signer(inner))
+    match = _RULE.fullmatch(str(word))
+    if match is None:
+        raise ValueError(f"unknown entry {str(word)[:40]}: must be signer, require-all or require-at-least-N")
+    if depth >= _MAX_NESTING:
+        raise ValueError(f"rules are nested deeper than {_MAX_NESTING} levels")
+    entries = _sorted(_entry(item, depth + 1) for item in elements(inner, f"{word} must be a list of entries"))
+    if not entries:
+        raise ValueError(f"{word} must not be empty")
+    if {ANY, NONE} & {entry for entry in entries if isinstance(entry, str)}:
+        raise ValueError(f"ANY and NONE must stand alone, not in {word}")
+    least = int(match["least"]) if match["least"] else None
+    fixed = not any(isinstance(entry, str) and (is_reference(entry) or has_hole(entry)) for entry in entries)
+    if least is not None and least > len(entries) and fixed:
+        raise ValueError(f"{word} has only {len(entries)} different entries: nobody could ever satisfy it")
+    return Require(least=least, entries=entries)
+
+
+def _sort_key(entry: Entry) -> tuple[int, str]:
+    return (0, entry) if isinstance(entry, str) else (1, canonical_json(entry.canonical()))
+
+
+def _sorted(entries: "Sequence[Entry] | Any") -> tuple[Entry, ...]:  # noqa: ANN401 - any iterable
+    return tuple(sorted(set(entries), key=_sort_key))
+
+
+def _entries(value: object) -> tuple[Entry, ...] | None:
+    """The wire form (a list, or one word) or the canonical form (a map by entry, or by short digest of a long one)."""
     if value is None:
         return None
-    if isinstance(value, Mapping):
-        found = [_entry(key if item is True else item) for key, item in value.items()]
-    elif isinstance(value, list | tuple):
-        found = [_entry(item) for item in value]
-    else:
-        raise ValueError("must be a list of entries")  # noqa: TRY004
-    unique = tuple(sorted(set(found)))
+    if isinstance(value, str):
+        value = [value]
+    if isinstance(value, Mapping) and len(value) == 1 and _is_structured(value):
+        value = [value]
+    unique = _sorted(_entry(item) for item in elements(value, "must be a list of entries"))
     if not unique:
         raise ValueError("must not be empty: say NONE when nobody may")
     for alone in (ANY, NONE):
@@ -64,49 +138,89 @@ def _entries(value: object) -> tuple[str, ...] | None:
     return unique
 
 
-def _or_creator(value: object) -> tuple[str, ...]:
+def _is_structured(value: Mapping[Any, object]) -> bool:
+    """True for one entry without its list: `{signer: …}`, `{require-all: [...]}`."""
+    ((word, _),) = value.items()
+    return word == SIGNER or _RULE.fullmatch(str(word)) is not None
+
+
+def _plain(read: Callable[[object], tuple[Entry, ...] | None]) -> Callable[[object], tuple[Entry, ...] | None]:
+    def plain(value: object) -> tuple[Entry, ...] | None:
+        found = read(value)
+        for entry in found or ():
+            if not isinstance(entry, str):
+                word = SIGNER if isinstance(entry, SessionSigner) else entry.word
+                raise ValueError(f"{word} may stand under update and create_sessions only")  # noqa: TRY004
+        return found
+
+    return plain
+
+
+def _or_creator(value: object) -> tuple[Entry, ...]:
     return _entries(value) or (CREATOR,)
 
 
-Entries = Annotated[tuple[str, ...], PlainValidator(_or_creator, json_schema_input_type=Any)]
-OptionalEntries = Annotated[tuple[str, ...] | None, PlainValidator(_entries, json_schema_input_type=Any)]
+Entries = Annotated[tuple[Entry, ...], PlainValidator(_or_creator, json_schema_input_type=Any)]
+Readers = Annotated[tuple[Entry, ...], PlainValidator(_plain(_or_creator), json_schema_input_type=Any)]
+OptionalEntries = Annotated[tuple[Entry, ...] | None, PlainValidator(_entries, json_schema_input_type=Any)]
+OptionalReaders = Annotated[tuple[Entry, ...] | None, PlainValidator(_plain(_entries), json_schema_input_type=Any)]
 
 
 class AccessPolicy(Model):
-    """Who may do what; `create_sessions` and `list_sessions` are None where they follow `update` and `read`."""
+    """Who may do what; `create_sessions` and `list_sessions` are None where they follow `update` and `read`.
 
-    read: Entries = (CREATOR,)
+    `reference` stands for a config fragment that holds the whole policy; the other fields then say nothing.
+    """
+
+    read: Readers = (CREATOR,)
     update: Entries = (CREATOR,)
     create_sessions: OptionalEntries = None
-    list_sessions: OptionalEntries = None
+    list_sessions: OptionalReaders = None
+    reference: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_reference(cls, data: object) -> object:
+        return by_reference(data, "access_policy")
+
+    @model_validator(mode="after")
+    def _nobody(self) -> Self:
+        if self.reference is not None:
+            for right in ("read", "update", "create_sessions", "list_sessions"):
+                object.__setattr__(self, right, (NONE,))
+        return self
 
     @property
-    def may_create_sessions(self) -> tuple[str, ...]:
+    def may_create_sessions(self) -> tuple[Entry, ...]:
         """Who may create sessions in this namespace, the default filled in."""
         return self.update if self.create_sessions is None else self.create_sessions
 
     @property
-    def may_list_sessions(self) -> tuple[str, ...]:
+    def may_list_sessions(self) -> tuple[Entry, ...]:
         """Who may list the sessions of this namespace, the default filled in."""
         return self.read if self.list_sessions is None else self.list_sessions
 
-    def canonical(self) -> dict[str, object]:
+    def canonical(self) -> dict[str, object] | str:
         """Map form: entries as keys; what only repeats a default is left out."""
+        if self.reference is not None:
+            return self.reference
         return present(
-            read=_map(self.read),
-            update=_map(self.update),
-            create_sessions=None if self.may_create_sessions == self.update else _map(self.may_create_sessions),
-            list_sessions=None if self.may_list_sessions == self.read else _map(self.may_list_sessions),
+            read=entry_map(self.read),
+            update=entry_map(self.update),
+            create_sessions=None if self.may_create_sessions == self.update else entry_map(self.may_create_sessions),
+            list_sessions=None if self.may_list_sessions == self.read else entry_map(self.may_list_sessions),
         )
 
 
-def _map(entries: tuple[str, ...]) -> dict[str, object]:
+def entry_map(entries: Sequence[Entry]) -> dict[str, object]:
+    """The canonical form of entries: words as keys, certificates, signers and rules by short digest."""
     found: dict[str, object] = {}
     for number, entry in enumerate(entries):
-        if has_hole(entry):
-            found[f"unknown-{number}"] = entry
-        elif entry.startswith("-----"):
-            found[short_digest(entry)] = entry
+        whole = entry if isinstance(entry, str) else entry.canonical()
+        if has_hole(whole):
+            found[f"unknown-{number}"] = whole
+        elif not isinstance(whole, str) or whole.startswith("-----"):
+            found[short_digest(whole)] = whole
         else:
-            found[entry] = True
+            found[whole] = True
     return found

@@ -7,7 +7,8 @@ from pydantic import BeforeValidator, PlainValidator, model_validator
 
 from scone_policy.canonical import keyed, present
 from scone_policy.holes import has_hole
-from scone_policy.scalars import PLACEHOLDER, Model, OptionalWhole, matching, optional
+from scone_policy.placeholders import is_reference
+from scone_policy.scalars import PLACEHOLDER, Model, ReferableWhole, by_reference, matching, optional
 
 _MEASUREMENT = matching(f"[0-9a-fA-F]{{64}}|{PLACEHOLDER}", "must be 32 bytes in hex (64 digits), or a placeholder")
 
@@ -27,7 +28,11 @@ def _one_or_many(value: object) -> tuple[object, ...]:
 
 def _variants(value: object) -> tuple[object, ...]:
     if isinstance(value, Mapping) and set(value) == {"any"}:
-        return _one_or_many(value["any"])
+        return _variants(list(_one_or_many(value["any"])))
+    if isinstance(value, list | tuple):
+        return tuple({"reference": item} if is_reference(item) or has_hole(item) else item for item in value)
+    if is_reference(value):
+        return ({"reference": value},)
     return (value,) if isinstance(value, Mapping) else _one_or_many(value)
 
 
@@ -35,16 +40,27 @@ Measurement = Annotated[str, PlainValidator(_measurement, json_schema_input_type
 
 
 class Signer(Model):
-    """Enclaves of one signer and product: `isvsvn` exactly, or within `isvsvn_min` and `isvsvn_max`, both included."""
+    """Enclaves of one signer and product: `isvsvn` exactly, or within `isvsvn_min` and `isvsvn_max`, both included.
 
-    mrsigner: Annotated[str | None, PlainValidator(optional(_measurement), json_schema_input_type=str)]
-    isvprodid: OptionalWhole = None
-    isvsvn: OptionalWhole = None
-    isvsvn_min: OptionalWhole = None
-    isvsvn_max: OptionalWhole = None
+    `reference` stands for a config fragment that holds all of it.
+    """
+
+    mrsigner: Annotated[str | None, PlainValidator(optional(_measurement), json_schema_input_type=str)] = None
+    isvprodid: ReferableWhole = None
+    isvsvn: ReferableWhole = None
+    isvsvn_min: ReferableWhole = None
+    isvsvn_max: ReferableWhole = None
+    reference: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_reference(cls, data: object) -> object:
+        return data if isinstance(data, cls) else by_reference(data, "signer")
 
     @model_validator(mode="after")
     def _range(self) -> Self:
+        if self.reference is not None:
+            return self
         if self.mrsigner is None:
             raise ValueError("mrsigner must have a value")
         low, high = self.isvsvn_min, self.isvsvn_max
@@ -54,37 +70,49 @@ class Signer(Model):
             raise ValueError("isvsvn_min is larger than isvsvn_max")
         return self
 
-    def canonical(self) -> dict[str, object]:
-        """Map form, absent parts left out."""
-        return self.model_dump(exclude_none=True)
+    def canonical(self) -> dict[str, object] | str:
+        """Map form, absent parts left out; a reference as it is."""
+        return self.reference if self.reference is not None else self.model_dump(exclude_none=True)
 
 
 class Variant(Model):
-    """One way to satisfy attestation: any of the measurements, and the signer where one is named."""
+    """One way to satisfy attestation: any of the measurements, and the signer where one is named.
+
+    `reference` stands for a config fragment that holds one variant or several.
+    """
 
     mrenclave: Annotated[tuple[Measurement, ...], BeforeValidator(_one_or_many)] = ()
     signer: Signer | None = None
+    reference: str | None = None
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
-        if not self.mrenclave and self.signer is None:
+        if self.reference is not None:
+            if self.mrenclave or self.signer is not None:
+                raise ValueError("unknown key reference")
+        elif not self.mrenclave and self.signer is None:
             raise ValueError("a variant must hold mrenclave or signer")
         return self
 
-    def canonical(self) -> dict[str, object]:
-        """Map form: one measurement as it is, several by short digest."""
+    def canonical(self) -> dict[str, object] | str:
+        """Map form: one measurement as it is, several by short digest; a reference as it is."""
+        if self.reference is not None:
+            return self.reference
         one = self.mrenclave[0] if len(self.mrenclave) == 1 else None
         return present(
-            mrenclave=one or keyed(self.mrenclave), signer=self.signer.canonical() if self.signer is not None else None
+            mrenclave=one or keyed(self.mrenclave),
+            signer=self.signer.canonical() if self.signer is not None else None,
         )
 
 
 def merged(variants: Iterable[Variant]) -> tuple[Variant, ...]:
     """The same meaning in the fewest variants: one for each signer, its measurements sorted and unique."""
     measurements: dict[Signer | None, set[str]] = {}
-    alone: dict[Signer, Variant] = {}
+    alone: dict[Signer | str, Variant] = {}
     for variant in variants:
-        if not variant.mrenclave and variant.signer is not None:
+        if variant.reference is not None:
+            alone[variant.reference] = variant
+        elif not variant.mrenclave and variant.signer is not None:
             alone[variant.signer] = variant
         else:
             measurements.setdefault(variant.signer, set()).update(variant.mrenclave)
@@ -92,7 +120,7 @@ def merged(variants: Iterable[Variant]) -> tuple[Variant, ...]:
     return tuple(sorted([*joined, *alone.values()], key=lambda variant: repr(variant.canonical())))
 
 
-def canonical_variants(variants: tuple[Variant, ...]) -> dict[str, object] | None:
+def canonical_variants(variants: tuple[Variant, ...]) -> dict[str, object] | str | None:
     """One variant as a map, several as `{"any": {short digest: variant}}`, none as None."""
     if not variants:
         return None

@@ -6,6 +6,7 @@ from typing import Any
 from scone_policy.access import ANY, NONE
 from scone_policy.canonical import canonical_json
 from scone_policy.change import SECRET, Change, Trust
+from scone_policy.digest import masked
 from scone_policy.holes import has_hole
 from scone_policy.source import show
 
@@ -33,10 +34,12 @@ def compare(old: Map, new: Map) -> list[Change]:
             _service, ("one more program can be started with what this policy holds", "service removed")
         ),
         "secrets": _entries(_secret, ("secret added", "secret removed: CAS forgets its value")),
+        "volumes": _entries(_volume, ("volume added", "volume removed: CAS forgets its key")),
         "images": _entries(_leaves, ("injected files added", "injected files removed")),
         "access_policy": _access,
         "security": _security,
     }
+    old, new = (masked(side, secret=_Hidden) for side in (old, new))
     found: list[Change] = []
     for key in sorted({*old, *new}):
         judge = sections.get(key, _leaves)
@@ -45,10 +48,25 @@ def compare(old: Map, new: Map) -> list[Change]:
     return found
 
 
+class _Hidden(str):
+    """A secret on its way through the comparison: it equals itself, and is shown as a secret."""
+
+    __slots__ = ()
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, _Hidden):
+        return str(value) if has_hole(value) else SECRET
+    if isinstance(value, Mapping):
+        return {key: _shown(item) for key, item in value.items()}
+    return value
+
+
 def _change(path: Path, before: object, after: object, verdict: Verdict) -> list[Change]:
     if before == after:
         return []
-    return [Change(path=show(path), before=before, after=after, trust=verdict[0], meaning=verdict[1])]
+    trust, meaning = verdict
+    return [Change(path=show(path), before=_shown(before), after=_shown(after), trust=trust, meaning=meaning)]
 
 
 def _leaves(path: Path, before: Any, after: Any) -> list[Change]:  # noqa: ANN401
@@ -79,21 +97,15 @@ def _entries(judge: Judge, words: tuple[str, str]) -> Judge:
             old, new = before.get(name), after.get(name)
             if old is None:
                 trust = Trust.WIDENS if path[0] == "services" else Trust.CHANGES
-                found += _change(here, None, _masked(path[0], new), (trust, added))
+                found += _change(here, None, new, (trust, added))
             elif new is None:
                 trust = Trust.NARROWS if path[0] == "services" else Trust.CHANGES
-                found += _change(here, _masked(path[0], old), None, (trust, removed))
+                found += _change(here, old, None, (trust, removed))
             else:
                 found += judge(here, old, new)
         return found
 
     return entries
-
-
-def _masked(section: str, entry: Any) -> object:  # noqa: ANN401
-    """An entry without the secret values in it."""
-    key = "value" if section == "secrets" else "fspf_key"
-    return {**entry, key: SECRET} if key in entry and section in ("secrets", "services") else entry
 
 
 def _service(path: Path, before: Map, after: Map) -> list[Change]:
@@ -104,11 +116,21 @@ def _service(path: Path, before: Map, after: Map) -> list[Change]:
             found += _attestation(here, old, new)
         elif key == "environment":
             found += _leaves(here, old, new)
+        elif key in ("platforms", "tags"):
+            found += _leaves(here, old, new) if old and new else _change(here, old, new, _bound(key, old))
         elif key == "fspf_key":
-            found += _hidden(here, old, new, (Trust.CHANGES, "files under another key are trusted"))
+            found += _change(here, old, new, (Trust.CHANGES, "files under another key are trusted"))
         else:
             found += _change(here, old, new, _service_verdict(key, old, new))
     return found
+
+
+def _bound(key: str, before: object) -> Verdict:
+    if key == "tags":
+        return Trust.CHANGES, "tags"
+    if before is None:
+        return Trust.NARROWS, "only these platforms are trusted from now on"
+    return Trust.WIDENS, "any platform is trusted"
 
 
 def _service_verdict(key: str, before: object, after: object) -> Verdict:
@@ -116,6 +138,8 @@ def _service_verdict(key: str, before: object, after: object) -> Verdict:
         return Trust.WIDENS, "the files are no longer checked"
     if key == "fspf_tag" and before is None:
         return Trust.NARROWS, "the files are checked from now on"
+    if key == "one_time_password_shared_secret":
+        return _demanded(before, after, "a one-time password")
     if key == "fspf_update_policy":
         return (
             (Trust.NARROWS, "older files are refused")
@@ -131,26 +155,13 @@ def _service_verdict(key: str, before: object, after: object) -> Verdict:
     return Trust.CHANGES, words.get(key, _event(before, after))
 
 
-def _hidden(path: Path, before: Any, after: Any, verdict: Verdict) -> list[Change]:  # noqa: ANN401
-    """A change of a value that may be secret: markers and unknowns are shown, anything else is not."""
-    if before == after:
-        return []
-
-    def shown(value: Any) -> object:  # noqa: ANN401
-        if value is None or has_hole(value):
-            return value
-        return (
-            value if path[0] == "services" and value.startswith(("derived: ", "$$SCONE::", "not derived")) else SECRET
-        )
-
-    return [Change(path=show(path), before=shown(before), after=shown(after), trust=verdict[0], meaning=verdict[1])]
-
-
-def _attestation(path: Path, before: Map | None, after: Map | None) -> list[Change]:
+def _attestation(path: Path, before: Any, after: Any) -> list[Change]:  # noqa: ANN401
     """Who is trusted, as a set of programs and signers: what was added and what was removed."""
     if before is None or after is None:
         verdict = (Trust.NARROWS, "attested from now on") if before is None else (Trust.WIDENS, "no longer attested")
         return _change(path, before, after, verdict)
+    if isinstance(before, str) or isinstance(after, str):
+        return _change(path, before, after, (Trust.CHANGES, "a secret decides which programs are trusted"))
     old, new = _trusted(before), _trusted(after)
     gone, come = sorted({*old} - {*new}), sorted({*new} - {*old})
     if len(gone) == len(come) == 1 and gone[0][0] == come[0][0]:
@@ -166,14 +177,17 @@ def _attestation(path: Path, before: Map | None, after: Map | None) -> list[Chan
 
 _ADDED = {
     "mrenclave": "measurement added: an additional program is trusted",
+    "reference": "reference added: what a secret holds is trusted too",
     "signer": "signer added: all of its programs of that product are trusted",
 }
 _REPLACED = {
     "mrenclave": "measurement replaced: another program is trusted",
+    "reference": "reference replaced: what another secret holds is trusted",
     "signer": "signer replaced: the programs of another one are trusted",
 }
 _REMOVED = {
     "mrenclave": "measurement removed: a program is no longer trusted",
+    "reference": "reference removed: what a secret holds is no longer trusted",
     "signer": "signer removed: its programs are no longer trusted",
 }
 
@@ -183,6 +197,9 @@ def _trusted(attestation: Map) -> dict[tuple[str, str], object]:
     found: dict[tuple[str, str], object] = {}
     variants = attestation["any"].values() if "any" in attestation else [attestation]
     for variant in variants:
+        if isinstance(variant, str):
+            found[("reference", variant)] = variant
+            continue
         signer = variant.get("signer")
         measurements = variant.get("mrenclave")
         if measurements is None:
@@ -200,15 +217,36 @@ def _secret(path: Path, before: Map, after: Map) -> list[Change]:
         here, old, new = (*path, key), before.get(key), after.get(key)
         if key == "export":
             found += _set(here, old or _EMPTY, new or _EMPTY, "receives the secret")
-        elif key == "value":
-            found += _hidden(here, old, new, _value_verdict(old, new))
+        elif key in ("value", "value_json"):
+            found += _change(here, old, new, _value_verdict(old, new))
         elif key == "export_public":
             found += _change(
                 here, old, new, (Trust.WIDENS, "everyone may read it") if new else (Trust.NARROWS, "no longer public")
             )
+        elif isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += _leaves(here, old, new)
         else:
             found += _change(here, old, new, _secret_verdict(key, before, after))
     return found
+
+
+def _volume(path: Path, before: Map, after: Map) -> list[Change]:
+    found: list[Change] = []
+    for key in sorted({*before, *after}):
+        here, old, new = (*path, key), before.get(key), after.get(key)
+        if key == "export":
+            found += _set(here, old or _EMPTY, new or _EMPTY, "receives the volume")
+        else:
+            found += _leaves(here, old, new)
+    return found
+
+
+def _demanded(before: object, after: object, what: str) -> Verdict:
+    if before is None:
+        return Trust.NARROWS, f"{what} is demanded from now on"
+    if after is None:
+        return Trust.WIDENS, f"{what} is no longer demanded"
+    return Trust.CHANGES, f"{what} in another way"
 
 
 def _value_verdict(before: object, after: object) -> Verdict:
@@ -221,13 +259,15 @@ def _value_verdict(before: object, after: object) -> Verdict:
 
 def _secret_verdict(key: str, before: Map, after: Map) -> Verdict:
     generated = "value" not in after and "import" not in after
-    if key in ("kind", "size") and generated:
+    if key in ("kind", "size", "key_type") and generated:
         return Trust.CHANGES, "CAS generates a new value, the old one is lost"
     return Trust.CHANGES, _event(before.get(key), after.get(key))
 
 
-def _access(path: Path, before: Map, after: Map) -> list[Change]:
+def _access(path: Path, before: Any, after: Any) -> list[Change]:  # noqa: ANN401
     """Rights; those that follow another right are compared only when one side states them."""
+    if isinstance(before, str) or isinstance(after, str):
+        return _change(path, before, after, (Trust.CHANGES, "a secret decides who may do what"))
     found: list[Change] = []
     for right, default in _RIGHTS.items():
         if right not in before and right not in after:
@@ -242,15 +282,15 @@ def _rights(path: Path, before: Map, after: Map, who: str) -> list[Change]:
     """One right: ANY is more than everyone named, NONE less than anyone named."""
     if before == after:
         return []
-    sides = ", ".join(sorted(before)), ", ".join(sorted(after))
+    sides = _names(before), _names(after)
     if ANY in after or NONE in before:
         verdict = Trust.WIDENS, f"everyone {who}" if ANY in after else f"{sides[1]} {who}"
     elif ANY in before or NONE in after:
         verdict = Trust.NARROWS, f"nobody {who}" if NONE in after else f"only {sides[1]} {who}"
     elif before.items() <= after.items():
-        verdict = Trust.WIDENS, f"{', '.join(sorted({*after} - {*before}))} {who} too"
+        verdict = Trust.WIDENS, f"{_names(_without(after, before))} {who} too"
     elif after.items() <= before.items():
-        verdict = Trust.NARROWS, f"{', '.join(sorted({*before} - {*after}))} no longer {who}"
+        verdict = Trust.NARROWS, f"{_names(_without(before, after))} no longer {who}"
     else:
         verdict = Trust.CHANGES, f"{sides[1]} {who}"
     return _change(
@@ -258,20 +298,56 @@ def _rights(path: Path, before: Map, after: Map, who: str) -> list[Change]:
     )
 
 
-def _security(path: Path, before: Map, after: Map) -> list[Change]:
+def _without(entries: Map, others: Map) -> Map:
+    return {key: value for key, value in entries.items() if key not in others}
+
+
+def _names(entries: Map) -> str:
+    """Entries as people read them; certificates and signers by the short digest that state shows, too."""
+    return ", ".join(_name(key, value) for key, value in sorted(entries.items()))
+
+
+def _name(key: str, value: object) -> str:
+    if isinstance(value, Mapping):
+        ((word, inner),) = value.items()
+        if isinstance(inner, Mapping):
+            return f"{word} of ({_names(inner)})"
+        return f"{word} {inner if inner.startswith('$$') else key}"
+    return f"certificate {key}" if isinstance(value, str) and value.startswith("-----") else key
+
+
+def _security(path: Path, before: Any, after: Any) -> list[Change]:  # noqa: ANN401
+    if isinstance(before, str) or isinstance(after, str):
+        return _change(path, before, after, (Trust.CHANGES, "a secret decides how enclaves are attested"))
     here = (*path, "attestation")
     old, new = before.get("attestation", _EMPTY), after.get("attestation", _EMPTY)
+    rest = [
+        change
+        for key in sorted({*before, *after} - {"attestation"})
+        for change in _change(
+            (*path, key), before.get(key), after.get(key), _demanded(before.get(key), after.get(key), key)
+        )
+    ]
+    if isinstance(old, str) or isinstance(new, str):
+        verdict = (Trust.CHANGES, "a secret decides how enclaves are attested")
+        return _change(here, old or None, new or None, verdict) + rest
     found: list[Change] = []
     for key in sorted({*old, *new}):
-        if key in ("tolerate", "ignore_advisories"):
-            words = "is put up with" if key == "tolerate" else "is ignored"
+        if key in _SETS:
+            words = _SETS[key]
             found += _set((*here, key), old.get(key, _EMPTY), new.get(key, _EMPTY), words)
         else:
             found += _change(
                 (*here, key), old.get(key), new.get(key), _security_verdict(key, old.get(key), new.get(key))
             )
-    rest = sorted({*before, *after} - {"attestation"})
-    return found + [change for key in rest for change in _leaves((*path, key), before.get(key), after.get(key))]
+    return found + rest
+
+
+_SETS = {
+    "tolerate": "is put up with",
+    "ignore_advisories": "is ignored",
+    "trusted_scone_qe_pubkeys": "is trusted to vouch for enclaves",
+}
 
 
 def _security_verdict(key: str, before: object, after: object) -> Verdict:
@@ -279,6 +355,10 @@ def _security_verdict(key: str, before: object, after: object) -> Verdict:
         return Trust.WIDENS, "nothing is attested: any program is trusted"
     if key == "mode" and before == "none":
         return Trust.NARROWS, "programs are attested from now on"
+    if key == "one_time_password_shared_secret":
+        return _demanded(before, after, "a one-time password")
+    if key == "must_be_sgx_local":
+        return _demanded(before, after, "an SGX quote of the same platform")
     return Trust.CHANGES, "attested in another way"
 
 

@@ -16,11 +16,15 @@ def policy_digest(canonical: Mapping[str, Any], *, secret: Callable[[str], str])
     return hashlib.sha256(canonical_json(masked(canonical, secret=secret)).encode()).hexdigest()
 
 
-def masked(canonical: Mapping[str, Any], *, secret: Callable[[str], str]) -> dict[str, Any]:
+def masked(canonical: Mapping[str, Any], *, secret: Callable[[str], Any]) -> dict[str, Any]:
     """The canonical form with `secret(value)` in the place of each explicit secret value."""
     found: dict[str, Any] = dict(canonical)
-    for section, name, key in secret_paths(canonical):
-        entries = dict(found[section])
-        entries[name] = {**entries[name], key: secret(entries[name][key])}
-        found[section] = entries
+    for path in secret_paths(canonical):
+        found = _replaced(found, path, secret)
     return found
+
+
+def _replaced(tree: Mapping[str, Any], path: tuple[str, ...], secret: Callable[[str], Any]) -> dict[str, Any]:
+    first, *rest = path
+    inner = tree[first]
+    return {**tree, first: _replaced(inner, tuple(rest), secret) if rest else secret(inner)}

@@ -14,8 +14,11 @@ class SconeError(Exception):
     """An error with what a person needs: what is wrong, where, and what to do now.
 
     `where` is `file:line` and/or a path such as `services.api.command`; `fix` is an imperative sentence.
-    Neither may ever contain a secret value: the text goes to transcripts that others read.
+    Neither may ever contain a secret value: the text goes to transcripts that others read. An error that stands for
+    several has each of them in `parts`.
     """
+
+    parts: "tuple[SconeError, ...]" = ()
 
     def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
         self.what, self.where, self.fix = what, where, fix

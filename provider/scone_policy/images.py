@@ -7,9 +7,12 @@ from pydantic import BeforeValidator, Field, PlainValidator
 
 from scone_policy.canonical import present
 from scone_policy.holes import is_hole
-from scone_policy.scalars import Model, NotYet, by_name, matching, optional, text
+from scone_policy.scalars import SEGMENT, Model, PrintableName, by_name, matching, optional, text
+from scone_policy.sets import elements, member_map
+from scone_policy.volumes import DEFAULT_UPDATE_POLICY, UpdatePolicy
 
 DEFAULT_PERMISSION = 0o700
+NO_SECRETS = "none"
 
 _path = matching(r"/[^\x00]*", "must be an absolute path")
 
@@ -45,15 +48,47 @@ class InjectionFile(Model):
         )
 
 
+class Mount(Model):
+    """A volume at a path of the container."""
+
+    name: PrintableName
+    update_policy: UpdatePolicy = None
+
+    def canonical(self) -> dict[str, object]:
+        """Map form, the default left out."""
+        policy = self.update_policy
+        return present(name=self.name, update_policy=None if policy == DEFAULT_UPDATE_POLICY else policy)
+
+
+def _provided(value: object) -> tuple[str, ...] | None:
+    """None: every secret. An empty list: none of them; its one spelling in maps is the word none."""
+    if value is None or value == NO_SECRETS:
+        return None if value is None else ()
+    return tuple(sorted({_secret(item) for item in elements(value, "must be a list of secrets")}))
+
+
+_secret = matching(SEGMENT, "must name secrets: 1 to 128 letters, digits, or _ - . ~")
+
+
 class Image(Model):
-    """What is laid into a container before the program starts."""
+    """What is laid into a container before the program starts.
+
+    `provide_secrets` names the secrets that templates in the image's own files may hold; None means all of them.
+    """
 
     injection_files: Annotated[dict[InjectionPath, InjectionFile], BeforeValidator(by_name("path", short="path"))] = (
         Field(default_factory=dict)
     )
-    volumes: NotYet = None
-    provide_secrets: NotYet = None
+    volumes: Annotated[dict[InjectionPath, Mount], BeforeValidator(by_name("path"))] = Field(default_factory=dict)
+    provide_secrets: Annotated[
+        tuple[str, ...] | None, PlainValidator(_provided, json_schema_input_type=list[str] | None)
+    ] = None
 
     def canonical(self) -> dict[str, object]:
-        """Map form: files by path."""
-        return present(injection_files={path: file.canonical() for path, file in self.injection_files.items()})
+        """Map form: files and volumes by path."""
+        provided = self.provide_secrets
+        return present(
+            injection_files={path: file.canonical() for path, file in self.injection_files.items()},
+            volumes={path: mount.canonical() for path, mount in self.volumes.items()},
+            provide_secrets=NO_SECRETS if provided == () else member_map(provided or ()),
+        )

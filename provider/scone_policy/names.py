@@ -1,9 +1,10 @@
 """Names of sessions and namespaces: their alphabet, and which namespace a name lives in (session language, name)."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import PlainValidator
+from pydantic import PlainValidator, ValidationInfo
 
 from scone_policy.holes import has_hole
 from scone_policy.scalars import SEGMENT, text
@@ -25,7 +26,7 @@ def session_name(value: object) -> str:
         if not segment:
             raise ValueError("must not begin or end with / and must not hold //")
         if segment in (".", ".."):
-            raise ValueError("relative names are not supported yet: write the full name")
+            raise ValueError("a relative name may stand only where another session is referred to")
         if not _SEGMENT.fullmatch(segment):
             raise ValueError("each part between / must be 1 to 128 letters, digits, or _ - . ~")
     return name
@@ -43,5 +44,40 @@ def parent(name: str) -> str | None:
     head, _, _ = name.rpartition("/")
     return head or ROOT
 
+
+def is_relative(name: object) -> bool:
+    """True for `.`, `..`, `./x`, `../x`: names that begin at the session that refers to them."""
+    return isinstance(name, str) and name.partition("/")[0] in (".", "..")
+
+
+def absolute(name: str, own: str) -> str:
+    """The full name that a relative one means in the session `own`: `./x` lies below it, `../x` beside it.
+
+    Raises ValueError when it leads above the root namespace.
+    """
+    found: list[str] = [] if own == ROOT else own.split("/")
+    for step in name.split("/"):
+        if step == "..":
+            if not found:
+                raise ValueError("the relative name leads above the root namespace")
+            found.pop()
+        elif step != ".":
+            found.append(step)
+    return session_name("/".join(found) or ROOT)
+
+
+def _reference(value: object, info: ValidationInfo) -> str:
+    found = text(value)
+    own = info.context.get("name") if isinstance(info.context, Mapping) else None
+    if not is_relative(found) or has_hole(found):
+        return session_name(found)
+    if isinstance(own, str):
+        return absolute(found, own)
+    absolute(found, "/".join(["x"] * len(found)))
+    return found
+
+
+SessionReference = Annotated[str, PlainValidator(_reference, json_schema_input_type=str)]
+"""The name of another session; a relative one becomes a full one when the validation context has the own `name`."""
 
 SessionName = Annotated[str, PlainValidator(session_name, json_schema_input_type=str)]

@@ -5,13 +5,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 _PLACEHOLDER = re.compile(r"\$\$SCONE::(.*?)\$\$", re.DOTALL)
-_INNER = re.compile(r"(?P<name>[A-Za-z0-9_\-.~]{1,128})(?P<suffix>(?::[A-Za-z0-9\-]+)*)(?P<escape>\|escape\(json\))?")
+_INNER = re.compile(
+    r"(?P<name>self::[a-z_]+|[A-Za-z0-9_\-.~]{1,128})(?P<suffix>(?::[A-Za-z0-9\-]+)*)(?P<escape>\|escape\(json\))?"
+)
 
+SELF = "self::software_identity"
+"""What stands for the measurement of the service that asks; only the payload of a jwt may hold it."""
+
+_PRIVATE_KEY = (":privatekey", ":privatekey:pem", ":privatekey:der", ":privatekey:pkcs8:pem", ":privatekey:pkcs8:der")
+_X509 = frozenset({"", ":crt", ":crt:pem", ":crt:der", ":chain", ":pkcs12-with-private-key", *_PRIVATE_KEY})
 SUFFIXES: Mapping[str, frozenset[str]] = {
     "ascii": frozenset({""}),
     "binary": frozenset({"", ":bin", ":hex", ":base64", ":base64url", ":base32", ":base32nopad"}),
+    "private-key": frozenset({"", ":pem", ":pkcs8:pem", ":der", ":pkcs8:der"}),
+    "public-key": frozenset({"", ":spki:pem", ":spki:der"}),
+    "x509": _X509,
+    "x509-ca": _X509,
+    "aad-token": frozenset({""}),
+    "config-fragment": frozenset({""}),
+    "pgp-key": frozenset(
+        f":{half}:{form}" for half in ("privatekey", "publickey") for form in ("asciiarmored", "binary", "base64")
+    ),
+    "jwt": frozenset({""}),
 }
-_OLD_SUFFIXES: Mapping[str, Mapping[str, str]] = {"binary": {".hex": ":hex"}}
+_OLD_X509 = {".crt": ":crt", ".key": ":privatekey", ".chain": ":chain"}
+_OLD_SUFFIXES: Mapping[str, Mapping[str, str]] = {
+    "binary": {".hex": ":hex"},
+    "x509": _OLD_X509,
+    "x509-ca": _OLD_X509,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +65,12 @@ def parts(text: str) -> list[str | Placeholder]:
     return [*found, rest] if rest else found
 
 
+def is_reference(value: object) -> bool:
+    """True for a text that is one placeholder and nothing else."""
+    match = _PLACEHOLDER.fullmatch(value) if isinstance(value, str) else None
+    return match is not None and _INNER.fullmatch(match.group(1)) is not None
+
+
 def resolve(placeholder: Placeholder, kinds: Mapping[str, str | None]) -> tuple[str, str]:
     """The secret that is meant and the suffix, old spellings (`name.hex`) included; `kinds` maps secrets to kinds.
 
@@ -51,15 +79,21 @@ def resolve(placeholder: Placeholder, kinds: Mapping[str, str | None]) -> tuple[
     """
     name, suffix = placeholder.name, placeholder.suffix
     if name not in kinds and not suffix:
-        for kind, spellings in _OLD_SUFFIXES.items():
-            for old, new in spellings.items():
-                base = name.removesuffix(old)
-                if base != name and kinds.get(base) == kind:
-                    name, suffix = base, new
+        name, suffix = _modern(name, kinds)
     if name not in kinds:
         raise ValueError(f"the placeholder $$SCONE::{placeholder.name}$$ names no secret of this session")
     known = kinds[name]
     if known is not None and suffix not in SUFFIXES.get(known, frozenset()):
         allowed = ", ".join(sorted(item for item in SUFFIXES.get(known, frozenset()) if item)) or "no suffix"
-        raise ValueError(f"the suffix {suffix} does not fit the {known} secret {name}: it takes {allowed}")
+        rule = f"the suffix {suffix} does not fit" if suffix else "a suffix is needed for"
+        raise ValueError(f"{rule} the {known} secret {name}: it takes {allowed}")
     return name, suffix
+
+
+def _modern(name: str, kinds: Mapping[str, str | None]) -> tuple[str, str]:
+    for kind, spellings in _OLD_SUFFIXES.items():
+        for old, new in spellings.items():
+            base = name.removesuffix(old)
+            if base != name and base in kinds and kinds[base] in (kind, None):
+                return base, new
+    return name, ""

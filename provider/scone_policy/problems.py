@@ -53,15 +53,14 @@ def refuse(
     many: type[SconeError] = PolicyErrors,
 ) -> SconeError:
     """The error to raise: `one` for a single problem, else `many`, with a line for each in the document's order."""
-    if len(problems) == 1:
-        only = problems[0]
-        return one(only.rule, where=document.where(only.path), fix=only.fix)
-    lines = [f"{len(problems)} rules are broken"]
-    for problem in sorted(problems, key=lambda problem: document.line(problem.path) or 0):
-        where = document.where(problem.path)
-        text = f"{where}: {problem.rule}" if where else problem.rule
-        lines.append(f"{text} → {problem.fix}" if problem.fix else text)
-    return many("\n  ".join(lines))
+    ordered = sorted(problems, key=lambda problem: document.line(problem.path) or 0)
+    parts = tuple(one(problem.rule, where=document.where(problem.path), fix=problem.fix) for problem in ordered)
+    if len(parts) == 1:
+        return parts[0]
+    lines = [f"{len(parts)} rules are broken", *(str(part).replace("\n  →", " →") for part in parts)]
+    error = many("\n  ".join(lines))
+    error.parts = parts
+    return error
 
 
 def _path(loc: tuple[int | str, ...]) -> Path:

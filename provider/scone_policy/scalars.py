@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator
 
 from scone_policy.holes import has_hole, is_hole
+from scone_policy.placeholders import is_reference
 
 _TOKENS = re.compile("\x00hole:[0-9]+\x00")
 
@@ -78,9 +79,25 @@ def optional(read: Callable[[object], object]) -> Callable[[object], object]:
     return lambda value: None if value is None else read(value)
 
 
-def _not_yet(value: object) -> None:
-    if value is not None:
-        raise ValueError("the key is part of the language, but not supported yet")
+def or_reference(read: Callable[[object], object]) -> Callable[[object], object]:
+    """The same reader, for a value in whose place a reference (`$$SCONE::x$$`) may stand (since 0.3.10)."""
+    return lambda value: str(value) if is_reference(value) else read(value)
+
+
+def one_of(*words: str) -> Callable[[object], str]:
+    """A reader of one of a few words."""
+    return matching("|".join(re.escape(word) for word in words), f"must be one of {', '.join(words)}")
+
+
+def by_reference(data: object, where: str) -> object:
+    """A section as plain data, or `{"reference": …}` when a placeholder stands for it. Raises ValueError."""
+    if data is None:
+        return {}
+    if isinstance(data, str) and (is_reference(data) or has_hole(data)):
+        return {"reference": data}
+    if isinstance(data, Mapping) and "reference" in data:
+        raise ValueError(f"unknown key reference: write the placeholder itself as {where}")
+    return data
 
 
 SEGMENT = r"[A-Za-z0-9_\-.~]{1,128}"
@@ -131,11 +148,22 @@ def by_name(key: str = "name", *, short: str | None = None) -> Callable[[object]
 Text = Annotated[str, PlainValidator(text, json_schema_input_type=str)]
 OptionalText = Annotated[str | None, PlainValidator(optional(text), json_schema_input_type=str | None)]
 OptionalWhole = Annotated[int | str | None, PlainValidator(optional(whole), json_schema_input_type=int | None)]
+ReferableWhole = Annotated[
+    int | str | None, PlainValidator(optional(or_reference(whole)), json_schema_input_type=int | str | None)
+]
+ReferableSwitch = Annotated[
+    bool | str | None, PlainValidator(optional(or_reference(switch)), json_schema_input_type=bool | str | None)
+]
 Switch = Annotated[bool | str, PlainValidator(switch, json_schema_input_type=bool)]
-NotYet = Annotated[None, PlainValidator(_not_yet, json_schema_input_type=Any)]
 Named = BeforeValidator(by_name())
 Segment = Annotated[
     str, PlainValidator(matching(SEGMENT, "must be 1 to 128 letters, digits, or _ - . ~"), json_schema_input_type=str)
+]
+PrintableName = Annotated[
+    str,
+    PlainValidator(
+        matching(r"[^\x00-\x1f]{1,512}", "must be 1 to 512 printable characters"), json_schema_input_type=str
+    ),
 ]
 Bytes16 = Annotated[str | None, PlainValidator(optional(lower_hex(16)), json_schema_input_type=str | None)]
 Bytes32 = Annotated[str | None, PlainValidator(optional(lower_hex(32)), json_schema_input_type=str | None)]

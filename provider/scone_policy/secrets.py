@@ -1,213 +1,227 @@
 """Secrets of a session: generated inside CAS, given, or imported; and who else receives them (section 3)."""
 
-import string
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, PlainValidator, model_validator
+from pydantic import Field, PlainValidator, model_validator
 
+from scone_policy import fragments, kinds, pem
 from scone_policy.canonical import present
 from scone_policy.holes import has_hole
-from scone_policy.names import SessionName
-from scone_policy.scalars import Model, NotYet, OptionalWhole, Segment, Switch, lower_hex, optional, text
+from scone_policy.kinds import DEFAULT_KEY_TYPE, DEFAULT_SIZE, KEY_TYPES, KINDS, MAX_SIZE
+from scone_policy.scalars import Model, OptionalText, OptionalWhole, Switch, one_of, optional, text
+from scone_policy.sets import member_map, members
+from scone_policy.sharing import Export, Exports, Import, export_map
 
-KINDS = frozenset(
-    {
-        "ascii",
-        "binary",
-        "private-key",
-        "public-key",
-        "x509",
-        "x509-ca",
-        "aad-token",
-        "config-fragment",
-        "pgp-key",
-        "jwt",
-    }
-)
-SUPPORTED_KINDS = frozenset({"ascii", "binary"})
-DEFAULT_SIZE = 20
-MAX_SIZE = 64 * 1024
-
-_session_hash = lower_hex(32)
+__all__ = ["DEFAULT_SIZE", "MAX_SIZE", "Export", "Import", "Secret", "Validity"]
 
 
 def _kind(value: object) -> str:
     found = text(value)
-    if has_hole(found) or found in SUPPORTED_KINDS:
+    if has_hole(found) or found in KINDS:
         return found
-    if found in KINDS:
-        raise ValueError(f"kind {found} is not supported yet")
     raise ValueError(f"must be one of {', '.join(sorted(KINDS))}")
 
 
-class Export(Model):
-    """One receiver of a secret: a session, by name alone or by hash too, or all sessions of a namespace."""
-
-    session: SessionName | None = None
-    namespace: SessionName | None = None
-    session_hash: Annotated[str | None, PlainValidator(optional(_session_hash), json_schema_input_type=str)] = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.session is None) == (self.namespace is None):
-            raise ValueError("an export must name either a session or a namespace")
-        if self.namespace is not None and self.session_hash is not None:
-            raise ValueError("session_hash belongs to an export to a session")
-        return self
+def _akv(value: object) -> dict[str, str]:
+    if not isinstance(value, Mapping) or not value:
+        raise ValueError("must be a map of texts: the secret's place in an Azure Key Vault")
+    return {text(key): text(item) for key, item in value.items()}
 
 
-def _exports(value: object) -> object:
-    """The wire form (one map or a list of maps) or the canonical form (`{receiver: {session: true}}`)."""
-    if value is None:
-        return ()
-    if isinstance(value, Mapping) and all(isinstance(item, Mapping) for item in value.values()):
-        return _canonical_exports(value)
-    found = value if isinstance(value, list | tuple) else [value]
-    if not all(isinstance(item, Mapping) for item in found):
-        raise ValueError("must be a map or a list of maps, each with session or namespace")
-    return found
+def _validity(value: object) -> object:
+    return {"for": value} if isinstance(value, str) else value
 
 
-def _canonical_exports(value: Mapping[str, Mapping[str, object]]) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = []
-    for receiver, ways in value.items():
-        if not ways or set(ways) - {"session", "namespace", "session_hash"}:
-            raise ValueError("an export must be one of session, namespace, session_hash")
-        found += [{way: receiver} for way in ("session", "namespace") if ways.get(way) is True]
-        hashes = ways.get("session_hash") or {}
-        items = hashes.values() if isinstance(hashes, Mapping) else [hashes]
-        found += [{"session": receiver, "session_hash": item} for item in items]
-    return found
+Kind = Annotated[str | None, PlainValidator(optional(_kind), json_schema_input_type=str)]
+KeyType = Annotated[str | None, PlainValidator(optional(one_of(*KEY_TYPES)), json_schema_input_type=str)]
+Endpoint = Annotated[str | None, PlainValidator(optional(one_of("server", "client")), json_schema_input_type=str)]
+Algorithm = Annotated[str | None, PlainValidator(optional(one_of("ES384")), json_schema_input_type=str)]
+Duration = Annotated[str | None, PlainValidator(optional(kinds.duration), json_schema_input_type=str)]
+Uuid = Annotated[str | None, PlainValidator(optional(kinds.uuid), json_schema_input_type=str)]
+Thumbprint = Annotated[str | None, PlainValidator(optional(kinds.thumbprint), json_schema_input_type=str)]
+DnsNames = Annotated[
+    tuple[str, ...],
+    PlainValidator(members(kinds.dns, "must be a list of DNS names"), json_schema_input_type=list[str]),
+]
+Sans = Annotated[
+    tuple[str, ...],
+    PlainValidator(members(kinds.san, "must be a list of dns:… and ip:…"), json_schema_input_type=list[str]),
+]
+Payload = Annotated[dict[str, str] | None, PlainValidator(optional(kinds.payload), json_schema_input_type=dict)]
+Akv = Annotated[dict[str, str] | None, PlainValidator(optional(_akv), json_schema_input_type=dict)]
 
 
-class Import(Model):
-    """A secret of another session of the same CAS."""
+class Validity(Model):
+    """How long a jwt is valid from the moment it is made."""
 
-    session: SessionName
-    secret: Segment
-    cas_url: NotYet = None
-    cas_key: NotYet = None
-    cas_software_key: NotYet = None
-    session_hash: NotYet = None
-
-
-OfOtherKind = Annotated[Any, Field(default=None, repr=False)]
-_OF_OTHER_KINDS = (
-    "private_key",
-    "key_type",
-    "migrate",
-    "issuer",
-    "common_name",
-    "endpoint",
-    "dns",
-    "san",
-    "valid_for",
-    "tenant_id",
-    "client_id",
-    "application_secret",
-    "certificate_thumbprint",
-    "signer",
-    "alg",
-    "validity",
-    "payload",
-)
+    for_: Annotated[str, PlainValidator(kinds.duration, json_schema_input_type=str)] = Field(alias="for")
 
 
 class Secret(Model):
-    """One secret. `kind` is None only for an import that does not say it; `size` is None where nothing is generated."""
+    """One secret. `kind` is None only for an import that does not say it; `size` is None where nothing is generated.
 
-    kind: Annotated[str | None, PlainValidator(optional(_kind), json_schema_input_type=str)] = None
+    `value` is the given value in its one spelling; that of a config-fragment is JSON text, in the canonical form under
+    `value_json`. The keys of `import_akv` are the vendor's; only a real CAS knows them.
+    """
+
+    kind: Kind = None
     size: OptionalWhole = None
-    value: Annotated[str | None, PlainValidator(optional(text), json_schema_input_type=str)] = Field(
-        default=None, repr=False
+    value: Annotated[Any, Field(repr=False)] = None
+    value_json: Annotated[str | None, PlainValidator(optional(text), json_schema_input_type=str)] = Field(
+        default=None, repr=False, exclude=True
     )
     import_: Import | None = Field(default=None, alias="import")
-    export: Annotated[tuple[Export, ...], BeforeValidator(_exports)] = ()
+    import_akv: Akv = None
+    export: Exports = ()
     export_public: Switch = False
-    import_akv: NotYet = None
-    private_key: OfOtherKind = None
-    key_type: OfOtherKind = None
-    migrate: OfOtherKind = None
-    issuer: OfOtherKind = None
-    common_name: OfOtherKind = None
-    endpoint: OfOtherKind = None
-    dns: OfOtherKind = None
-    san: OfOtherKind = None
-    valid_for: OfOtherKind = None
-    tenant_id: OfOtherKind = None
-    client_id: OfOtherKind = None
-    application_secret: OfOtherKind = None
-    certificate_thumbprint: OfOtherKind = None
-    signer: OfOtherKind = None
-    alg: OfOtherKind = None
-    validity: OfOtherKind = None
-    payload: OfOtherKind = None
+    key_type: KeyType = None
+    migrate: Switch = False
+    private_key: OptionalText = Field(default=None, repr=False)
+    issuer: OptionalText = None
+    common_name: OptionalText = None
+    endpoint: Endpoint = None
+    dns: DnsNames = ()
+    san: Sans = ()
+    valid_for: Duration = None
+    tenant_id: Uuid = None
+    client_id: Uuid = None
+    application_secret: OptionalText = Field(default=None, repr=False)
+    certificate_thumbprint: Thumbprint = None
+    signer: OptionalText = None
+    alg: Algorithm = None
+    validity: Validity | None = None
+    payload: Payload = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_dns_name(cls, data: object) -> object:
+        """Order on paper decides which DNS name is the common name: written out, so that order loses its meaning."""
+        if not isinstance(data, Mapping) or data.get("common_name") is not None or "dns" not in data:
+            return data
+        names = data["dns"]
+        if not isinstance(names, list | tuple) or len({str(name) for name in names}) < 2:
+            return data
+        return {**data, "common_name": names[0]}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if foreign := [key for key in _OF_OTHER_KINDS if getattr(self, key) is not None]:
-            raise ValueError(f"{foreign[0]} does not belong to a secret of kind {self.kind or 'unknown'}")
-        if self.import_ is not None:
-            if self.value is not None or self.size is not None:
-                raise ValueError("an imported secret has neither value nor size of its own")
-            return self
-        if self.kind is None:
+        if self.import_ is not None and self.import_akv is not None:
+            raise ValueError("import and import_akv exclude each other")
+        if self.value_json is not None:
+            object.__setattr__(self, "value", fragments.load(self.value_json))
+        if self.kind is None and self.import_ is None:
             raise ValueError("the required key kind is missing")
-        if self.value is not None:
-            _check_value(self.kind, self.value, self.size)
-            object.__setattr__(self, "size", None)
-        elif self.size is None:
-            object.__setattr__(self, "size", DEFAULT_SIZE)
-        elif isinstance(self.size, int) and not 1 <= self.size <= MAX_SIZE:
-            raise ValueError(f"size must be between 1 and {MAX_SIZE}")
+        stated = [key for key in _PARAMETERS if getattr(self, key) not in (None, (), False)]
+        if self.import_ is not None or self.import_akv is not None:
+            self._imported(stated)
+        elif self.kind is not None and not has_hole(self.kind):
+            self._of_kind(self.kind, stated)
+        elif self.value is not None:
+            object.__setattr__(self, "value", text(self.value))
         return self
+
+    def _imported(self, stated: list[str]) -> None:
+        if self.value is not None or self.size is not None:
+            raise ValueError("an imported secret has neither value nor size of its own")
+        allowed = KINDS[self.kind].with_value if self.kind is not None and not has_hole(self.kind) else frozenset()
+        if foreign := [key for key in stated if key not in allowed]:
+            raise ValueError(f"{foreign[0]} does not belong to an imported secret")
+
+    def _of_kind(self, kind: str, stated: list[str]) -> None:
+        rules = KINDS[kind]
+        if self.value_json is not None and kind != "config-fragment":
+            raise ValueError("value_json belongs to a config-fragment")
+        if foreign := [key for key in stated if key not in rules.keys]:
+            raise ValueError(f"{foreign[0]} does not belong to a secret of kind {kind}")
+        if self.value is not None or (kind == "config-fragment" and "value" in self.model_fields_set):
+            object.__setattr__(self, "value", kinds.check_value(kind, self.value, self.size))
+            object.__setattr__(self, "size", None)
+            if ignored := [key for key in stated if key not in rules.with_value]:
+                raise ValueError(f"{ignored[0]} has no meaning beside a given value")
+            return
+        if kind == "config-fragment":
+            raise ValueError("a config-fragment needs value or import: CAS cannot generate one")
+        if missing := [key for key in rules.needs if getattr(self, key) is None]:
+            raise ValueError(f"a secret of kind {kind} needs {missing[0]}")
+        for check in (_sized, _x509, _aad, _public):
+            check(self, kind)
 
     @property
     def is_generated(self) -> bool:
         """True when CAS makes the value."""
-        return self.value is None and self.import_ is None
+        return self.value is None and self.import_ is None and self.import_akv is None
 
     def canonical(self) -> dict[str, object]:
         """Map form: receivers by name, defaults left out, `size` filled in where CAS generates."""
-        return present(
+        is_fragment = self.kind == "config-fragment"
+        found = present(
             kind=self.kind,
             size=self.size,
-            value=self.value,
-            **{"import": self.import_.model_dump(exclude_none=True) if self.import_ is not None else None},
-            export=_canonical_export_map(self.export),
+            value_json=self.value if is_fragment else None,
+            **{"import": self.import_.canonical() if self.import_ is not None else None},
+            import_akv=self.import_akv,
+            export=export_map(self.export),
             export_public=self.export_public or None,
+            key_type=None if self.key_type == DEFAULT_KEY_TYPE else self.key_type,
+            migrate=self.migrate or None,
+            private_key=self.private_key,
+            issuer=self.issuer,
+            common_name=self.common_name,
+            endpoint=self.endpoint,
+            dns=member_map(self.dns),
+            san=member_map(self.san),
+            valid_for=self.valid_for,
+            tenant_id=self.tenant_id,
+            client_id=self.client_id,
+            application_secret=self.application_secret,
+            certificate_thumbprint=self.certificate_thumbprint,
+            signer=self.signer,
+            alg=self.alg,
+            validity={"for": self.validity.for_} if self.validity is not None else None,
+            payload=self.payload,
         )
+        if not is_fragment and self.value is not None:
+            found["value"] = self.value
+        return found
 
 
-def _check_value(kind: str, value: str, size: int | str | None) -> None:
-    if has_hole(value) or has_hole(kind):
+_PARAMETERS = tuple(
+    name
+    for name in Secret.model_fields
+    if name not in ("kind", "size", "value", "value_json", "import_", "import_akv", "export", "export_public")
+)
+
+
+def _sized(secret: Secret, kind: str) -> None:
+    if kind not in ("ascii", "binary"):
+        if secret.size is not None:
+            raise ValueError(f"size does not belong to a secret of kind {kind}")
+    elif secret.size is None:
+        object.__setattr__(secret, "size", DEFAULT_SIZE)
+    elif isinstance(secret.size, int) and not 1 <= secret.size <= MAX_SIZE:
+        raise ValueError(f"size must be between 1 and {MAX_SIZE}")
+
+
+def _x509(secret: Secret, kind: str) -> None:
+    if kind == "x509" and secret.endpoint == "client" and (secret.dns or secret.san):
+        raise ValueError("dns and san do not go with endpoint: client")
+
+
+def _aad(secret: Secret, kind: str) -> None:
+    if kind != "aad-token":
         return
-    if kind == "binary":
-        if len(value) % 2 or set(value) - set(string.hexdigits):
-            raise ValueError("the value of a binary secret must be hex, two digits a byte")
-        found = len(value) // 2
-    else:
-        if not value.isascii():
-            raise ValueError("the value of an ascii secret must hold ASCII characters only")
-        found = len(value)
-    if isinstance(size, int) and size != found:
-        raise ValueError("size differs from the size of the given value: leave it out")
+    certified = secret.private_key is not None and secret.certificate_thumbprint is not None
+    half = (secret.private_key is None) != (secret.certificate_thumbprint is None)
+    if half or certified == (secret.application_secret is not None):
+        raise ValueError("an aad-token needs either application_secret or private_key with certificate_thumbprint")
+    if secret.private_key is not None:
+        kinds.token_key(secret.private_key)
 
 
-def _canonical_export_map(exports: tuple[Export, ...]) -> dict[str, dict[str, object]]:
-    found: dict[str, dict[str, object]] = {}
-    hashes: dict[str, set[str]] = {}
-    for export in exports:
-        receiver = export.session or export.namespace or ""
-        ways = found.setdefault(receiver, {})
-        if export.namespace is not None:
-            ways["namespace"] = True
-        elif export.session_hash is None:
-            ways["session"] = True
-        else:
-            hashes.setdefault(receiver, set()).add(export.session_hash)
-    for receiver, values in hashes.items():
-        one = next(iter(values))
-        found[receiver]["session_hash"] = one if len(values) == 1 else {item[:8]: item for item in sorted(values)}
-    return found
+def _public(secret: Secret, kind: str) -> None:
+    """A key given by name must be named as secrets are."""
+    if kind in ("public-key", "x509", "x509-ca") and (secret.private_key or "").startswith(
+        f"-----BEGIN {pem.PRIVATE_KEY}"
+    ):
+        raise ValueError("private_key must name a private-key secret of this session: give the key as value there")

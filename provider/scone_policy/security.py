@@ -1,14 +1,16 @@
 """Security section of a session: how strictly enclaves are attested (section 7)."""
 
 import re
-from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import Field, PlainValidator, model_validator
 
 from scone_policy.canonical import present
 from scone_policy.holes import has_hole
-from scone_policy.scalars import Model, NotYet, OptionalText, matching, text
+from scone_policy.otp import OneTimePassword
+from scone_policy.placeholders import is_reference
+from scone_policy.scalars import PLACEHOLDER, Model, OptionalText, ReferableSwitch, by_reference, matching, text
+from scone_policy.sets import elements, member_map, members
 
 TOLERATIONS = frozenset(
     {
@@ -26,20 +28,11 @@ TOLERATIONS = frozenset(
 ALL_ADVISORIES = "*"
 
 _ADVISORY = re.compile("INTEL-SA-[0-9]{5}")
-_MODE = matching("hardware|none|maa", "must be hardware, none or maa")
-
-
-def _items(value: object, rule: str) -> list[str]:
-    """The wire form (a list), or the canonical form (a map of true)."""
-    if value is None:
-        return []
-    if isinstance(value, Mapping):
-        if not all(item is True for item in value.values()):
-            raise ValueError("in the map form every entry must be true")
-        return [text(key) for key in value]
-    if not isinstance(value, list | tuple):
-        raise ValueError(rule)  # noqa: TRY004
-    return [text(item) for item in value]
+_MODE = matching(f"hardware|none|maa|{PLACEHOLDER}", "must be hardware, none or maa")
+_QE_KEY = matching(
+    f"[0-9A-Za-z+/=_:\\-]{{16,4096}}|-----BEGIN PUBLIC KEY-----[^\\x00]+|{PLACEHOLDER}",
+    "must name the public keys of quoting enclaves: hex, base64, PEM, or a placeholder",
+)
 
 
 def toleration(value: str) -> str:
@@ -57,59 +50,112 @@ def advisory(value: str) -> str:
     return value
 
 
-def _tolerate(value: object) -> tuple[str, ...]:
-    return tuple(sorted({toleration(item) for item in _items(value, "must be a list of tolerations")}))
+def _toleration(value: object) -> str:
+    found = text(value)
+    return found if is_reference(found) else toleration(found)
+
+
+def _advisory(value: object) -> str:
+    found = text(value)
+    return found if is_reference(found) else advisory(found)
+
+
+_tolerate = members(_toleration, "must be a list of tolerations")
 
 
 def _advisories(value: object) -> tuple[str, ...]:
     if value == ALL_ADVISORIES:
         return (ALL_ADVISORIES,)
-    found = _items(value, 'must be a list of advisories, or "*"')
+    found = [text(item) for item in elements(value, 'must be a list of advisories, or "*"')]
     if ALL_ADVISORIES in found:
         if len(found) > 1:
             raise ValueError('"*" must stand alone')
         return (ALL_ADVISORIES,)
-    return tuple(sorted({advisory(item) for item in found}))
+    return tuple(sorted({_advisory(item) for item in found}))
+
+
+def _is_open(entries: tuple[str, ...]) -> bool:
+    return has_hole(entries) or any(is_reference(entry) for entry in entries)
 
 
 class Attestation(Model):
-    """How attestation is done, and which weaknesses of a platform are put up with."""
+    """How attestation is done, and which weaknesses of a platform are put up with.
+
+    `reference` stands for a config fragment that holds all of it; the other fields then say nothing.
+    """
 
     mode: Annotated[str, PlainValidator(_MODE, json_schema_input_type=str)] = "hardware"
     url: OptionalText = None
     tolerate: Annotated[tuple[str, ...], PlainValidator(_tolerate, json_schema_input_type=list[str])] = ()
     ignore_advisories: Annotated[tuple[str, ...], PlainValidator(_advisories, json_schema_input_type=Any)] = ()
-    one_time_password_shared_secret: NotYet = None
-    must_be_sgx_local: NotYet = None
-    trusted_scone_qe_pubkeys: NotYet = None
+    one_time_password_shared_secret: OneTimePassword = None
+    must_be_sgx_local: ReferableSwitch = None
+    trusted_scone_qe_pubkeys: Annotated[
+        tuple[str, ...], PlainValidator(members(_QE_KEY, "must be a list of keys"), json_schema_input_type=list[str])
+    ] = ()
+    reference: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_reference(cls, data: object) -> object:
+        return by_reference(data, "security.attestation")
+
+    @property
+    def is_open(self) -> bool:
+        """True when a reference decides on the mode: what attestation demands is not known here."""
+        return self.reference is not None or is_reference(self.mode) or has_hole(self.mode)
 
     @model_validator(mode="after")
     def _azure(self) -> Self:
         if self.mode == "maa" and self.url is None:
             raise ValueError("mode maa needs url")
-        if self.mode == "maa" and "maa-managed-tcb" not in self.tolerate and not has_hole(self.tolerate):
+        if self.mode == "maa" and "maa-managed-tcb" not in self.tolerate and not _is_open(self.tolerate):
             raise ValueError("mode maa needs maa-managed-tcb among the tolerations")
         if self.mode in ("hardware", "none") and self.url is not None:
             raise ValueError("url belongs to mode maa")
         return self
 
-    def canonical(self) -> dict[str, object]:
-        """Map form: tolerations and advisories as keys, the default mode left out."""
+    def canonical(self) -> dict[str, object] | str:
+        """Map form: tolerations and advisories as keys, the default mode left out; a reference as it is."""
+        if self.reference is not None:
+            return self.reference
         return present(
             mode=None if self.mode == "hardware" else self.mode,
             url=self.url,
-            tolerate=dict.fromkeys(self.tolerate, True),
-            ignore_advisories=dict.fromkeys(self.ignore_advisories, True),
+            tolerate=member_map(self.tolerate),
+            ignore_advisories=member_map(self.ignore_advisories),
+            one_time_password_shared_secret=self.one_time_password_shared_secret,
+            must_be_sgx_local=self.must_be_sgx_local or None,
+            trusted_scone_qe_pubkeys=member_map(self.trusted_scone_qe_pubkeys),
         )
 
 
 class Security(Model):
-    """The security section."""
+    """The security section. `reference` stands for a config fragment that holds all of it."""
 
     attestation: Attestation = Field(default_factory=Attestation)
-    singleton_enclaves: NotYet = None
-    service_access_token: NotYet = None
+    singleton_enclaves: ReferableSwitch = None
+    service_access_token: OptionalText = Field(default=None, repr=False)
+    reference: str | None = None
 
-    def canonical(self) -> dict[str, object]:
-        """Map form, defaults left out."""
-        return present(attestation=self.attestation.canonical())
+    @model_validator(mode="before")
+    @classmethod
+    def _by_reference(cls, data: object) -> object:
+        return by_reference(data, "security")
+
+    @property
+    def needs_attestation(self) -> bool | None:
+        """Whether services must say who they are; None where a reference decides."""
+        if self.reference is not None or self.attestation.is_open:
+            return None
+        return self.attestation.mode != "none"
+
+    def canonical(self) -> dict[str, object] | str:
+        """Map form, defaults left out; a reference as it is."""
+        if self.reference is not None:
+            return self.reference
+        return present(
+            attestation=self.attestation.canonical(),
+            singleton_enclaves=self.singleton_enclaves or None,
+            service_access_token=self.service_access_token,
+        )

@@ -9,7 +9,9 @@ from scone_policy import command
 from scone_policy.attestation import Measurement, Variants, canonical_variants, merged
 from scone_policy.canonical import present
 from scone_policy.holes import has_hole
-from scone_policy.scalars import PLACEHOLDER, Bytes16, Model, NotYet, OptionalText, matching, optional, text
+from scone_policy.otp import OneTimePassword
+from scone_policy.scalars import PLACEHOLDER, Bytes16, Model, OptionalText, matching, optional, text
+from scone_policy.sets import member_map, members
 
 MARKER = "derived: "
 DEFAULT_UPDATE_POLICY = "rollback_protected_reinitializable"
@@ -62,6 +64,35 @@ Environment = Annotated[
 ]
 
 
+_PLATFORM = matching(
+    f"INTEL_QE_ID:[0-9a-fA-F]{{32}}|[0-9a-fA-F]{{64}}|{PLACEHOLDER}",
+    "must name platforms: INTEL_QE_ID:<32 hex digits>, a QE key of 64 hex digits, or a placeholder",
+)
+
+
+def _platform(value: object) -> str:
+    found = _PLATFORM(value)
+    if has_hole(found) or found.startswith("$$"):
+        return found
+    sort, colon, digits = found.rpartition(":")
+    return f"{sort}{colon}{digits.lower()}"
+
+
+Platforms = Annotated[
+    tuple[str, ...],
+    PlainValidator(members(_platform, "must be a list of platforms"), json_schema_input_type=list[str]),
+]
+Tags = Annotated[
+    tuple[str, ...],
+    PlainValidator(
+        members(
+            matching(r"[^\x00-\x1f]{1,512}", "a tag must be 1 to 512 printable characters"), "must be a list of tags"
+        ),
+        json_schema_input_type=list[str],
+    ),
+]
+
+
 class Service(Model):
     """One program of a session. `command` is None where the image's own is meant."""
 
@@ -77,9 +108,9 @@ class Service(Model):
     )
     attestation: Variants = ()
     mrenclaves: Annotated[tuple[Measurement, ...], BeforeValidator(_measurements)] = Field(default=(), exclude=True)
-    platforms: NotYet = None
-    tags: NotYet = None
-    one_time_password_shared_secret: NotYet = None
+    platforms: Platforms = ()
+    tags: Tags = ()
+    one_time_password_shared_secret: OneTimePassword = None
 
     @model_validator(mode="before")
     @classmethod
@@ -122,4 +153,7 @@ class Service(Model):
             fspf_tag=self.fspf_tag,
             fspf_update_policy=None if policy == DEFAULT_UPDATE_POLICY else policy,
             attestation=canonical_variants(self.attestation),
+            platforms=member_map(self.platforms),
+            tags=member_map(self.tags),
+            one_time_password_shared_secret=self.one_time_password_shared_secret,
         )

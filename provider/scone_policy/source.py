@@ -1,7 +1,8 @@
 """Reads YAML text into plain data and remembers on which line everything stands. Safe against hostile documents.
 
-The dialect is YAML 1.2's core schema without tags and merge keys: `yes` and `2001-01-01` are strings,
-numbers keep the text that was written (`0.10` stays `0.10`), a key may stand only once.
+The dialect is YAML 1.2's core schema without merge keys: `yes` and `2001-01-01` are strings,
+numbers keep the text that was written (`0.10` stays `0.10`), a key may stand only once. Tags are refused but for the
+two that the session language knows, `!cas` and `!akv`, at the one place where it knows them.
 """
 
 import re
@@ -23,6 +24,8 @@ NUMBER = re.compile(
 )
 NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+
+_TAGGED: Mapping[Path, Mapping[str, str]] = {("secret_config", "store_in"): {"!cas": "cas", "!akv": "akv"}}
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _QUOTED = frozenset("'\"|>")
@@ -158,7 +161,8 @@ class _Reader:
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event)
         assert isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent)
-        if event.tag not in (None, "!", "tag:yaml.org,2002:str"):
+        word = _TAGGED.get(path, {}).get(str(event.tag))
+        if event.tag not in (None, "!", "tag:yaml.org,2002:str") and word is None:
             raise self._refuse(f"the tag {event.tag} is not supported", event, "Remove the tag.")
         before = self._nodes
         self._count(1, event)
@@ -170,6 +174,8 @@ class _Reader:
         else:
             assert isinstance(event, yaml.ScalarEvent)
             value = self._scalar(event)
+        if word is not None:
+            value = {word: value or None}
         size = self._nodes - before
         if event.anchor:
             self._anchors[event.anchor] = (value, size)

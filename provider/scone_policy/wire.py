@@ -6,10 +6,12 @@ from typing import Any
 
 import yaml
 
+from scone_policy import fragments
 from scone_policy.command import split
 from scone_policy.errors import PolicyError
 from scone_policy.holes import has_hole
-from scone_policy.source import BOOLEANS, NULLS, NUMBER
+from scone_policy.images import NO_SECRETS
+from scone_policy.source import BOOLEANS, NULLS, NUMBER, Number
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./ \-]*(?<! )")
 _DOCUMENT_MARKS = ("...", "---")
@@ -47,6 +49,13 @@ def _string(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=None if plain else '"')
 
 
+class _KeyVault(dict[str, str]):
+    """Where secrets are kept outside of CAS, written with its tag."""
+
+
+_Dumper.add_representer(_KeyVault, lambda dumper, value: dumper.represent_mapping("!akv", dict(value)))
+_Dumper.add_representer(Number, lambda dumper, value: dumper.represent_scalar("tag:yaml.org,2002:str", str(value)))
+_Dumper.add_representer(type(None), lambda dumper, _: dumper.represent_scalar("tag:yaml.org,2002:str", "~"))
 _Dumper.add_representer(str, _string)
 _Dumper.add_representer(_Octal, lambda dumper, value: dumper.represent_scalar("tag:yaml.org,2002:str", f"0o{value:o}"))
 _Dumper.add_representer(int, lambda dumper, value: dumper.represent_scalar("tag:yaml.org,2002:str", str(value)))
@@ -66,19 +75,23 @@ def wire_text(canonical: Mapping[str, Any], *, predecessor: str | None, fspf_key
     tree: TypeMap = {"name": canonical["name"], "version": canonical["version"]}
     if predecessor is not None:
         tree["predecessor"] = predecessor
-    tree |= {key: canonical[key] for key in ("namespace_hash", "salt") if key in canonical}
+    if "namespace_hash" in canonical and predecessor is None:
+        tree["namespace_hash"] = canonical["namespace_hash"]
+    if "salt" in canonical:
+        tree["salt"] = canonical["salt"]
     if "security" in canonical:
         tree["security"] = _security(canonical["security"])
-    tree["access_policy"] = {key: _alternatives(value) for key, value in canonical["access_policy"].items()}
+    tree["access_policy"] = _access(canonical["access_policy"])
     if "services" in canonical:
         tree["services"] = [
             _service(name, entry, fspf_keys=fspf_keys, minor=minor, where=_where(canonical))
             for name, entry in sorted(canonical["services"].items())
         ]
-    if "images" in canonical:
-        tree["images"] = [_image(name, entry) for name, entry in sorted(canonical["images"].items())]
-    if "secrets" in canonical:
-        tree["secrets"] = [_secret(name, entry) for name, entry in sorted(canonical["secrets"].items())]
+    for section, write in (("images", _image), ("volumes", _volume), ("secrets", _secret)):
+        if section in canonical:
+            tree[section] = [write(name, entry) for name, entry in sorted(canonical[section].items())]
+    if "secret_config" in canonical:
+        tree["secret_config"] = {"store_in": _KeyVault(canonical["secret_config"]["store_in"]["akv"])}
     return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, default_flow_style=False, allow_unicode=True, width=2**20)
 
 
@@ -93,17 +106,35 @@ def _minor(version: str) -> int | None:
 
 
 def _alternatives(entries: Mapping[str, Any]) -> list[Any]:
-    return [key if value is True else value for key, value in sorted(entries.items())]
+    return [key if value is True else _entry(value) for key, value in sorted(entries.items())]
 
 
-def _security(security: Mapping[str, Any]) -> TypeMap:
-    attestation = dict(security["attestation"])
-    if "tolerate" in attestation:
-        attestation["tolerate"] = _alternatives(attestation["tolerate"])
-    if "ignore_advisories" in attestation:
-        found = _alternatives(attestation["ignore_advisories"])
-        attestation["ignore_advisories"] = "*" if found == ["*"] else found
-    return {"attestation": attestation}
+def _entry(value: Any) -> Any:  # noqa: ANN401 - JSON-like
+    """An entry of an access policy: text, or a map of one key with a text or further entries under it."""
+    if not isinstance(value, Mapping):
+        return value
+    return {word: _alternatives(inner) if isinstance(inner, Mapping) else inner for word, inner in value.items()}
+
+
+def _access(policy: Any) -> Any:  # noqa: ANN401 - JSON-like
+    if isinstance(policy, str):
+        return policy
+    return {key: _alternatives(value) for key, value in policy.items()}
+
+
+def _security(security: Any) -> Any:  # noqa: ANN401 - JSON-like
+    if isinstance(security, str):
+        return security
+    found: TypeMap = dict(security)
+    if isinstance(found.get("attestation"), Mapping):
+        attestation = dict(found["attestation"])
+        for key in ("tolerate", "ignore_advisories", "trusted_scone_qe_pubkeys"):
+            if key in attestation:
+                attestation[key] = _alternatives(attestation[key])
+        if attestation.get("ignore_advisories") == ["*"]:
+            attestation["ignore_advisories"] = "*"
+        found["attestation"] = attestation
+    return found
 
 
 def _service(
@@ -134,10 +165,17 @@ def _service(
         found["fspf_key"] = fspf_keys[name]
     if "attestation" in entry:
         found |= _attestation(entry["attestation"], minor)
+    for key in ("platforms", "tags"):
+        if key in entry:
+            found[key] = _alternatives(entry[key])
+    if "one_time_password_shared_secret" in entry:
+        found["one_time_password_shared_secret"] = entry["one_time_password_shared_secret"]
     return found
 
 
-def _attestation(attestation: Mapping[str, Any], minor: int | None) -> TypeMap:
+def _attestation(attestation: Any, minor: int | None) -> TypeMap:  # noqa: ANN401 - JSON-like
+    if isinstance(attestation, str):
+        return {"attestation": attestation}
     variants = list(attestation["any"].values()) if "any" in attestation else [attestation]
     found = [_variant(variant) for variant in variants]
     if minor is not None and minor < _FIRST_WITH_ATTESTATION and len(found) == 1 and set(found[0]) == {"mrenclave"}:
@@ -146,7 +184,9 @@ def _attestation(attestation: Mapping[str, Any], minor: int | None) -> TypeMap:
     return {"attestation": found[0] if len(found) == 1 else found}
 
 
-def _variant(variant: Mapping[str, Any]) -> TypeMap:
+def _variant(variant: Any) -> Any:  # noqa: ANN401 - JSON-like
+    if isinstance(variant, str):
+        return variant
     found = dict(variant)
     if isinstance(found.get("mrenclave"), Mapping):
         found["mrenclave"] = sorted(found["mrenclave"].values())
@@ -160,11 +200,45 @@ def _image(name: str, entry: Mapping[str, Any]) -> TypeMap:
         if "permission" in item:
             item["permission"] = _Octal(int(item["permission"], 8))
         files.append(item)
-    return {"name": name, "injection_files": files} if files else {"name": name}
+    found: TypeMap = {"name": name}
+    if files:
+        found["injection_files"] = files
+    if "volumes" in entry:
+        found["volumes"] = [{**mount, "path": path} for path, mount in sorted(entry["volumes"].items())]
+    if "provide_secrets" in entry:
+        provided = entry["provide_secrets"]
+        found["provide_secrets"] = [] if provided == NO_SECRETS else _alternatives(provided)
+    return found
+
+
+def _volume(name: str, entry: Mapping[str, Any]) -> TypeMap:
+    found = {"name": name, **entry}
+    if "export" in entry:
+        found["export"] = [
+            item for receiver, ways in sorted(entry["export"].items()) for item in _volume_export(receiver, ways)
+        ]
+    return found
+
+
+def _volume_export(receiver: str, ways: Any) -> list[TypeMap]:  # noqa: ANN401 - JSON-like
+    several = ways["any"].values() if isinstance(ways, Mapping) and set(ways) == {"any"} else [ways]
+    found = []
+    for way in several:
+        rest = {} if way is True else dict(way)
+        to = {"session": receiver}
+        if "session_hash" in rest:
+            to["session_hash"] = rest.pop("session_hash")
+        found.append({"to": to, **rest})
+    return found
 
 
 def _secret(name: str, entry: Mapping[str, Any]) -> TypeMap:
     found = {"name": name, **entry}
+    for key in ("dns", "san"):
+        if key in entry:
+            found[key] = _alternatives(entry[key])
+    if "value_json" in entry:
+        found["value"] = fragments.load(found.pop("value_json"))
     if "export" in entry:
         found["export"] = [item for receiver, ways in entry["export"].items() for item in _export(receiver, ways)]
     return found
@@ -172,6 +246,8 @@ def _secret(name: str, entry: Mapping[str, Any]) -> TypeMap:
 
 def _export(receiver: str, ways: Mapping[str, Any]) -> list[TypeMap]:
     found: list[TypeMap] = [{way: receiver} for way in ("session", "namespace") if way in ways]
-    hashes = ways.get("session_hash", {})
-    items = hashes.values() if isinstance(hashes, Mapping) else [hashes]
-    return [*found, *({"session": receiver, "session_hash": item} for item in items)]
+    for way in ("session", "namespace"):
+        hashes = ways.get(f"{way}_hash", {})
+        items = hashes.values() if isinstance(hashes, Mapping) else [hashes]
+        found += [{way: receiver, "session_hash": item} for item in items]
+    return found

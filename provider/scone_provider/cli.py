@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from scone_policy.errors import SconeError
+from scone_provider.commands.files import UsageError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -14,6 +15,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
     try:
         return int(parsed.run(parsed))
+    except UsageError as error:
+        print(f"pulumi-scone: {error}", file=sys.stderr)
+        return 2
     except SconeError as error:
         print(f"pulumi-scone: {error}", file=sys.stderr)
         return 1
@@ -55,7 +59,31 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--last", metavar="NUMBER:SIGNATURE", help="an entry that must be there, as printed earlier")
     verify.add_argument("--json", action="store_true", help="print the verdict as JSON")
     verify.set_defaults(run=_audit_verify)
+
+    _add_offline(commands)
     return parser
+
+
+def _add_offline(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    check = commands.add_parser("check", help="judge service manifests, Meshfiles and sessions, offline")
+    check.add_argument("files", nargs="+", metavar="FILE")
+    check.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="value of a variable $NAME")
+    check.add_argument("--json", action="store_true", help="print one JSON object: findings by file")
+    check.set_defaults(run=_check)
+
+    derive = commands.add_parser("derive", help="print the sessions that a mesh would upload")
+    derive.add_argument("mesh", metavar="MESHFILE")
+    derive.add_argument(
+        "--manifest", action="append", default=[], metavar="FILE", help="a service manifest of the mesh"
+    )
+    derive.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="value of a variable $NAME")
+    derive.add_argument("--owner", action="append", default=[], metavar="KEYHASH", help="may read and update them, too")
+    derive.add_argument("--release", default="release", help="name of the Helm release (default: %(default)s)")
+    derive.set_defaults(run=_derive)
+
+    schema = commands.add_parser("schema", help="print a JSON Schema for editors")
+    schema.add_argument("document", nargs="?", choices=("session", "service", "mesh"), default="session")
+    schema.set_defaults(run=_schema)
 
 
 def _identity_create(parsed: argparse.Namespace) -> int:
@@ -85,3 +113,29 @@ def _audit_verify(parsed: argparse.Namespace) -> int:
     from scone_provider.audit import verify_file  # noqa: PLC0415  keeps --help quick
 
     return verify_file(parsed.file, cas_key=parsed.key, known=parsed.last, as_json=parsed.json, tell=print)
+
+
+def _check(parsed: argparse.Namespace) -> int:
+    from scone_provider.commands import check  # noqa: PLC0415  keeps --help quick
+
+    return check.run(parsed.files, variables=parsed.set, as_json=parsed.json, tell=print)
+
+
+def _derive(parsed: argparse.Namespace) -> int:
+    from scone_provider.commands import derive  # noqa: PLC0415  keeps --help quick
+
+    return derive.run(
+        parsed.mesh,
+        manifest_files=parsed.manifest,
+        variables=parsed.set,
+        owners=parsed.owner,
+        release=parsed.release,
+        tell=print,
+        warn=lambda line: print(line, file=sys.stderr),
+    )
+
+
+def _schema(parsed: argparse.Namespace) -> int:
+    from scone_provider.commands import schema  # noqa: PLC0415  keeps --help quick
+
+    return schema.run(parsed.document, tell=print)

@@ -13,8 +13,9 @@ from typing import cast
 from cryptography import x509
 from pulumi.runtime.rpc import wrap_rpc_secret
 
+from scone_policy.digest import masked
 from scone_policy.keyhash import certificate_key_hash
-from scone_policy.session import Session
+from scone_policy.session import Session, secret_paths
 from scone_provider.image.keys import derive_keys
 
 _MARKER = re.compile(r"derived: (.+)")
@@ -42,10 +43,13 @@ def with_markers(canonical: Canonical, *, expected: object, image_key: bytes | N
 
     A key that the stack's image key gives for the marker in `expected` (the policy as this stack wrote it) becomes
     that marker; any other one a text that names it by a keyed digest. Without an image key nothing can be told, and
-    the marker stays.
+    the marker stays. `namespace_hash` is taken from `expected`: later versions of a session cannot carry it.
     """
     copied = copy.deepcopy(dict(canonical))
-    wanted = _section(expected if isinstance(expected, Mapping) else {}, "services")
+    known = expected if isinstance(expected, Mapping) else {}
+    if "namespace_hash" in known:
+        copied.setdefault("namespace_hash", known["namespace_hash"])
+    wanted = _section(known, "services")
     for name, service in _section(copied, "services").items():
         key = service.get("fspf_key")
         if not isinstance(key, str) or _MARKER.fullmatch(key) or key.startswith("$$SCONE::"):
@@ -68,21 +72,12 @@ def with_secrets(policy: object) -> object:
     """A copy in which every explicit secret value is wrapped, so that the engine encrypts it and never shows it."""
     if not isinstance(policy, Mapping):
         return policy
-    copied = dict(policy)
-    secrets = copied.get("secrets")
-    if isinstance(secrets, Mapping):
-        copied["secrets"] = {
-            name: {**item, "value": wrap_rpc_secret(item["value"])}
-            if isinstance(item, Mapping) and "value" in item
-            else item
-            for name, item in secrets.items()
-        }
-    return copied
+    return masked(policy, secret=wrap_rpc_secret)
 
 
 def has_explicit_secret(canonical: Canonical) -> bool:
-    """True when a secret's value was given instead of generated."""
-    return any("value" in item for item in _section(canonical, "secrets").values())
+    """True when a secret was given instead of generated: a value, a token, a password, a volume's key."""
+    return bool(secret_paths(canonical))
 
 
 def secret_digest(image_key: bytes, value: str) -> str:

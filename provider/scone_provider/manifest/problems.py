@@ -29,7 +29,9 @@ class Findings:
             raise self._found[0]
         if self._found:
             lines = [f"{len(self._found)} rules are broken", *(str(one).replace("\n  →", " →") for one in self._found)]
-            raise ManifestErrors("\n  ".join(lines))
+            error = ManifestErrors("\n  ".join(lines))
+            error.parts = tuple(self._found)
+            raise error
 
 
 def stop(problems: Sequence[Problem], document: Document) -> None:

@@ -12,7 +12,7 @@ from scone_policy.diff import compare
 from scone_policy.holes import has_hole
 from scone_policy.session import Session
 from scone_provider.cas.client import CasClient, StoredSession
-from scone_provider.errors import CasError, SconeError, TrustError
+from scone_provider.errors import CasError, PolicyError, SconeError, TrustError
 from scone_provider.policy_state import (
     fspf_key,
     has_explicit_secret,
@@ -42,6 +42,8 @@ class SecurityPolicyProvider(SconeProvider):
         unknowns = Unknowns()
         hidden = unknowns.hide(news)
         session = scone_policy.parse(hidden.get("policy") or {})  # type: ignore[arg-type]
+        if session.creator is not None:
+            raise PolicyError("is filled in by CAS, never written by hand", where="creator", fix="Remove it.")
         canonical = session.canonical()
         _warn_about_regeneration(olds, session)
         inputs: Props = {

@@ -147,7 +147,7 @@ REFUSED_SERVICE = [
     ("environment.local", [{"name": "A", "value": "1", "x": 1}], "environment.local", "unknown key x"),
     ("environment.local", [{"name": "A=B", "value": "1"}], "environment.local", "hold ="),
     ("environment.local", [{"name": "A", "value": ["1"]}], "environment.local", "must be text"),
-    ("secrets.global", [{"name": "k", "kind": "private-key"}], "secrets.global.k", "private-key is not supported yet"),
+    ("secrets.global", [{"name": "k", "kind": "password"}], "secrets.global.k", "must be one of"),
     ("secrets.local", [{"name": "k", "kind": "ascii", "size": "many"}], "secrets.local.k", "size: must be a whole"),
     ("secrets.local", [{"kind": "ascii"}], "secrets.local", "no name"),
     ("secrets.zonk", [], "secrets.zonk", "unknown key"),

@@ -8,7 +8,7 @@ import scone_policy
 from scone_cas.description import read_upload, stored
 
 PRINTABLE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0$@"), max_size=40)
-ASCII = st.text(st.characters(min_codepoint=1, max_codepoint=126, exclude_characters="\0"), max_size=30)
+ASCII = st.text(st.characters(min_codepoint=32, max_codepoint=126) | st.sampled_from("\t\n"), max_size=30)
 AWKWARD = st.sampled_from(
     ["yes", "no", "~", "null", "1", "0.10", "1e3", "0o7", "2001-01-01", "<<", "=", "- a", "a: b", "'", " x "]
 )

@@ -10,7 +10,7 @@ from scone_cas.sharing import value
 from scone_cas.values import public_form
 
 People = Callable[[str], object]
-VERSION = 'version: "0.3.10"\n'
+VERSION = 'version: "0.3.12"\n'
 
 
 def session(name: str, rest: str = "", *, predecessor: str | None = None) -> str:

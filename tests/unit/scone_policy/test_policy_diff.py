@@ -1,16 +1,17 @@
 """Differences between policies: each edit is one change at its path, with its direction of trust, without secrets."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from scone_policy import parse, retired
+from scone_policy import PolicyError, parse, retired
 from scone_policy.diff import Trust, compare
 from scone_policy.holes import Holes
-from unit.scone_policy.policy_strategies import KEY_HASH, wire_sessions
+from unit.scone_policy.policy_strategies import KEY_HASH, PRIVATE_KEYS, PUBLIC_KEYS, wire_sessions
 
 HEX, OTHER = "ab" * 32, "cd" * 32
 
@@ -157,44 +158,125 @@ def test_empty_exactly_when_equal(left: dict[str, Any], right: dict[str, Any]) -
 
 
 def _leaves(tree: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Paths of all scalars, members of sets (`true`) included."""
     for key, value in tree.items():
         if isinstance(value, dict) and value:
             yield from _leaves(value, (*path, key))
-        elif not isinstance(value, bool | dict):
+        elif not isinstance(value, dict):
             yield (*path, key)
 
 
-def _edited(value: Any, key: str) -> Any:
+def _candidates(value: Any) -> Iterator[Any]:
+    """Other values that may be valid in the place of one; None removes a member of a set."""
+    if value is True:
+        yield None
+        return
     if isinstance(value, int):
-        return value + 1
-    if key in ("fspf_key", "fspf_tag", "mrsigner", "salt", "session_hash") or (len(value) == 64 and key != "value"):
-        return ("0" if value[0] != "0" else "1") + value[1:]
-    if key == "permission":
-        return "0o640"
-    if key == "version":
-        return "0.3.11"
-    return f"{value}00"
+        yield value + 1
+        return
+    yield ("0" if value[:1] != "0" else "1") + value[1:]
+    yield value[:-1] + ("0" if value[-1:] != "0" else "1")
+    yield from (f"{value}00", "0o640", "0.3.11", "P-256", "server", "59 days", "ephemeral", "authority", '"other"')
+    yield from ("no_rollback_protection", "rollback_protected", "A" * 32, *PUBLIC_KEYS, *PRIVATE_KEYS)
 
 
+def _set(tree: Any, path: tuple[str, ...], value: Any) -> Any:
+    first, *rest = path
+    edited = {**tree, first: _set(tree[first], tuple(rest), value)} if rest else {**tree, first: value}
+    return {key: item for key, item in edited.items() if item is not None}
+
+
+def _edits(canonical: dict[str, Any], path: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    """The policy with one other valid value at `path`."""
+    node: Any = canonical
+    for step in path:
+        node = node[step]
+    for value in _candidates(node):
+        with suppress(PolicyError):
+            after = parse(_set(canonical, path, value)).canonical()
+            if value is None or value != node:
+                yield after
+
+
+_FIXED = {"kind", "image_name", "alg", "private_key", "signer", "issuer", "token", "url"}
+"""Leaves whose other values change what must stand beside them."""
+
+
+@settings(max_examples=200)
 @given(wire_sessions(), st.data())
 def test_every_single_edit_shows_at_its_path(session: dict[str, Any], data: st.DataObject) -> None:
-    """Whichever scalar of a policy is edited: the canonical form changes, and the change names the place."""
+    """Whichever scalar of a policy is edited: the canonical form changes, and the changes name that place only."""
     before = parse(session).canonical()
-    leaves = [path for path in _leaves(before) if path[-1] not in ("kind", "image_name")]
-    path = data.draw(st.sampled_from(leaves))
-    edited = parse(session).canonical()
-    node: Any = edited
-    for step in path[:-1]:
-        node = node[step]
-    node[path[-1]] = _edited(node[path[-1]], path[-1])
-    after = parse(edited).canonical()
-    assume("attestation" not in path or len(_measurements(after)) == len(_measurements(before)))
+    path = data.draw(st.sampled_from([path for path in _leaves(before) if path[-1] not in _FIXED]))
+    after = next(_edits(before, path), None)
+    assume(after is not None)
+    assert after is not None
     assert after != before
     changes = compare(before, after)
-    where = ".".join(path[:3] if path[-1] != "value" else path)
+    depth = 3 if path[0] in ("services", "secrets", "volumes", "images", "security") else 2
+    where = ".".join(path[:depth])
     assert changes
-    assert all(change.path.startswith(where) for change in changes)
+    assert [change.path for change in changes if not f"{change.path}.".startswith(f"{where}.")] == []
 
 
-def _measurements(policy_: Any) -> list[str]:
-    return [path[-1] for path in _leaves(policy_.get("services", {}))]
+def test_edits_are_found_for_most_places() -> None:
+    """The property above is not empty: in a policy with one of everything nearly every leaf has another valid value."""
+    before = parse(EVERYTHING).canonical()
+    leaves = [path for path in _leaves(before) if path[-1] not in _FIXED]
+    stuck = [".".join(path) for path in leaves if next(_edits(before, path), None) is None]
+    assert len(leaves) > 40
+    assert len(stuck) * 5 < len(leaves), stuck
+
+
+EVERYTHING: dict[str, Any] = {
+    "name": "app/api",
+    "version": "0.3.12",
+    "salt": "ab" * 16,
+    "namespace_hash": HEX,
+    "services": [
+        {
+            "name": "api",
+            "command": "run @@1",
+            "environment": {"A": "$$SCONE::cert:chain$$"},
+            "pwd": "/app",
+            "image_name": "i",
+            "fspf_path": "/fs",
+            "fspf_key": HEX,
+            "fspf_tag": "ab" * 16,
+            "attestation": [{"mrenclave": HEX, "signer": {"mrsigner": OTHER, "isvsvn_max": 7}}, "$$SCONE::part$$"],
+            "platforms": [f"INTEL_QE_ID:{'ab' * 16}", "$$SCONE::part$$"],
+            "tags": ["demo", "eu"],
+            "one_time_password_shared_secret": "A" * 26,
+        }
+    ],
+    "secrets": [
+        {"name": "key", "kind": "private-key", "key_type": "P-384", "migrate": True},
+        {"name": "ca", "kind": "x509-ca", "private_key": "key", "common_name": "CA", "valid_for": "1 year"},
+        {"name": "cert", "kind": "x509", "private_key": "key", "issuer": "ca", "san": ["dns:a.b", "ip:10.0.0.1"]},
+        {"name": "part", "kind": "config-fragment", "import": {"session": "../other", "secret": "part"}},
+        {"name": "own", "kind": "config-fragment", "value": {"isvsvn_min": 3}},
+        {"name": "word", "kind": "ascii", "export": [{"session": "./in"}, {"namespace": "..", "session_hash": HEX}]},
+    ],
+    "volumes": [
+        {"name": "v", "export": [{"to": {"session": "a", "session_hash": HEX}, "volume_alias": "w"}]},
+        {"name": "u", "files": "authenticated-only", "import": {"session": "o", "volume": "x"}},
+    ],
+    "images": [
+        {
+            "name": "i",
+            "injection_files": [{"path": "/f", "content": "x", "permission": "0o600"}],
+            "volumes": [{"name": "v", "path": "/data", "update_policy": "ephemeral"}],
+            "provide_secrets": ["word", "own"],
+        }
+    ],
+    "access_policy": {
+        "read": ["CREATOR", "$$SCONE::part$$"],
+        "update": [{"require-at-least-2": ["CREATOR", KEY_HASH, {"signer": PUBLIC_KEYS[0]}]}],
+        "create_sessions": ["NONE"],
+    },
+    "security": {
+        "singleton_enclaves": True,
+        "service_access_token": "token",
+        "attestation": {"tolerate": ["debug-mode"], "must_be_sgx_local": "$$SCONE::part$$"},
+    },
+}

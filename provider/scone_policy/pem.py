@@ -1,0 +1,108 @@
+"""PEM texts in their one spelling: certificates, public and private keys (session language, sections 3 and 6)."""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_private_key,
+    load_der_public_key,
+)
+
+from scone_policy.errors import PolicyError
+from scone_policy.holes import has_hole
+from scone_policy.keyhash import decode_signer
+from scone_policy.placeholders import is_reference
+from scone_policy.scalars import text
+
+_T = TypeVar("_T")
+
+CERTIFICATE, PUBLIC_KEY, PRIVATE_KEY = "CERTIFICATE", "PUBLIC KEY", "PRIVATE KEY"
+
+_BLOCK = re.compile(r"-----BEGIN (?P<label>[A-Z0-9 ]+)-----(?P<body>[A-Za-z0-9+/=\s]+)-----END (?P=label)-----\s*")
+
+
+def blocks(found: str, label: str) -> list[bytes]:
+    """DER of each block of a PEM text that holds nothing but blocks with this label. Raises ValueError."""
+    found = found.strip() + "\n"
+    end, ders = 0, []
+    for match in _BLOCK.finditer(found):
+        if match.start() != end or match["label"] != label:
+            break
+        end = match.end()
+        try:
+            ders.append(base64.b64decode("".join(match["body"].split()), validate=True))
+        except binascii.Error:
+            raise ValueError(f"a PEM {label.lower()} is damaged: its body is not base64") from None
+    if not ders or end != len(found):
+        raise ValueError(f"must be PEM: -----BEGIN {label}-----, base64, -----END {label}-----")
+    return ders
+
+
+def armour(label: str, der: bytes) -> str:
+    """PEM with lines of 64 characters and one line break at the end."""
+    lines = re.findall(".{1,64}", base64.b64encode(der).decode())
+    return "\n".join([f"-----BEGIN {label}-----", *lines, f"-----END {label}-----", ""])
+
+
+def certificates(found: str) -> str:
+    """One or more X.509 certificates. Raises ValueError when one is none."""
+    ders = blocks(found, CERTIFICATE)
+    for der in ders:
+        _loaded(x509.load_der_x509_certificate, der, "certificate")
+    return "".join(armour(CERTIFICATE, der) for der in ders)
+
+
+def private_key(found: str) -> str:
+    """One unencrypted PKCS#8 private key. Raises ValueError, in which the key does not stand."""
+    (der,) = _one(blocks(found, PRIVATE_KEY))
+    _loaded(lambda key: load_der_private_key(key, password=None), der, "private key")
+    return armour(PRIVATE_KEY, der)
+
+
+def public_key(found: str) -> str:
+    """One SubjectPublicKeyInfo. Raises ValueError."""
+    (der,) = _one(blocks(found, PUBLIC_KEY))
+    _loaded(load_der_public_key, der, "public key")
+    return armour(PUBLIC_KEY, der)
+
+
+def signer(value: object) -> str:
+    """A session signer, Ed25519 or P-384, as PEM; its old Base58Check spelling becomes PEM. Raises ValueError."""
+    found = text(value).strip()
+    if has_hole(found) or is_reference(found):
+        return found
+    if not found.startswith("-----"):
+        try:
+            key: object = Ed25519PublicKey.from_public_bytes(decode_signer(found))
+        except PolicyError:
+            raise ValueError("a signer must be a public key as PEM (Ed25519 or P-384), or its old spelling") from None
+    else:
+        (der,) = _one(blocks(found, PUBLIC_KEY))
+        key = _loaded(load_der_public_key, der, "public key")
+    if isinstance(key, Ed25519PublicKey) or (
+        isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP384R1)
+    ):
+        return armour(PUBLIC_KEY, key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+    raise ValueError("a signer must have an Ed25519 or a P-384 key")
+
+
+def _one(found: list[bytes]) -> list[bytes]:
+    if len(found) != 1:
+        raise ValueError("must be one PEM block, not several")
+    return found
+
+
+def _loaded(load: Callable[[bytes], _T], der: bytes, what: str) -> _T:
+    try:
+        return load(der)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise ValueError(f"the PEM text holds no {what} that can be read") from None

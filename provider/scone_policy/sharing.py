@@ -1,0 +1,162 @@
+"""Secrets shared between sessions: exports, imports, and their one-line spelling (section 3, Sharing)."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, PlainValidator, model_validator
+
+from scone_policy.canonical import present
+from scone_policy.holes import has_hole
+from scone_policy.keyhash import is_key_hash
+from scone_policy.names import SessionReference
+from scone_policy.placeholders import is_reference
+from scone_policy.scalars import Model, OptionalText, Segment, lower_hex, optional, text
+
+_session_hash = lower_hex(32)
+_cas_key = lower_hex(32)
+_ONE_LINE_KEYS = frozenset({"cas_key", "cas_software_key", "session", "session_hash", "namespace", "secret"})
+_WAYS = frozenset({"session", "namespace", "session_hash", "namespace_hash"})
+
+
+def one_line(value: str) -> dict[str, object] | None:
+    """The parts of `host/cas_key=…,session=…` or `/session=…,session_hash=…`; None for any other text.
+
+    Raises ValueError for an unknown or repeated part, and for a relative name, which this spelling does not take.
+    """
+    host, slash, rest = value.partition("/")
+    if not slash or not re.match("[a-z_]+=", rest):
+        return None
+    found: dict[str, object] = {"cas_url": host} if host else {}
+    for part in rest.split(","):
+        key, equals, item = part.partition("=")
+        if key not in _ONE_LINE_KEYS or not equals or not item:
+            raise ValueError("a one-line reference must look like host/cas_key=…,session=… or /session=…")
+        if key in found:
+            raise ValueError(f"{key} stands twice in a one-line reference")
+        if key in ("session", "namespace") and item.startswith("."):
+            raise ValueError("a one-line reference takes no relative name: write the full name")
+        found[key] = item
+    return found
+
+
+def spread(value: object) -> object:
+    """A map whose `session` is a one-line reference, or such a text alone, with its parts as keys of the map."""
+    if isinstance(value, str):
+        return one_line(value) or value
+    if not isinstance(value, Mapping) or not isinstance(value.get("session"), str):
+        return value
+    parts = one_line(value["session"])
+    if parts is None:
+        return value
+    rest = {key: item for key, item in value.items() if key != "session"}
+    if double := sorted(set(rest) & set(parts)):
+        raise ValueError(f"{double[0]} stands both beside the one-line reference and in it")
+    return {**rest, **parts}
+
+
+def _key(value: object) -> str:
+    """A CAS's key: Base58Check as its identification prints it, or 32 bytes in hex."""
+    found = text(value)
+    if has_hole(found) or is_key_hash(found) or is_reference(found):
+        return found
+    try:
+        return _cas_key(found)
+    except ValueError:
+        raise ValueError("must be the key of a CAS: its key hash, or 32 bytes in hex (64 digits)") from None
+
+
+class Export(Model):
+    """One receiver of a secret: a session, or all sessions of a namespace; by name alone, or by hash too."""
+
+    session: SessionReference | None = None
+    namespace: SessionReference | None = None
+    session_hash: Annotated[str | None, PlainValidator(optional(_session_hash), json_schema_input_type=str | None)] = (
+        None
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.session is None) == (self.namespace is None):
+            raise ValueError("an export must name either a session or a namespace")
+        return self
+
+
+def _exports(value: object) -> object:
+    """The wire form (one map or a list of maps) or the canonical form (`{receiver: {session: true}}`)."""
+    if value is None:
+        return ()
+    if isinstance(value, Mapping) and all(isinstance(item, Mapping) for item in value.values()):
+        return _from_canonical(value)
+    found = [spread(item) for item in (value if isinstance(value, list | tuple) else [value])]
+    if not all(isinstance(item, Mapping) for item in found):
+        raise ValueError("must be a map or a list of maps, each with session or namespace")
+    return found
+
+
+def _from_canonical(value: Mapping[str, Mapping[str, object]]) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = []
+    for receiver, ways in value.items():
+        if not ways or set(ways) - _WAYS:
+            raise ValueError("an export must be one of session, namespace, session_hash, namespace_hash")
+        for way in ("session", "namespace"):
+            found += [{way: receiver}] if ways.get(way) is True else []
+            hashes = ways.get(f"{way}_hash") or {}
+            items = hashes.values() if isinstance(hashes, Mapping) else [hashes]
+            found += [{way: receiver, "session_hash": item} for item in items]
+    return found
+
+
+def export_map(exports: tuple[Export, ...]) -> dict[str, dict[str, object]]:
+    """The canonical form: receivers by name, `session` or `namespace` true where the name alone is trusted."""
+    found: dict[str, dict[str, object]] = {}
+    hashes: dict[tuple[str, str], set[str]] = {}
+    for export in exports:
+        receiver = export.session or export.namespace or ""
+        way = "session" if export.namespace is None else "namespace"
+        if export.session_hash is None:
+            found.setdefault(receiver, {})[way] = True
+        else:
+            hashes.setdefault((receiver, way), set()).add(export.session_hash)
+    for (receiver, way), values in hashes.items():
+        one = next(iter(values))
+        found.setdefault(receiver, {})[f"{way}_hash"] = (
+            one if len(values) == 1 else {item[:8]: item for item in sorted(values)}
+        )
+    return found
+
+
+Exports = Annotated[tuple[Export, ...], BeforeValidator(_exports, json_schema_input_type=Any)]
+
+
+class Import(Model):
+    """A secret of another session, of this CAS or of the one at `cas_url`, whose key must then be given."""
+
+    session: SessionReference
+    secret: Segment
+    session_hash: Annotated[str | None, PlainValidator(optional(_session_hash), json_schema_input_type=str | None)] = (
+        None
+    )
+    cas_url: OptionalText = None
+    cas_key: Annotated[str | None, PlainValidator(optional(_key), json_schema_input_type=str | None)] = None
+    cas_software_key: Annotated[str | None, PlainValidator(optional(_key), json_schema_input_type=str | None)] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spelt_in_one_line(cls, data: object) -> object:
+        return spread(data)
+
+    @model_validator(mode="after")
+    def _trusted(self) -> Self:
+        keys = [key for key in (self.cas_key, self.cas_software_key) if key is not None]
+        if self.cas_url is None and keys:
+            raise ValueError("cas_key and cas_software_key belong to cas_url")
+        if self.cas_url is not None and len(keys) != 1:
+            raise ValueError(
+                "cas_url needs cas_key or cas_software_key, one of them: another CAS is trusted by its key"
+            )
+        return self
+
+    def canonical(self) -> dict[str, object]:
+        """Map form, absent parts left out."""
+        return present(**self.model_dump())

@@ -1,0 +1,99 @@
+"""`pulumi-scone check`: says offline what is wrong with service manifests, Meshfiles and sessions, and where."""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from scone_policy.errors import SconeError
+from scone_policy.problems import refuse
+from scone_policy.session import check as check_session
+from scone_policy.session import written_problems
+from scone_policy.source import Document, load
+from scone_provider.commands.files import OpenVariables, assignments, text_of
+from scone_provider.errors import ManifestError
+from scone_provider.manifest import load_mesh, load_service
+from scone_provider.manifest.problems import stop
+from scone_provider.manifest.variables import read
+
+_PLACE = re.compile(r"(?P<file>.*?):(?P<line>[0-9]+)(?:: (?P<path>.*))?", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One broken rule. `line` is 1 where the whole document is meant; `path` is empty there."""
+
+    file: str
+    line: int
+    path: str
+    rule: str
+    fix: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}: {self.path}: " if self.path else f"{self.file}:{self.line}: "
+        return f"{place}{self.rule}" + (f" → {self.fix}" if self.fix else "")
+
+
+def run(files: Sequence[str], *, variables: Sequence[str], as_json: bool, tell: Callable[[str], None]) -> int:
+    """Check every file, tell what was found. Returns 0, or 1 when a rule is broken. Raises UsageError."""
+    given = assignments(variables)
+    texts = {file: text_of(file) for file in files}
+    found = {file: findings(text, file=file, variables=given) for file, text in texts.items()}
+    if as_json:
+        tell(json.dumps({file: [asdict(one) for one in some] for file, some in found.items()}, ensure_ascii=False))
+    else:
+        for some in found.values():
+            for one in some:
+                tell(str(one))
+    return 1 if any(found.values()) else 0
+
+
+def findings(text: str, *, file: str, variables: Mapping[str, str]) -> list[Finding]:
+    """What is wrong with one document, in its order; empty when nothing is."""
+    try:
+        _judge(text, file, variables)
+    except SconeError as error:
+        return [_finding(part, file) for part in error.parts or (error,)]
+    return []
+
+
+def _judge(text: str, file: str, variables: Mapping[str, str]) -> None:
+    data = load(text, file=file).data
+    kind = data.get("kind") if isinstance(data, Mapping) else None
+    if isinstance(data, Mapping) and ("apiVersion" in data or kind in ("mesh", "genservice")):
+        loader = load_mesh if kind == "mesh" else load_service
+        loader(text, file=file, variables=OpenVariables(variables))
+        return
+    if isinstance(data, Mapping) and not {"name", "version", "services", "secrets"} & set(data):
+        raise ManifestError(
+            "this is no service manifest, no Meshfile and no session",
+            where=f"{file}:1",
+            fix="Manifests begin with apiVersion and kind, sessions with name and version.",
+        )
+    _judge_session(text, file, variables)
+
+
+def _judge_session(text: str, file: str, variables: Mapping[str, str]) -> None:
+    if variables:
+        document, missing = read(text, file=file, variables=variables)
+        stop(missing, document)
+    else:
+        document = load(text, file=file)
+    _refuse(document)
+
+
+def _refuse(document: Document) -> None:
+    session, problems = check_session(document)
+    if session is not None:
+        problems += written_problems(session)
+    if problems:
+        raise refuse(problems, document)
+
+
+def _finding(error: SconeError, file: str) -> Finding:
+    match = _PLACE.fullmatch(error.where)
+    if match is None:
+        path = error.where.removeprefix(file).removeprefix(": ")
+        return Finding(file=file, line=1, path=path, rule=error.what, fix=error.fix)
+    path = match["path"] or ""
+    return Finding(file=match["file"], line=int(match["line"]), path=path, rule=error.what, fix=error.fix)

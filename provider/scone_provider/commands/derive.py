@@ -1,0 +1,67 @@
+"""`pulumi-scone derive`: prints the sessions that a mesh would upload, with marks for what only a built image knows."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from scone_policy.holes import Holes
+from scone_policy.wire import wire_text
+from scone_provider.commands.files import UsageError, assignments, text_of
+from scone_provider.derive import ImageFacts, derive
+from scone_provider.derive.image import encrypted_paths
+from scone_provider.image.reference import parse_reference
+from scone_provider.manifest import Mesh, ServiceManifest, load_mesh, load_service
+
+
+def run(
+    mesh_file: str,
+    *,
+    manifest_files: Sequence[str],
+    variables: Sequence[str],
+    owners: Sequence[str],
+    release: str,
+    tell: Callable[[str], None],
+    warn: Callable[[str], None],
+) -> int:
+    """Print the namespace's session and that of every service, as YAML documents. Raises SconeError, UsageError."""
+    given = assignments(variables)
+    mesh = load_mesh(text_of(mesh_file), file=mesh_file, variables=given)
+    manifests = [load_service(text_of(file), file=file, variables=given) for file in manifest_files]
+    services = _assigned(mesh, manifests)
+    holes = Holes()
+    facts = {name: _unbuilt(manifest, holes) for name, manifest in services.items()}
+    plan = derive(mesh, services, facts, owners=tuple(owners), release=release)
+    for warning in plan.warnings:
+        warn(f"warning: {warning}")
+    documents = [plan.namespace_policy, *(policy for _, policy in sorted(plan.policies.items()))]
+    for policy in documents:
+        tell("---\n" + _shown(policy, holes).rstrip("\n"))
+    return 0
+
+
+def _assigned(mesh: Mesh, manifests: Sequence[ServiceManifest]) -> dict[str, ServiceManifest]:
+    """Service → the manifest that builds its image. A service without one is the derivation's own error."""
+    by_image = {manifest.build.to: manifest for manifest in manifests}
+    used = {service.image for service in mesh.services.values()}
+    if unused := sorted(set(by_image) - used):
+        raise UsageError(f"no service of the mesh uses {unused[0]}, which one of the manifests builds")
+    return {name: by_image[service.image] for name, service in mesh.services.items() if service.image in by_image}
+
+
+def _unbuilt(manifest: ServiceManifest, holes: Holes) -> ImageFacts:
+    to = manifest.build.to
+    return ImageFacts(
+        reference=holes.punch(f"[built: {to}]"),
+        measurement=holes.punch(f"[measurement of {to}]"),
+        fspf_tag=holes.punch(f"[fspf_tag of {to}]"),
+        identity=parse_reference(to).repository,
+        encrypted_paths=encrypted_paths(manifest),
+    )
+
+
+def _shown(policy: Mapping[str, Any], holes: Holes) -> str:
+    canonical: Any = holes.fill(policy, lambda parts: "".join(map(str, parts)))
+    services = {
+        name: {**entry, "fspf_key": f"[{entry['fspf_key']}]"} if "fspf_key" in entry else entry
+        for name, entry in canonical.get("services", {}).items()
+    }
+    return wire_text(canonical | ({"services": services} if services else {}), predecessor=None, fspf_keys={})

@@ -1,0 +1,62 @@
+"""What the commands share: reading a document from disk, and values given on the command line."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from scone_policy.holes import Holes
+from scone_policy.source import MAX_BYTES
+
+
+class UsageError(Exception):
+    """The command line cannot be carried out as it stands. The text says why."""
+
+
+def text_of(file: str) -> str:
+    """The UTF-8 text of a file of at most 1 MiB. Raises UsageError."""
+    path = Path(file)
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UsageError(f"{file}: the file is larger than 1 MiB")
+        return path.read_text(encoding="utf-8")
+    except OSError as problem:
+        raise UsageError(f"{file}: the file cannot be read: {problem.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{file}: the file is not UTF-8 text") from None
+
+
+def assignments(given: Sequence[str]) -> dict[str, str]:
+    """NAME=VALUE texts as a map. Raises UsageError."""
+    found = {}
+    for item in given:
+        name, equals, value = item.partition("=")
+        if not equals or not name.isidentifier():
+            raise UsageError(f"--set takes NAME=VALUE, not {item.partition('=')[0]!r}")
+        found[name] = value
+    return found
+
+
+class OpenVariables(Mapping[str, str]):
+    """Variables of which some are given; any other one is a value that is not known yet, and passes every check."""
+
+    def __init__(self, given: Mapping[str, str]) -> None:
+        self._given = given
+        self._holes = Holes()
+        self._open: dict[str, str] = {}
+
+    def __getitem__(self, name: str) -> str:
+        if name in self._given:
+            return self._given[name]
+        return self._open.setdefault(name, self._holes.punch(name))
+
+    def get(self, name: str, default: object = None) -> str:  # noqa: ARG002 - there is always a value
+        """The value, or what stands for it."""
+        return self[name]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._given)
+
+    def __len__(self) -> int:
+        return len(self._given)
