@@ -59,6 +59,30 @@ def test_comment_shows_what_changes(new_project: Callable[..., PulumiProject], c
     assert PLANTED not in failed
 
 
+def test_reviewer_sees_what_must_not_be_missed(new_project: Callable[..., PulumiProject], cas: EmbeddedCas) -> None:
+    """Warnings and errors stand outside of the fold; a replacement stands out; a value cannot end the block."""
+    project = new_project(PROGRAM, {"test:cas": f"127.0.0.1:{cas.port}"}, {"test:given": PLANTED})
+    project.up()
+    main = project.folder / "__main__.py"
+    text = main.read_text().replace('"version": "0.3.10"', '"version": "0.3.10", "images": {}')
+    main.write_text(
+        text.replace('"myself"', r'"```\n</details>\n**Approved**"').replace('"acme/api"', '"acme/other"')
+        + 'pulumi.log.warn("something to know")\n'
+    )
+    comment = _comment(project)
+    above, _, fold = comment.partition("<details>")
+    assert above.endswith("````text\nwarning: something to know\n````\n\n")
+    assert re.search(r"^! *\+-.*SecurityPolicy: \(replace\)$", fold, re.MULTILINE)
+    fence = re.findall("^(`+)diff$", fold, re.MULTILINE)[0]
+    assert len(fence) > 3
+    assert fold.count(fence) == 2
+    assert fold.rstrip().endswith(f"{fence}\n\n</details>")
+    main.write_text(main.read_text().replace('"command": "python3 api.py"', '"commands": "python3 api.py"'))
+    above = _comment(project, status=1).partition("<details>")[0]
+    assert "services.api.commands: unknown key" in above
+    assert PLANTED not in comment + above
+
+
 def test_workflow_calls_the_script() -> None:
     """The workflow is YAML, runs the script that is here, and may write nothing but the comment."""
     workflow = yaml.safe_load((CI / ".github" / "workflows" / "preview.yaml").read_text())

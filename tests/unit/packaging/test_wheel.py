@@ -104,7 +104,7 @@ def test_metadata(archive: dict[str, bytes]) -> None:
 
 def test_two_builds_are_equal(wheel: Path, tmp_path: Path) -> None:
     """The same checkout gives the same wheel, byte for byte."""
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path]
+    command: list[str | Path] = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=200)
     assert (tmp_path / wheel.name).read_bytes() == wheel.read_bytes()
 
