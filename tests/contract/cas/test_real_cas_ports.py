@@ -259,7 +259,10 @@ def test_kill_in_a_storm_of_uploads(own_cas, ann, name, kills: int) -> None:
         own.start()
         client = own.client(ann)
         for session in names:
-            new = [version.hash for version in client.history(session, until_hash=(known[session] or [None])[-1])][::-1]
+            new = [
+                version.hash
+                for version in client.history(session, until_hash=known[session][-1] if known[session] else None)
+            ][::-1]
             # What was acknowledged is there; at most the one upload that got no answer comes on top.
             assert new[:1] == known[session][-1:] or not known[session]
             assert len(new) <= 1 + bool(known[session])

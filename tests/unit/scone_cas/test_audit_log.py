@@ -6,6 +6,7 @@ import os
 import sqlite3
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ def attest(cas, config_id: str = "n/main", **changes: object) -> int:
     return api.handle(request).status
 
 
-def restart(cas, **options: object) -> None:
+def restart(cas, **options: Any) -> None:
     """The next start of the CAS."""
     initialise(cas.state, random=bytes(32), **options)
     cas.parts.journal.close()

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -70,7 +71,7 @@ def log(which: int = 1, entries: int = 9) -> tuple[bytes, ...]:
     return (*lines, cas.start(), cas.line("service_attested", service="s"), cas.line("cas_exited", reason="stopped"))
 
 
-def verify(content: bytes | tuple[bytes, ...], **options: object) -> Verdict:
+def verify(content: bytes | tuple[bytes, ...], **options: Any) -> Verdict:
     """The verdict on bytes or lines."""
     data = content if isinstance(content, bytes) else b"".join(content)
     return audit_verify.verify(io.BytesIO(data), **options)

@@ -169,7 +169,8 @@ def images(draw: st.DrawFn, volumes: list[str]) -> dict[str, Any]:
     paths = NAMES.map(lambda name: f"/etc/{name}")
     files = draw(st.dictionaries(paths, st.one_of(st.just({}), contents), max_size=3))
     found: dict[str, Any] = {"injection_files": [{"path": path, **file} for path, file in files.items()]}
-    if volumes and draw(st.booleans()):
+    mounted: bool = draw(st.booleans())
+    if volumes and mounted:
         found["volumes"] = [{"path": "/data", "name": draw(st.sampled_from(volumes))}]
         found["volumes"][0] |= draw(optional(update_policy=st.sampled_from(POLICIES)))
     return found | draw(optional(provide_secrets=st.sampled_from([[], ["fragment"]])))
