@@ -1,6 +1,6 @@
 """Attest and deliver against a bare answer, in one run: the launcher's own client, a new TLS connection each time.
 
-`python -m bench.attest [-n 1500] [-c 16] [--rounds 3]`. The bare answer is `bench/bare.py`: the same server with
+`python -m bench.attest [-n 400] [-c 16] [--rounds 9]`. The bare answer is `bench/bare.py`: the same server with
 the same settings and the same client; a request costs one signature check, one key exchange and an answer of the same
 size, and nothing is kept, judged or recorded. The CAS has its audit log on. Rounds alternate: both meet one machine.
 """
@@ -38,9 +38,9 @@ WANTED = 0.6
 def main() -> int:
     """Print both rates of every round and the median ratio; 1 when it is below what is wanted."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("-n", type=int, default=1500, help="attestations a round (%(default)s)")
+    parser.add_argument("-n", type=int, default=400, help="attestations a round (%(default)s)")
     parser.add_argument("-c", type=int, default=16, help="at a time (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="(%(default)s)")
+    parser.add_argument("--rounds", type=int, default=9, help="(%(default)s)")
     options = parser.parse_args()
     load = ["-n", str(options.n), "-c", str(options.c)]
     with tempfile.TemporaryDirectory() as folder:

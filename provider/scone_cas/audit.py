@@ -7,8 +7,8 @@ import base64
 import fcntl
 import os
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -37,11 +37,23 @@ from scone_policy.errors import SconeError
 FILE = "audit.log"
 
 
+class Waiting:
+    """What must be on disk before an answer may be sent: everything in the log before `end`, in bytes."""
+
+    end = 0
+
+
 class Journal(Protocol):
     """What the CAS tells of what it does."""
 
     def record(self, event: str, **fields: object) -> Entry | None:
         """Make an entry that is on disk when this returns; None where nothing is recorded. Raises SconeError."""
+
+    def deferred(self) -> AbstractContextManager[Waiting]:
+        """Within it, entries of this thread are not waited for: whoever answers waits, by `sync`."""
+
+    def sync(self) -> int:
+        """Bring the log to disk; everything before the returned place is there. Raises SconeError."""
 
     def close(self) -> None:
         """Close the file, if there is one."""
@@ -52,6 +64,15 @@ class Silent:
 
     def record(self, event: str, **fields: object) -> None:
         """Nothing."""
+
+    @contextmanager
+    def deferred(self) -> Iterator[Waiting]:
+        """Nothing to wait for."""
+        yield Waiting()
+
+    def sync(self) -> int:
+        """Nothing."""
+        return 0
 
     def close(self) -> None:
         """Nothing."""
@@ -71,14 +92,40 @@ class AuditLog:
         self._size = 0
         self._synced = 0
         self._broken = False
+        self._local = threading.local()
 
     def record(self, event: str, **fields: object) -> Entry:
         """Append an entry and wait until it is on disk. Raises SconeError when it cannot be; then it does not count."""
-        try:
+        waiting: Waiting | None = getattr(self._local, "waiting", None)
+        with self._said():
             with self._appending:
                 entry = self._append(event, fields)
                 end = self._size
-            self._sync(end)
+            if waiting is not None:
+                waiting.end = end
+            else:
+                self._sync(end)
+        return entry
+
+    @contextmanager
+    def deferred(self) -> Iterator[Waiting]:
+        """Within it, entries of this thread are not waited for: whoever answers waits, by `sync`."""
+        self._local.waiting = Waiting()
+        try:
+            yield self._local.waiting
+        finally:
+            self._local.waiting = None
+
+    def sync(self) -> int:
+        """Bring the log to disk; everything before the returned place is there. Raises SconeError."""
+        with self._said():
+            self._sync(self._size)
+        return self._synced
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        try:
+            yield
         except (OSError, ValueError) as problem:
             reason = problem.strerror if isinstance(problem, OSError) else problem
             raise SconeError(
@@ -86,7 +133,6 @@ class AuditLog:
                 where=str(self.path),
                 fix="look at the disk; nothing is lost",
             ) from None
-        return entry
 
     def record_start(self, identity: CasIdentity) -> Entry:
         """Append the event that links the audit key to the CAS's identity. Raises SconeError."""

@@ -4,11 +4,13 @@
 workers share the HMAC key, which is new at every start of the CAS: so the table of used challenges need not outlive it.
 """
 
+import fcntl
 import hmac
 import os
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from scone_cas.state import CHALLENGES, make_private
@@ -61,12 +63,27 @@ class Challenges:
         if expires < now:
             raise BadChallengeError("the challenge has expired")
         try:
-            self._db.execute("INSERT INTO used VALUES (?, ?)", (head, expires))
+            with self._turn():
+                self._db.execute("INSERT INTO used VALUES (?, ?)", (head, expires))
         except sqlite3.IntegrityError:
             raise BadChallengeError("the challenge was used before") from None
         self._used += 1
         if self._used % _PRUNE_EVERY == 0:
             self._db.execute("DELETE FROM used WHERE expires < ?", (now - 1000,))
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One writer at a time: whoever finds SQLite's own lock taken sleeps for milliseconds, and is not woken."""
+        gate: int | None = getattr(self._local, "gate", None)
+        if gate is None:
+            # A file of its own: to close the database's would drop the locks that SQLite holds on it.
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            gate = self._local.gate = os.open(self._path.with_suffix(".lock"), flags, 0o600)
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(gate, fcntl.LOCK_UN)
 
     @property
     def _db(self) -> sqlite3.Connection:
@@ -84,6 +101,10 @@ class Challenges:
         if db is not None:
             db.close()
             del self._local.db
+        gate: int | None = getattr(self._local, "gate", None)
+        if gate is not None:
+            os.close(gate)
+            del self._local.gate
 
     def _mac(self, head: bytes) -> bytes:
         return hmac.digest(self._key, b"scone-cas challenge v1\0" + head, "sha256")[:16]

@@ -43,6 +43,11 @@ def busy(status: int, seconds: int) -> Response:
     return document(status, {"error": error}, headers=(("Retry-After", str(seconds)),))
 
 
+def failed() -> Response:
+    """500: the CAS's own fault."""
+    return RefusedError(500, "internal", "the CAS failed; nothing was delivered").response()
+
+
 def malformed(message: str) -> Response:
     """400: not this protocol."""
     return RefusedError(400, "malformed", message).response()
@@ -56,6 +61,16 @@ class EnclaveApi:
         self._journal = journal or Silent()
         self._challenges = challenges
 
+    def begin(self, request: Request) -> tuple[Response, int]:
+        """The answer to one request, and the place in the audit log that `sync` must reach before it is sent."""
+        with self._journal.deferred() as waiting:
+            answer = self.handle(request)
+        return answer, waiting.end
+
+    def sync(self) -> int:
+        """Bring the audit log to disk; the place that was reached. Raises SconeError."""
+        return self._journal.sync()
+
     def handle(self, request: Request) -> Response:
         """The answer to one request; never raises."""
         try:
@@ -66,7 +81,7 @@ class EnclaveApi:
             return refused.response()
         except Exception as problem:  # noqa: BLE001 - the last line: whatever happens, a client learns nothing of it
             log.event("enclave-fault", kind=type(problem).__name__)
-            return RefusedError(500, "internal", "the CAS failed; nothing was delivered").response()
+            return failed()
 
     def _route(self, request: Request) -> Response:
         if len(request.body) > LARGEST_REQUEST:
