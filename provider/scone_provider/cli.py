@@ -74,10 +74,14 @@ def _add_offline(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     derive = commands.add_parser("derive", help="print the sessions that a mesh would upload")
     derive.add_argument("mesh", metavar="MESHFILE")
     derive.add_argument(
-        "--manifest", action="append", default=[], metavar="FILE", help="a service manifest of the mesh"
+        "--manifest", nargs="+", action="extend", default=[], metavar="FILE", help="a service manifest of the mesh"
     )
-    derive.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="value of a variable $NAME")
-    derive.add_argument("--owner", action="append", default=[], metavar="KEYHASH", help="may read and update them, too")
+    derive.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="value of a variable $NAME"
+    )
+    derive.add_argument(
+        "--owner", nargs="+", action="extend", default=[], metavar="KEYHASH", help="may read and update them, too"
+    )
     derive.add_argument("--release", default="release", help="name of the Helm release (default: %(default)s)")
     derive.set_defaults(run=_derive)
 

@@ -17,7 +17,7 @@ MODELS: dict[str, type[BaseModel]] = {"session": Session, "service": ServiceMani
 
 _KEYS = {"injection_files": "path", "env": "service"}
 _SCALAR = ["string", "number", "boolean", "null"]
-_INTERNAL = ("reference", "value_json")
+_INTERNAL = ("reference",)
 Node = dict[str, Any]
 
 
@@ -76,9 +76,9 @@ def _scalar(node: Node, by_reference: set[str]) -> Node:
 def _property(name: str, node: Node, definitions: Node, named: Node) -> Node:
     """A map by name may also be a list of maps that hold the name themselves, or be absent."""
     items = node.get("additionalProperties")
-    if node.get("type") != "object" or not isinstance(items, dict):
+    if node.get("type") != "object":
         return node
-    reference = items.get("$ref", "").removeprefix("#/$defs/")
+    reference = items.get("$ref", "").removeprefix("#/$defs/") if isinstance(items, dict) else ""
     if reference not in definitions:
         return {"anyOf": [node, {"type": ["array", "null"]}]}
     key = "path" if reference == "Mount" else _KEYS.get(name, "name")

@@ -83,7 +83,7 @@ def _completed(text: str) -> dict[str, Any]:
 
 
 def _verdict(file: Path) -> str:
-    """`accepted`, or what the refusal says; what is taken must also come back from its wire form, whole."""
+    """Accepted, or what the refusal says; what is taken must also come back from its wire form, whole."""
     text = _filled(file.read_text(encoding="utf-8"))
     whole = "-whole-" in file.name
     try:

@@ -1,0 +1,152 @@
+"""`check`, `derive` and `schema`: what they print and how they end, run as the command line runs them."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from scone_provider.cli import main
+from scone_provider.commands.schema import MODELS, schema
+
+SESSION = 'name: a\nversion: "0.3"\nservices:\n  - name: s\n    attestation: {mrenclave: "%s"}\n'
+MANIFEST = """\
+apiVersion: scone/5.8
+kind: genservice
+build: {name: web, kind: python, to: "$REPO/web:1", pwd: /app, command: python3 web.py, copy: [web.py]}
+environment:
+  local: [{name: SCONE_HEAP, value: 512M}, {name: PASSWORD, value: "$$SCONE::password$$"}]
+secrets: {local: [{name: password, kind: ascii, size: 12}]}
+"""
+MESH = """\
+apiVersion: scone/5.8
+kind: mesh
+cas: [{name: cas, alias: [image, security, access, attestation], cas_url: "$CAS"}]
+policy: {namespace: shop}
+env: []
+services: [{name: web, image: "$REPO/web:1"}]
+"""
+OWNER = "3s1pm8W6Be6cxvAQRbRP5YXd9YuERAr7KswN97uGtoPkRW87x1"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with one document of each sort, which is the working directory."""
+    (tmp_path / "good.yaml").write_text(SESSION % ("ab" * 32))
+    (tmp_path / "bad.yaml").write_text(SESSION % "ab" + "zonk: 1\n")
+    (tmp_path / "service.yaml").write_text(MANIFEST)
+    (tmp_path / "mesh.yaml").write_text(MESH)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("folder")
+def test_check_is_silent_about_good_documents(capsys: pytest.CaptureFixture[str]) -> None:
+    """Sessions, service manifests and Meshfiles are told apart; variables without a value do not matter."""
+    assert main(["check", "good.yaml", "service.yaml", "mesh.yaml"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.usefixtures("folder")
+def test_check_names_file_line_path_and_rule(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line for each broken rule, in the order of the document, and exit code 1."""
+    assert main(["check", "good.yaml", "bad.yaml"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[:2] for line in lines] == [
+        ["bad.yaml:5", "services.s.attestation.mrenclave"],
+        ["bad.yaml:6", "zonk"],
+    ]
+    assert lines[1] == "bad.yaml:6: zonk: unknown key"
+
+
+def test_check_judges_each_sort_of_document(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A broken manifest, a broken Meshfile, a foreign document, no YAML, a creator by hand: each with its place."""
+    (folder / "service.yaml").write_text(MANIFEST.replace("kind: python", "kind: cobol"))
+    (folder / "mesh.yaml").write_text(MESH.replace("namespace: shop", "namespace: a b"))
+    (folder / "foreign.yaml").write_text("replicas: 1\n")
+    (folder / "broken.yaml").write_text("a: [\n")
+    (folder / "creator.yaml").write_text('name: a\nversion: "0.3"\ncreator: me\n')
+    files = ["service.yaml", "mesh.yaml", "foreign.yaml", "broken.yaml", "creator.yaml"]
+    assert main(["check", *files]) == 1
+    found = capsys.readouterr().out
+    for start in (
+        "service.yaml:3: build.kind: ",
+        "mesh.yaml:4: policy.namespace: ",
+        "foreign.yaml:1: this is no service manifest",
+        "broken.yaml:2: this is not valid YAML",
+        "creator.yaml:3: creator: is filled in by CAS",
+    ):
+        assert start in found
+
+
+@pytest.mark.usefixtures("folder")
+def test_check_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """Machines get one object: every file, with its findings taken apart."""
+    assert main(["check", "--json", "good.yaml", "bad.yaml"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["good.yaml"] == []
+    assert found["bad.yaml"][1] == {"file": "bad.yaml", "line": 6, "path": "zonk", "rule": "unknown key", "fix": ""}
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("arguments", [["none.yaml"], ["good.yaml", "--set", "oops"]])
+def test_wrong_usage_of_check_ends_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that cannot be read and a value without a name are no verdict on a document."""
+    assert main(["check", *arguments]) == 2
+    assert capsys.readouterr().err.startswith("pulumi-scone: ")
+
+
+def test_check_without_files_is_wrong_usage() -> None:
+    """Nothing to check is not success."""
+    with pytest.raises(SystemExit) as end:
+        main(["check"])
+    assert end.value.code == 2
+
+
+def derived(*more: str) -> int:
+    """`derive` of the folder's mesh."""
+    values = ["--set", "REPO=registry.example/shop", "CAS=https://cas.example:8081"]
+    return main(["derive", "mesh.yaml", "--manifest", "service.yaml", *values, *more])
+
+
+@pytest.mark.usefixtures("folder")
+def test_derive_prints_the_sessions_of_a_mesh(capsys: pytest.CaptureFixture[str]) -> None:
+    """One YAML document for the namespace, one for each service; what only a built image knows is marked as such."""
+    assert derived("--owner", OWNER) == 0
+    namespace, web = yaml.safe_load_all(capsys.readouterr().out)
+    assert (namespace["name"], web["name"]) == ("shop", "shop/web")
+    assert namespace["access_policy"]["update"] == [OWNER]
+    (service,) = web["services"]
+    assert service["attestation"] == {"mrenclave": "[measurement of registry.example/shop/web:1]"}
+    assert service["fspf_key"] == "[derived: shop/web]"
+    assert service["fspf_tag"].startswith("[fspf_tag of ")
+    assert web["secrets"] == [{"name": "password", "kind": "ascii", "size": 12}]
+
+
+@pytest.mark.usefixtures("folder")
+def test_derive_explains_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    """A variable without a value and a manifest that no service uses are errors in words."""
+    assert main(["derive", "mesh.yaml", "--manifest", "service.yaml"]) == 1
+    assert "mesh.yaml:3: " in capsys.readouterr().err
+    assert derived("--set", "REPO=other") == 0
+    assert main(["derive", "mesh.yaml", "--set", "REPO=r.example/a", "--set", "CAS=https://c"]) == 1
+    assert "has no service manifest" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_schema_is_complete_json(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every reference in a schema leads somewhere, and what is internal does not show."""
+    assert main(["schema", name]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found == schema(name)
+    text = json.dumps(found)
+    assert {one.partition('"')[0] for one in text.split("#/$defs/")[1:]} <= set(found["$defs"])
+    assert '"reference"' not in text
+
+
+def test_schema_takes_lists_by_name() -> None:
+    """On paper services are a list of maps with names: editors must not mark that as wrong."""
+    found = schema("session")
+    kinds = [one.get("type") for one in found["properties"]["services"]["anyOf"]]
+    assert kinds == ["object", "array", "null"]
+    assert "name" in found["$defs"]["ServiceIn_services"]["properties"]
