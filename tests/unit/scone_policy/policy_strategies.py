@@ -1,6 +1,7 @@
 """Generated sessions, valid by construction, in wire shape, with every feature of the session language."""
 
 import base64
+import copy
 import string
 from typing import Any
 
@@ -52,7 +53,8 @@ def variants(draw: st.DrawFn) -> Any:
     if not measurements or draw(st.booleans()):
         signer = {"mrsigner": draw(HEX32), "isvprodid": draw(st.integers(0, 9)), "isvsvn_min": draw(st.integers(0, 9))}
     found = {"mrenclave": measurements[0] if len(measurements) == 1 else measurements or None, "signer": signer}
-    return _without_none(found)
+    # A copy: `just` and `sampled_from` hand out the same object every time, and tests change what they get.
+    return copy.deepcopy(_without_none(found))
 
 
 @st.composite
@@ -250,4 +252,5 @@ def wire_sessions(draw: st.DrawFn) -> dict[str, Any]:
         ),
         "security": draw(st.just(security) | st.just(security) | st.just(REFERENCE)),
     }
-    return _without_none(found)
+    # A copy: `just` and `sampled_from` hand out the same object every time, and tests change what they get.
+    return copy.deepcopy(_without_none(found))

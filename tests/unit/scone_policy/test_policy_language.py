@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
-from tests.unit.scone_policy.policy_strategies import KEY_HASH, PRIVATE_KEYS, PUBLIC_KEYS
 
 from scone_policy import PolicyError, parse, secret_paths
 from scone_policy.durations import seconds
 from scone_policy.names import absolute
+from unit.scone_policy.policy_strategies import KEY_HASH, PRIVATE_KEYS, PUBLIC_KEYS
 
 HEX = "ab" * 32
 OLD_SIGNER = "LtLcbPVddnCkH36ZcRdgYsw4H8xDbYaFZfuefkDc25uq2qdjmM"
