@@ -57,6 +57,11 @@ class Paths:
         return self.root / "tools" / "devstack" / "toolchain"
 
     @property
+    def constraints(self) -> Path:
+        """Versions of Python packages that must be those of the toolchain."""
+        return self.root / "tools" / "devstack" / "constraints.txt"
+
+    @property
     def pulumi_home(self) -> Path:
         """PULUMI_HOME: plugins and workspaces."""
         return self.state / "pulumi"

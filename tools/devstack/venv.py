@@ -22,7 +22,7 @@ def _fingerprint(paths: Paths) -> str:
         for file in launcher.rglob("*")
         if file.is_file() and "__pycache__" not in file.parts and not file.name.endswith("_test.go")
     ]
-    return files.digest_of(paths.root, [paths.root / "pyproject.toml", *sources])
+    return files.digest_of(paths.root, [paths.root / "pyproject.toml", paths.constraints, *sources])
 
 
 def is_ready(paths: Paths) -> bool:
@@ -53,6 +53,8 @@ def make(job: Job, paths: Paths, *, environment: dict[str, str]) -> None:
         "pip",
         "install",
         "--quiet",
+        "--constraint",
+        paths.constraints,
         "--editable",
         ".[dev]",
         cwd=paths.root,
