@@ -118,10 +118,7 @@ class Secret(Model):
         elif self.kind is not None and not has_hole(self.kind):
             self._of_kind(self.kind, stated)
         elif self.value is not None:
-            try:
-                object.__setattr__(self, "value", text(self.value))
-            except ValueError as error:
-                raise ValueError(f"value: {error}") from None
+            object.__setattr__(self, "value", text(self.value))
         return self
 
     def _imported(self, stated: list[str]) -> None:

@@ -113,7 +113,7 @@ MISTAKES = {
     ),
     "wrong type": (
         ("service.yaml", f"value: {PLANTED}", f"value: [{PLANTED}]"),
-        ("service.yaml:<- name: password>: secrets.local.password: value: must be",),
+        ("service.yaml:<- name: password>: secrets.local.password: must be text",),
     ),
     "missing global variable": (
         ("mesh.yaml", "      - name: API_USER\n        value: myself\n", ""),
