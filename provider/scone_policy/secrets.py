@@ -134,7 +134,8 @@ class Secret(Model):
             raise ValueError("value_json belongs to a config-fragment")
         if foreign := [key for key in stated if key not in rules.keys]:
             raise ValueError(f"{foreign[0]} does not belong to a secret of kind {kind}")
-        if self.value is not None or (kind == "config-fragment" and "value" in self.model_fields_set):
+        null = kind == "config-fragment" and {"value", "value_json"} & self.model_fields_set
+        if self.value is not None or null:
             object.__setattr__(self, "value", kinds.check_value(kind, self.value, self.size))
             object.__setattr__(self, "size", None)
             if ignored := [key for key in stated if key not in rules.with_value]:

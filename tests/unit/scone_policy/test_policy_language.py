@@ -265,6 +265,14 @@ def test_all_sorts_of_secrets_are_known_as_such() -> None:
     }
 
 
+@pytest.mark.parametrize("value", [None, "", "null", 0, [], {}, {"a": [1, "1", None]}, '"'])
+def test_any_value_of_a_fragment_survives(value: object) -> None:
+    """Null, empty and quoted values come back from the canonical form and from the wire as they were."""
+    canonical = parse(secrets({"kind": "config-fragment", "value": value})).canonical()
+    assert parse(canonical).canonical() == canonical
+    assert parse(parse(canonical).wire()).canonical() == canonical
+
+
 def test_relative_names() -> None:
     """`./x` lies below the session itself, `../x` beside it, and nothing lies above the root."""
     assert absolute("../x", "a/b") == "a/x"
