@@ -47,14 +47,14 @@ def checked(check: Callable[[_Self, Props, Props], Props]) -> Callable[[_Self, P
     @wraps(check)
     def wrapper(self: _Self, olds: Props, news: Props) -> CheckResult:
         try:
-            return CheckResult(check(self, _plain(olds), _plain(news)), [])
+            return CheckResult(check(self, plain(olds), plain(news)), [])
         except SconeError as error:
             return CheckResult(news, [CheckFailure("", str(error))])
 
     return wrapper
 
 
-def _plain(props: Props) -> Props:
+def plain(props: Props) -> Props:
     """Numbers as they were written (the engine's wire knows floats only), and without the provider itself."""
     return {key: _written(value) for key, value in props.items() if key != "__provider"}
 

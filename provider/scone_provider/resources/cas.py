@@ -4,7 +4,6 @@ import pulumi
 from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 
 from scone_provider.cas.client import CasClient, connect
-from scone_provider.errors import TrustError
 from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean
 from scone_provider.settings import Settings
 from scone_provider.trust import CasTrust
@@ -65,6 +64,4 @@ def attest(trust: CasTrust, settings: Settings, *, known_key: str | None = None,
 
 
 def _seen(cas: CasClient) -> Props:
-    if not cas.key_hash:
-        raise TrustError("the attested CAS has no key")
     return {"attested_key": cas.key_hash}

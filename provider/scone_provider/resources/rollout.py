@@ -6,7 +6,7 @@ from typing import cast
 from pulumi.dynamic import CreateResult, UpdateResult
 
 from scone_provider.kubernetes_watch import Expectation, wait_for_release
-from scone_provider.resources._engine import Props, SconeProvider, checked, clean
+from scone_provider.resources._engine import Props, SconeProvider, checked, clean, plain
 
 
 class RolloutProvider(SconeProvider):
@@ -39,7 +39,7 @@ class RolloutProvider(SconeProvider):
         """A record only: the release takes its pods away itself."""
 
     def _watch(self, props: Props) -> Props:
-        services = cast("Mapping[str, Mapping[str, object]]", props["services"])
+        services = cast("Mapping[str, Mapping[str, object]]", plain(props)["services"])
         wait_for_release(
             namespace=str(props["namespace"]),
             release=str(props["release"]),
@@ -48,7 +48,7 @@ class RolloutProvider(SconeProvider):
                     name=name,
                     service=str(service["service"]),
                     kind=str(service["kind"]),
-                    replicas=int(str(plain_number(service["replicas"]))),
+                    replicas=int(str(service["replicas"])),
                     image=str(service["image"]),
                     policy_digest=str(service["policy_digest"]),
                 )
@@ -68,8 +68,3 @@ class RolloutProvider(SconeProvider):
         """The kubeconfig context that the stack names for its Kubernetes provider."""
         found = self._config.get("kubernetes:context")
         return str(found) if found else None
-
-
-def plain_number(value: object) -> object:
-    """`2.0` → `2`: the engine's wire knows floats only."""
-    return int(value) if isinstance(value, float) else value
