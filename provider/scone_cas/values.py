@@ -16,10 +16,15 @@ _CHARACTERS = string.ascii_letters + string.digits + string.punctuation
 
 @dataclass(frozen=True, kw_only=True)
 class Value:
-    """A secret's value as bytes, with the kind that decides how it is spelt."""
+    """A secret's value as bytes, with the kind that decides how it is spelt.
+
+    `content` is the value's main form (DER for keys and certificates), `more` what belongs to it by name
+    (a certificate's `private_key` and `chain`).
+    """
 
     kind: str
     content: bytes = field(repr=False)
+    more: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
 
 def generate(secret: Secret) -> bytes:
