@@ -158,7 +158,16 @@ http {
 MARIADB = Recipe(
     name="mariadb",
     tags=("10.11",),
-    packages=("coreutils", "dash", "debianutils", "hostname", "mariadb-client-core", "mariadb-server-core", "sed"),
+    packages=(
+        "coreutils",
+        "dash",
+        "debianutils",
+        "findutils",
+        "hostname",
+        "mariadb-client-core",
+        "mariadb-server-core",
+        "sed",
+    ),
     command=("sh", "/usr/local/bin/docker-entrypoint.sh", "mariadbd"),
     checks=(("/usr/sbin/mariadbd", "--version"), ("/usr/bin/mariadb", "--version")),
     owner=("mysql", 999),
@@ -184,29 +193,35 @@ socket = /tmp/mysqld.sock
             r"""#!/bin/sh
 # Makes an empty data folder a database with the accounts that MARIADB_… variables ask for, then becomes the program.
 set -eu
+line() { printf '%s\n' "$1"; } # dash's echo reads backslashes
 text() { printf "'%s'" "$(printf %s "$1" | sed -e 's/\\/\\\\/g' -e "s/'/''/g")"; }
 name() { printf '`%s`' "$(printf %s "$1" | sed -e 's/`/``/g')"; }
 data=/var/lib/mysql
+if [ -e "$data/.unfinished" ]; then # an earlier start was interrupted: the accounts may lack their passwords
+  find "$data" -mindepth 1 -delete
+fi
 if [ ! -d "$data/mysql" ]; then
   : "${MARIADB_ROOT_PASSWORD:?is not set: it is needed to make the database}"
+  [ -z "${MARIADB_USER:-}" ] || : "${MARIADB_PASSWORD:?is not set: MARIADB_USER needs one}"
+  : > "$data/.unfinished"
   mariadb-install-db --no-defaults --datadir="$data" --tmpdir=/tmp --auth-root-authentication-method=normal \
     --skip-test-db --skip-name-resolve >&2
   {
-    echo 'FLUSH PRIVILEGES;'
-    echo "SET PASSWORD FOR root@localhost = PASSWORD($(text "$MARIADB_ROOT_PASSWORD"));"
-    echo "CREATE USER root@'%' IDENTIFIED BY $(text "$MARIADB_ROOT_PASSWORD");"
-    echo "GRANT ALL ON *.* TO root@'%' WITH GRANT OPTION;"
+    line 'FLUSH PRIVILEGES;'
+    line "SET PASSWORD FOR root@localhost = PASSWORD($(text "$MARIADB_ROOT_PASSWORD"));"
+    line "CREATE USER root@'%' IDENTIFIED BY $(text "$MARIADB_ROOT_PASSWORD");"
+    line "GRANT ALL ON *.* TO root@'%' WITH GRANT OPTION;"
     if [ -n "${MARIADB_DATABASE:-}" ]; then
-      echo "CREATE DATABASE $(name "$MARIADB_DATABASE");"
+      line "CREATE DATABASE $(name "$MARIADB_DATABASE");"
     fi
     if [ -n "${MARIADB_USER:-}" ]; then
-      : "${MARIADB_PASSWORD:?is not set: MARIADB_USER needs one}"
-      echo "CREATE USER $(text "$MARIADB_USER")@'%' IDENTIFIED BY $(text "$MARIADB_PASSWORD");"
+      line "CREATE USER $(text "$MARIADB_USER")@'%' IDENTIFIED BY $(text "$MARIADB_PASSWORD");"
       if [ -n "${MARIADB_DATABASE:-}" ]; then
-        echo "GRANT ALL ON $(name "$MARIADB_DATABASE").* TO $(text "$MARIADB_USER")@'%';"
+        line "GRANT ALL ON $(name "$MARIADB_DATABASE").* TO $(text "$MARIADB_USER")@'%';"
       fi
     fi
   } | mariadbd --bootstrap --skip-networking
+  rm "$data/.unfinished"
 fi
 unset MARIADB_ROOT_PASSWORD MARIADB_PASSWORD
 exec "$@"
