@@ -58,4 +58,5 @@ def _found(hosts: Iterable[str]) -> pulumi.Input[str]:
     except ImageError:
         if not pulumi.runtime.is_dry_run():
             raise
-        return pulumi.Output.from_input(pulumi.UNKNOWN)
+        unknown: Any = pulumi.UNKNOWN
+        return pulumi.Output.from_input(unknown)

@@ -65,7 +65,7 @@ class Kept:
 
 def _objects(policies: Iterable[Kept]) -> dict[str, Mapping[str, Any]]:
     """What the chart needs for those policies that an operator uploads. Only the document may be unknown, or secret."""
-    found = {}
+    found: dict[str, Mapping[str, Any]] = {}
     for kept in policies:
         if isinstance(kept.policy, SealedPolicy) and kept.way.in_chart:
             address = pulumi.Output.from_input(kept.way.trust["url"]).apply(client_address)

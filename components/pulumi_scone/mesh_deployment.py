@@ -63,7 +63,10 @@ class MeshDeployment(pulumi.ComponentResource):
         ways = {draft.mesh.cas_name("cas"): namespace.way, **self._other_cases(name, draft, namespace)}
         shared = self._shared(name, args, draft, namespace, ways)
         images = {service: self._image(name, service, args, draft, namespace) for service in draft.manifests}
-        policies = {service: self._policy(name, service, args, draft, namespace, shared) for service in draft.manifests}
+        policies = {
+            service: self._policy(f"{name}-{service}", service, args, draft, (namespace, shared))
+            for service in draft.manifests
+        }
         draft.know_policies(policies, namespace.policy, shared.policy if shared else None)
         kept = [
             Kept(session=draft.plan.namespace, way=namespace.way, policy=namespace.policy),
@@ -192,11 +195,11 @@ class MeshDeployment(pulumi.ComponentResource):
         service: str,
         args: MeshDeploymentArgs,
         draft: "_Draft",
-        namespace: CasNamespace,
-        shared: Kept | None,
+        above: tuple[CasNamespace, Kept | None],
     ) -> Policy:
+        namespace, shared = above
         return policy_of(
-            f"{name}-{service}",
+            name,
             way=namespace.way,
             session=f"{draft.plan.namespace}/{service}",
             policy=draft.values.show(draft.plan.policies[service]),

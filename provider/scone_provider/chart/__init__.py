@@ -33,8 +33,8 @@ def chart_files(own: Charts = _NO_CHARTS) -> dict[str, bytes]:
         for path, data in content.items():
             files[f"charts/{service}/{path}"] = data if path != "Chart.yaml" else _renamed(data, service)
     digest = hashlib.sha256()
-    for path, content in sorted(files.items()):
-        digest.update(f"{path}\0{len(content)}\0".encode() + content)
+    for path, data in sorted(files.items()):
+        digest.update(f"{path}\0{len(data)}\0".encode() + data)
     lines = files["Chart.yaml"].decode().splitlines()
     lines = [f"{line}+{digest.hexdigest()[:12]}" if line.startswith("version: ") else line for line in lines]
     return files | {"Chart.yaml": ("\n".join(lines) + "\n").encode()}
@@ -43,8 +43,9 @@ def chart_files(own: Charts = _NO_CHARTS) -> dict[str, bytes]:
 def lay_out(project: Path, own: Charts = _NO_CHARTS, release: str = "") -> str:
     """Write the chart into the project's folder and return its path relative to it.
 
-    With charts of services' `own` it is the chart of one `release`, and stands apart. Files that are right already are left alone, others are replaced atomically, strangers are removed: two
-    programs that run at once both find a whole chart.
+    With services' `own` charts it is the chart of one `release`, and stands apart. Files that are right already are
+    left alone, others are replaced atomically, strangers are removed: two programs that run at once both find a whole
+    chart.
     """
     place = f"{CHART_FOLDER}-{release}" if own else CHART_FOLDER
     folder = project / place

@@ -1,4 +1,4 @@
-"""Sealed policies as the chart brings them: objects that the cluster's operator uploads (session language, section 10)."""
+"""Sealed policies as the chart brings them: objects that the cluster's operator uploads (section 10)."""
 
 import hashlib
 import re

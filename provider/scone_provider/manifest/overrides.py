@@ -40,7 +40,8 @@ def overridden(manifest: ServiceManifest, files: ServiceFiles) -> ServiceManifes
     Raises ManifestError for a file that is not shaped like the section, and for a secret that the manifest keeps
     local: those no Meshfile changes.
     """
-    found, moved = manifest, {}
+    found = manifest
+    moved: dict[Path, tuple[Document, Path]] = {}
     if files.env is not None:
         environment = _environment(files.env)
         parts = {section: _section(environment, section) for section in _SECTIONS}
