@@ -31,7 +31,6 @@ def service(**keys: Any) -> dict[str, Any]:
 
 
 UNSERVED = [
-    ({**session(), "name": "/"}, "name: the root namespace"),
     (session(volumes=[{"name": "v"}]), "volumes"),
     (
         session(
@@ -42,11 +41,6 @@ UNSERVED = [
         ),
         "secret_config",
     ),
-    (session(access_policy="$$SCONE::f$$"), "access_policy: a placeholder"),
-    (session(access_policy={"read": ["$$SCONE::f$$"]}), "access_policy.read: a placeholder"),
-    (session(access_policy={"update": [{"signer": PUBLIC_KEYS[0]}]}), "access_policy.update: signer"),
-    (session(access_policy={"update": [{"require-all": ["CREATOR"]}]}), "access_policy.update: require-all"),
-    (session(access_policy={"create_sessions": [{"require-at-least-1": ["CREATOR"]}]}), "create_sessions"),
     (session(security="$$SCONE::f$$"), "security: a placeholder"),
     (session(security={"singleton_enclaves": True}), "security.singleton_enclaves"),
     (session(security={"service_access_token": "x"}), "security.service_access_token"),
