@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from scone_cas.description import read_upload
 from scone_cas.messages import Refusal
 from scone_policy.canonical import canonical_json
-from unit.scone_policy.policy_strategies import PUBLIC_KEYS, wire_sessions
+from unit.scone_policy.policy_strategies import wire_sessions
 
 HEX = "ab" * 32
 FRAGMENT = {"name": "f", "kind": "ascii"}
