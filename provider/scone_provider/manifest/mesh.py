@@ -218,16 +218,14 @@ def _role_problems(mesh: Mesh) -> Iterator[Problem]:
         if len(filled) != 1:
             who = "no CAS fills" if not filled else f"{' and '.join(filled)} all fill"
             rule = f"{who} the role {role}: exactly one must, by its name or its alias"
-            yield Problem(path=("cas",), rule=rule, fix=f"Put {role} into the alias list of one CAS.")
+            called = [one for name, cas in mesh.cas.items() for one in (name, *cas.alias) if one not in ROLES]
+            near = [] if filled else difflib.get_close_matches(role, called, n=1)
+            fix = f"Did you mean {role} by {near[0]}?" if near else f"Put {role} into the alias list of one CAS."
+            yield Problem(path=("cas",), rule=rule, fix=fix)
     for (one, first), (other, second) in combinations(mesh.cas.items(), 2):
         if first.cas_url == second.cas_url and not is_open(first.cas_url):
             rule = f"{one} and {other} are the same CAS, {first.cas_url}"
             yield Problem(path=("cas", other), rule=rule, fix=f"Put {other} into the alias list of {one}.")
-    for name, cas in mesh.cas.items():
-        for alias in cas.alias:
-            if alias not in ROLES and (near := difflib.get_close_matches(alias, ROLES, n=1)):
-                rule = f"{alias} is no role of a CAS"
-                yield Problem(path=("cas", name, "alias"), rule=rule, fix=f"Did you mean {near[0]}?")
 
 
 def _policy_problems(policy: MeshPolicy) -> Iterator[Problem]:

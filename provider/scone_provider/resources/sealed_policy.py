@@ -12,7 +12,6 @@ from pulumi.runtime.rpc import wrap_rpc_secret
 
 import scone_policy
 from scone_policy.encrypted import encrypt_session
-from scone_policy.errors import PolicyError
 from scone_policy.session import Session
 from scone_policy.signed import sign_session
 from scone_provider.cas.client import CasClient, StoredSession
@@ -109,22 +108,9 @@ class SealedPolicyProvider(SecurityPolicyProvider):
             signed = sign_session(text, keys=[self.settings.signing_key()])
             signatures = cast("list[dict[str, str]]", signed["signatures"])
             return {"policy": text, "signatures": {str(number): one for number, one in enumerate(signatures)}}
-        recipient = _recipient(cas, props)
+        recipient = cas.session_encryption_key(pinned=str(props["recipient"]) if props.get("recipient") else None)
         sealed = encrypt_session(text, recipient=recipient, seed=secrets.token_bytes(32))
         return {"policy": sealed["encrypted_session"], "encryption_key": sealed["encryption_key"]}
-
-
-def _recipient(cas: CasClient, props: Props) -> bytes:
-    given = str(props.get("recipient") or "")
-    try:
-        return bytes.fromhex(given)
-    except ValueError:
-        given = ""
-    raise PolicyError(
-        f"nobody says which session encryption key {cas.url} has",
-        where=str(props["name"]),
-        fix="give cas_encryption_key, as `scone cas show-identification --session-encryption-key` prints it",
-    )
 
 
 def _hidden(document: object, mode: object) -> dict[str, object]:

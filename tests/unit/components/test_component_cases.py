@@ -41,7 +41,7 @@ def test_each_cas_is_attested_by_its_own_conditions(run: Run) -> None:
 
 
 def test_shared_secrets_live_on_the_cas_of_images(run: Run) -> None:
-    """The shared policy is on the other CAS, the services' policies import from it with url and key, and wait for it."""
+    """The shared policy is on the other CAS, the services' policies import from it by url and key, after it."""
     found = deploy(run, two(cas_key=KEY))
     shared = found.only(":SecurityPolicy", "app-shared")
     assert shared.inputs["cas"]["url"] == "image.example"
@@ -205,7 +205,7 @@ def beside(folder: Path) -> Any:
 
 
 def test_own_chart(run: Run, tmp_path: Path) -> None:
-    """A service's own chart becomes a sub-chart of its name with the service's values; ours leaves the service to it."""
+    """A service's own chart becomes a sub-chart with the service's name and values; ours leaves it alone."""
     write_files(tmp_path)
     (tmp_path / "mine" / "templates").mkdir(parents=True)
     (tmp_path / "mine" / "Chart.yaml").write_text("apiVersion: v2\nname: whatever\nversion: 1.0.0\n")
@@ -224,7 +224,11 @@ def test_own_chart(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [
-        ("secrets.yaml", "- {name: password, kind: ascii}\n", "deploy/secrets.yaml:1: password: the secret password is"),
+        (
+            "secrets.yaml",
+            "- {name: password, kind: ascii}\n",
+            "deploy/secrets.yaml:1: password: the secret password is",
+        ),
         ("secrets.yaml", "pin: 4\n", "deploy/secrets.yaml:1: must be a list of secrets"),
         ("secrets.yaml", "- {name: pin, kind: zonk}\n", "deploy/secrets.yaml:1: pin: kind: must be one of"),
         ("env.yaml", "- {name: A=B}\n", "deploy/env.yaml:1: entry 1: a variable's name"),
@@ -236,7 +240,7 @@ def test_own_chart(run: Run, tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_in_files_beside_a_service(run: Run, tmp_path: Path, file: str, content: str, said: str) -> None:
-    """What is wrong in such a file is said with its own name and line; what makes the service itself is not its to say."""
+    """What is wrong in such a file is said with its name and line; what makes the service itself is not its to say."""
     args = beside(tmp_path)
     (tmp_path / "deploy" / file).write_text(content)
     with pytest.raises(pulumi.RunError) as caught:
