@@ -1,5 +1,6 @@
 """The volumes of a service: what its policy says about them, and what the chart mounts."""
 
+import posixpath
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +39,8 @@ def volumes_of(manifest: ServiceManifest, variables: Variables) -> Sequence[Volu
     paths: set[str] = set()
     for number, entry in enumerate(manifest.build.volumes):
         where = manifest.where("build", "volumes", number)
-        name, path = entry.name or "", variables.fill(entry.path or "", where=where)
+        name, path = entry.name or "", entry.path or ""
+        path = posixpath.normpath(variables.fill(path, where=where)) if path else path
         if not _SEGMENT.fullmatch(name) or not path.startswith("/"):
             variables.findings.add("a volume needs a name and an absolute path", where=where)
         elif name in found or path in paths:
