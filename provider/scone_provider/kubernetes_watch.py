@@ -145,8 +145,13 @@ def _refuse_hopeless(wanted: Expectation, pods: Sequence[Any], *, forgiven: bool
                 raise DeployError(
                     f"{pending.reason}: {(pending.message or '').strip()}",
                     where=_where(wanted, pod),
-                    fix="check that the cluster's nodes reach the registry and may pull the image",
+                    fix=f"check that the cluster's nodes reach the registry and may pull the image{_pull_secrets(pod)}",
                 )
+
+
+def _pull_secrets(pod: Any) -> str:  # noqa: ANN401  see _core_api
+    names = ", ".join(one.name for one in pod.spec.image_pull_secrets or [])
+    return f"; the secret {names} must exist: `pull_secret` of MeshDeployment makes it" if names else ""
 
 
 def _late(waiting: Sequence[Expectation], pods: Sequence[Any], timeout: float) -> DeployError:

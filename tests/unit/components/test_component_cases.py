@@ -15,7 +15,7 @@ from unit.components.test_component_graph import SECRET_MARK, deploy, paths_of
 RELEASE = ":Release"
 KEY = "3s1pm8W6Be6cxvAQRbRP5YXd9YuERAr7KswN97uGtoPkRW87x1"
 OTHER = {"name": "image", "cas_url": "image.example", "tolerance": "-G"}
-MAIN = {**MESH["cas"][0], "alias": ["security", "access", "attestation"]}
+MAIN: Any = {**MESH["cas"][0], "alias": ["security", "access", "attestation"]}
 DEFINER: Any = {**SERVICE, "secrets": {"global": [{"name": "password", "kind": "ascii", "size": 10}]}}
 USER: Any = {
     **SERVICE,
@@ -251,7 +251,7 @@ def test_mistakes_in_files_beside_a_service(run: Run, tmp_path: Path, file: str,
 def test_production_looks_at_every_cas(run: Run) -> None:
     """A testing switch of any CAS is refused where the stack is for production."""
     result: list[Result] = []
-    args = two(tolerance="--only_for_testing-debug")
+    args: Any = two(tolerance="--only_for_testing-debug")
     args["mesh"] = {**args["mesh"], "policy": {"namespace": "acme"}}
     args["mesh"]["cas"] = [{**MAIN, "tolerance": ""}, args["mesh"]["cas"][1]]
 

@@ -231,8 +231,8 @@ def test_what_is_taken_by_reference_is_said_once(taken: str, key: str) -> None:
         policy[key] = "debug-mode"
     with pytest.raises(ManifestError, match=f"policy.{key}: .* decided by {taken}"):
         load_mesh({**MESH, "policy": policy}, file="<mesh>")
+    both = {"namespace": "a", "security_policy_name": "s", "attestation_policy_name": "t"}
     with pytest.raises(ManifestError, match="attestation included"):
-        both = {"namespace": "a", "security_policy_name": "s", "attestation_policy_name": "t"}
         load_mesh({**MESH, "policy": both}, file="<mesh>")
 
 
