@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +19,8 @@ from scone_provider.errors import TrustError
 
 NONCE = base64.urlsafe_b64encode(bytes(range(32))).decode().rstrip("=")
 CAS, OTHER = (CasIdentity.create(now=datetime(2026, 1, 1, tzinfo=UTC)) for _ in range(2))
-GOOD: Any = Attestation(CAS, bytes(32)).evidence(NONCE)["evidence"]
+SESSION_KEY = X25519PrivateKey.from_private_bytes(bytes(range(32))).public_key()
+GOOD: Any = Attestation(CAS, bytes(32), SESSION_KEY).evidence(NONCE)["evidence"]
 CLAIMS = json.loads(base64.b64decode(GOOD["body"]))
 
 
