@@ -149,7 +149,7 @@ class MeshDeployment(pulumi.ComponentResource):
             cas = draft.mesh.cas[called]
             trust = {
                 "url": draft.values.show(cas.cas_url),
-                "tolerance": tolerance_map(cas.tolerance or ""),
+                "tolerance": draft.tolerance(called),
                 "key": draft.values.show(cas.cas_key) if cas.cas_key else None,
             }
             resource = Cas(f"{name}-{called}", **trust, opts=pulumi.ResourceOptions(parent=namespace))
@@ -224,6 +224,7 @@ class _Draft:
         files = {service: service_files(self.mesh, service, variables) for service in self.manifests}
         self.manifests = {service: overridden(one, files[service]) for service, one in self.manifests.items()}
         templates = {service: one.image_policy for service, one in files.items() if one.image_policy is not None}
+        self._tolerances = {called: tolerance_map(cas.tolerance or "") for called, cas in self.mesh.cas.items()}
         _refuse_in_production(self.mesh)
         self._facts = {service: self._promise(manifest) for service, manifest in self.manifests.items()}
         self._digests = {service: self.values.promise() for service in self.manifests}
@@ -276,6 +277,10 @@ class _Draft:
         self.values.keep(facts.reference, image.reference)
         self.values.keep(facts.measurement, image.measurement)
         self.values.keep(facts.fspf_tag, image.fspf_tag)
+
+    def tolerance(self, called: str) -> dict[str, object]:
+        """The switches under which a CAS is trusted."""
+        return self._tolerances[called]
 
     def know_cas(self, called: str, cas: Cas) -> None:
         """Fill the hole that waited for the key of a CAS that the mesh does not pin."""
