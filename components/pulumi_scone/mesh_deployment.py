@@ -20,7 +20,7 @@ from pulumi_scone._sources import (
     read_mesh,
 )
 from pulumi_scone._uploads import Kept, Policy, Way, documents_of, objects_value, policy_of
-from pulumi_scone._values import Values, user_errors
+from pulumi_scone._values import Values, together, user_errors
 from pulumi_scone.cas_namespace import CasNamespace
 from pulumi_scone.confidential_image import ConfidentialImage
 from pulumi_scone.resources import Cas, Rollout, SecurityPolicy
@@ -107,8 +107,8 @@ class MeshDeployment(pulumi.ComponentResource):
         self.namespace = namespace.namespace
         self.images = pulumi.Output.all(**{service: image.reference for service, image in images.items()})
         uploaded = {service: policy.hash for service, policy in policies.items() if isinstance(policy, SecurityPolicy)}
-        self.policies = pulumi.Output.all(**uploaded)
-        self.documents = pulumi.Output.all(**documents_of(kept))
+        self.policies = together(uploaded)
+        self.documents = together(documents_of(kept))
         self.release = pulumi.Output.from_input(draft.release)
         self.register_outputs(
             {
