@@ -20,7 +20,7 @@ from pulumi_scone._sources import (
     read_mesh,
 )
 from pulumi_scone._uploads import Kept, Policy, Way, documents_of, objects_value, policy_of
-from pulumi_scone._values import Values, user_errors
+from pulumi_scone._values import Values, together, user_errors
 from pulumi_scone.cas_namespace import CasNamespace
 from pulumi_scone.confidential_image import ConfidentialImage
 from pulumi_scone.resources import Cas, Rollout, SecurityPolicy
@@ -107,8 +107,8 @@ class MeshDeployment(pulumi.ComponentResource):
         self.namespace = namespace.namespace
         self.images = pulumi.Output.all(**{service: image.reference for service, image in images.items()})
         uploaded = {service: policy.hash for service, policy in policies.items() if isinstance(policy, SecurityPolicy)}
-        self.policies = pulumi.Output.all(**uploaded)
-        self.documents = pulumi.Output.all(**documents_of(kept))
+        self.policies = together(uploaded)
+        self.documents = together(documents_of(kept))
         self.release = pulumi.Output.from_input(draft.release)
         self.register_outputs(
             {
@@ -149,7 +149,7 @@ class MeshDeployment(pulumi.ComponentResource):
             cas = draft.mesh.cas[called]
             trust = {
                 "url": draft.values.show(cas.cas_url),
-                "tolerance": tolerance_map(cas.tolerance or ""),
+                "tolerance": draft.tolerance(called),
                 "key": draft.values.show(cas.cas_key) if cas.cas_key else None,
             }
             resource = Cas(f"{name}-{called}", **trust, opts=pulumi.ResourceOptions(parent=namespace))
@@ -224,6 +224,7 @@ class _Draft:
         files = {service: service_files(self.mesh, service, variables) for service in self.manifests}
         self.manifests = {service: overridden(one, files[service]) for service, one in self.manifests.items()}
         templates = {service: one.image_policy for service, one in files.items() if one.image_policy is not None}
+        self._tolerances = {called: tolerance_map(cas.tolerance or "") for called, cas in self.mesh.cas.items()}
         _refuse_in_production(self.mesh)
         self._facts = {service: self._promise(manifest) for service, manifest in self.manifests.items()}
         self._digests = {service: self.values.promise() for service in self.manifests}
@@ -276,6 +277,10 @@ class _Draft:
         self.values.keep(facts.reference, image.reference)
         self.values.keep(facts.measurement, image.measurement)
         self.values.keep(facts.fspf_tag, image.fspf_tag)
+
+    def tolerance(self, called: str) -> dict[str, object]:
+        """The switches under which a CAS is trusted."""
+        return self._tolerances[called]
 
     def know_cas(self, called: str, cas: Cas) -> None:
         """Fill the hole that waited for the key of a CAS that the mesh does not pin."""

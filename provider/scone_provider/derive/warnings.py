@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from scone_policy.security import ALL_ADVISORIES
 from scone_provider.derive.chart import is_simulated
 from scone_provider.derive.roles import FRAGMENTS
-from scone_provider.manifest.mesh import UPLOAD, Mesh
+from scone_provider.manifest.mesh import SIGNED, UPLOAD, Mesh
 from scone_provider.manifest.service import ServiceManifest
 
 KUBERNETES_FILES = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
@@ -40,12 +40,18 @@ def mesh_warnings(mesh: Mesh, services: Mapping[str, ServiceManifest], owners: S
 
 def _elsewhere(mesh: Mesh, owners: Sequence[str]) -> Iterator[str]:
     """What others decide or carry out."""
+    for name, cas in mesh.cas.items():
+        if cas.mode == SIGNED:
+            yield (
+                "SignedManifest: whoever reads Kubernetes objects reads the policies, with file-system keys and given "
+                f"secrets; EncryptedManifest hides them ({mesh.where('cas', name, 'mode')})"
+            )
     for role in FRAGMENTS:
         if session := getattr(mesh.policy, f"{role}_policy_name"):
             where = mesh.where("policy", f"{role}_policy_name")
-            cas = mesh.cas_name(role)
+            called = mesh.cas_name(role)
             yield (
-                f"what {session} on the CAS {cas} says counts, whoever changes it there: no preview shows it ({where})"
+                f"what {session} on the CAS {called} says counts, whoever changes it there: no preview shows it ({where})"
             )
     if not owners and (waiting := [name for name, cas in mesh.cas.items() if cas.mode != UPLOAD]):
         yield (

@@ -108,6 +108,7 @@ def test_signed_manifest_hides_its_text(run: Run) -> None:
     ]
     assert one["kind"] == "SignedPolicy"
     assert SECRET_MARK in one["policy"]
+    assert any("whoever reads Kubernetes objects reads the policies" in warning for warning in found.warnings)
     assert set(one["signatures"]["value"]) == {"0"}
 
 
@@ -246,6 +247,12 @@ def test_mistakes_in_files_beside_a_service(run: Run, tmp_path: Path, file: str,
     with pytest.raises(pulumi.RunError) as caught:
         deploy(run, args)
     assert said in str(caught.value)
+
+
+def test_switch_of_another_cas_that_nobody_knows(run: Run) -> None:
+    """Every CAS's switches are judged before anything is registered, in words."""
+    with pytest.raises(pulumi.RunError, match="'--trust-all' is no switch"):
+        deploy(run, two(tolerance="--trust-all"))
 
 
 def test_production_looks_at_every_cas(run: Run) -> None:
