@@ -11,10 +11,12 @@ from pulumi_scone._arguments import (
     MeshDeploymentArgs,
     MeshPolicyArgs,
     MeshServiceArgs,
+    NativeStageArgs,
     SecretArgs,
     SecretsArgs,
     ServiceManifestArgs,
     ServiceVariablesArgs,
+    SignatureArgs,
     VariableArgs,
 )
 from pulumi_scone.cas_namespace import CasNamespace
@@ -37,10 +39,12 @@ __all__ = [
     "MeshDeploymentArgs",
     "MeshPolicyArgs",
     "MeshServiceArgs",
+    "NativeStageArgs",
     "SecretArgs",
     "SecretsArgs",
     "SecurityPolicy",
     "ServiceManifestArgs",
     "ServiceVariablesArgs",
+    "SignatureArgs",
     "VariableArgs",
 ]

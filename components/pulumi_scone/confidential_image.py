@@ -6,6 +6,7 @@ from typing import Any
 import pulumi
 
 from pulumi_scone._arguments import ConfidentialImageArgs
+from pulumi_scone._native import NativeStage, reference_of
 from pulumi_scone._sources import check_arguments, given_variables, hidden_identity, read_manifest
 from pulumi_scone._values import Values, user_errors
 from pulumi_scone.resources import ImageBuild
@@ -51,11 +52,28 @@ class ConfidentialImage(pulumi.ComponentResource):
     def _set_up(
         self, name: str, inputs: Mapping[str, Any], args: Mapping[str, Any], opts: pulumi.ResourceOptions | None
     ) -> None:
+        inputs = dict(inputs)
+        wanted = inputs.pop("native", None)
+        with user_errors():
+            if args.get("native_image") is not None:
+                inputs["from"] = reference_of(args["native_image"])
+            if "from" not in inputs:
+                raise SconeError(
+                    "nothing says which image is to become confidential",
+                    where=inputs["where"].get("kind", "build"),
+                    fix="name it in `from`, or give an image that the program makes as native_image",
+                )
+            settings = args.get("native_stage") or {}
+            stage = NativeStage.read(name, inputs, wanted=wanted, settings=settings) if wanted else None
         super().__init__("scone:index:ConfidentialImage", name, {"to": inputs["to"]}, opts)
-        settings = {key: True for key in ("delete_images", "refresh_base") if args.get(key)}
         # A component's depends_on does not reach its children.
         child = pulumi.ResourceOptions(parent=self, depends_on=opts.depends_on if opts else None)
-        self.build = ImageBuild(name, inputs={**inputs, **settings}, opts=child)
+        if stage is not None:
+            # docker-build deletes what it pushed; ours stay unless asked for.
+            kept = pulumi.ResourceOptions(retain_on_delete=not args.get("delete_images"))
+            inputs |= {"from": stage.image(pulumi.ResourceOptions.merge(child, kept)), "native_stage": True}
+        asked = {key: True for key in ("delete_images", "refresh_base") if args.get(key)}
+        self.build = ImageBuild(name, inputs={**inputs, **asked}, opts=child)
         self.reference = self.build.reference
         self.measurement = self.build.measurement
         self.fspf_tag = self.build.fspf_tag

@@ -24,7 +24,7 @@ from scone_policy.errors import SconeError
 from scone_provider.chart import lay_out
 from scone_provider.derive import ImageFacts, MeshPlan, derive
 from scone_provider.derive.chart import kubernetes_name
-from scone_provider.derive.image import encrypted_paths, image_inputs
+from scone_provider.derive.image import encrypted_paths, image_inputs, volume_paths
 from scone_provider.manifest import Mesh, ServiceManifest
 from scone_provider.trust import tolerance_map
 
@@ -96,7 +96,8 @@ class MeshDeployment(pulumi.ComponentResource):
     ) -> ConfidentialImage:
         inputs = draft.values.show(draft.image_inputs(service))
         options = pulumi.ResourceOptions(parent=self, depends_on=[namespace.cas])
-        image = ConfidentialImage.of_inputs(f"{name}-{service}", inputs, args, options)
+        settings = {**args, "native_image": (args.get("native_images") or {}).get(service)}
+        image = ConfidentialImage.of_inputs(f"{name}-{service}", inputs, settings, options)
         draft.know_image(service, image)
         return image
 
@@ -203,6 +204,7 @@ class _Draft:
             fspf_tag=self.values.promise(),
             identity=hidden_identity(manifest.build.to, self.values),
             encrypted_paths=encrypted_paths(manifest),
+            volumes=volume_paths(manifest),
         )
 
 

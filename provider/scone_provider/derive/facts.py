@@ -11,7 +11,8 @@ class ImageFacts:
 
     `reference`: repository@sha256:…; `measurement`: 64 hex digits; `fspf_tag`: 32 hex digits; `identity`: the image's
     name in key derivation (docs/image-format.md); `encrypted_paths`: mount points of decrypted directories (memory);
-    `volume_paths`: those of volumes, which the program writes to and nothing protects; `key`: what stands for the
+    `volumes`: name → path of what the program writes to and nothing protects (a volume without a name goes by its path);
+    `key`: what stands for the
     file-system key in a policy, by default the key that is derived for `identity`.
     """
 
@@ -20,7 +21,7 @@ class ImageFacts:
     fspf_tag: str
     identity: str
     encrypted_paths: tuple[str, ...] = ()
-    volume_paths: tuple[str, ...] = ()
+    volumes: Mapping[str, str] = field(default_factory=dict)
     key: str | None = None
 
 

@@ -4,7 +4,6 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any
 
-from scone_provider.errors import ManifestError
 from scone_provider.manifest.service import Build, ServiceManifest
 
 DEFAULT_BASES = {"python": "python:3.11-slim"}
@@ -12,11 +11,6 @@ DEFAULT_BASES = {"python": "python:3.11-slim"}
 MEASURED = ("SCONE_HEAP", "SCONE_STACK", "SCONE_ALLOW_DLOPEN")
 """Container variables that enter the measurement."""
 _PATH_KEYS = ("fs_dirs", "fs_files", "plains", "plain_files", "host_paths")
-
-
-def has_native_stage(manifest: ServiceManifest) -> bool:
-    """True when a container builder has to work before the confidential layers are laid on."""
-    return bool(manifest.build.run or manifest.build.requirements)
 
 
 def encrypted_paths(manifest: ServiceManifest) -> tuple[str, ...]:
@@ -33,9 +27,10 @@ def encrypted_paths(manifest: ServiceManifest) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def volume_paths(manifest: ServiceManifest) -> tuple[str, ...]:
-    """Directories of the image that are mounts: the paths of `volumes`."""
-    return tuple(sorted({posixpath.normpath(volume.path) for volume in manifest.build.volumes if volume.path}))
+def volume_paths(manifest: ServiceManifest) -> dict[str, str]:
+    """Name → directory of the image that is a mount, for each of `volumes`; one without a name goes by its path."""
+    paths = [(volume, posixpath.normpath(volume.path)) for volume in manifest.build.volumes if volume.path]
+    return {volume.name or path: path for volume, path in paths}
 
 
 def image_inputs(
@@ -45,20 +40,19 @@ def image_inputs(
     environment: Mapping[str, str],
     identity: str,
     cas_key: str | None = None,
-    native: str | None = None,
 ) -> dict[str, Any]:
     """What the image is built from. Texts may be holes.
 
     `folder`: the manifest's folder, relative to the program. `environment`: the container's `SCONE_*` variables.
-    `identity`: names the image in key derivation (docs/image-format.md). `native`: the image that the native stage
-    made, or that was made elsewhere, in the place of `from`. Raises ManifestError.
+    `identity`: names the image in key derivation (docs/image-format.md). Two entries are not for the image resource
+    as they stand: `native` (`run`, `requirements`) is the native stage's, whose result takes the place of `from`; and
+    `from` is absent where neither the manifest nor its kind names a base.
     """
     build = manifest.build
     inputs: dict[str, Any] = {
         "name": build.name,
         "identity": identity,
         "to": build.to,
-        "from": native or base_image(manifest),
         "command": build.command,
         "folder": folder,
         "copy": dict.fromkeys(build.copy_, True),
@@ -72,27 +66,15 @@ def image_inputs(
         "kind": build.kind if build.kind != "python" else None,
         "pwd": build.pwd,
         "cas_key": cas_key,
-        "native_stage": has_native_stage(manifest),
+        "from": build.from_ or DEFAULT_BASES.get(build.kind),
+        "native": {key: value for key in ("run", "requirements") if (value := getattr(build, key))},
         "binaries": dict.fromkeys(build.binaries, True),
-        "volumes": dict.fromkeys(volume_paths(manifest), True),
+        "volumes": dict.fromkeys(volume_paths(manifest).values(), True),
         **{key: {_absolute(path, build): True for path in getattr(build, key)} for key in _PATH_KEYS},
     }
     if build.signature is not None and build.signature.sign:
         named["signature"] = {"sign": True, **({"key": build.signature.key} if build.signature.key else {})}
     return inputs | {key: value for key, value in named.items() if value}
-
-
-def base_image(manifest: ServiceManifest) -> str:
-    """`from`, or the base of the manifest's kind. Raises ManifestError where only the manifest could name it."""
-    build = manifest.build
-    base = build.from_ or DEFAULT_BASES.get(build.kind)
-    if base is None:
-        raise ManifestError(
-            f"kind {build.kind} needs the image that is to become confidential",
-            where=manifest.where("build"),
-            fix="name it in `from`, or give the program's own image as native_image",
-        )
-    return base
 
 
 def _absolute(path: str, build: Build) -> str:
@@ -103,8 +85,7 @@ def _absolute(path: str, build: Build) -> str:
 def _places(manifest: ServiceManifest) -> dict[str, str]:
     """Where the manifest names each key of an image, and each item of it: `Places` of `scone_provider.image`."""
     build = manifest.build
-    found = {"from": manifest.where("build", "from"), "command": manifest.where("build", "command")}
-    found["pwd"] = manifest.where("build", "pwd")
+    found = {key: manifest.where("build", key) for key in ("kind", "from", "command", "pwd", "requirements")}
     for key in ("copy", "dirs", "binaries", *_PATH_KEYS):
         items = getattr(build, "copy_" if key == "copy" else key)
         for index, item in enumerate(items):

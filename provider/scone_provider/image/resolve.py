@@ -76,10 +76,9 @@ def resolve_base(
 ) -> LockedBase:
     """The linux/amd64 image that `reference` is now, locked, with what a service that starts `program` needs to know.
 
-    `paths`: absolute paths of the image that the service wants to use (`layout.wanted_paths`); `binaries`: programs that
-    it names besides. When the registry cannot
-    be reached, the digest that the tag had when it was last seen here is taken, which `progress` is told.
-    Raises ImageError.
+    `paths`: absolute paths of the image that the service wants to use (`layout.wanted_paths`); `binaries`: programs
+    that it names besides. When the registry cannot be reached, the digest that the tag had when it was last seen here
+    is taken, which `progress` is told. Raises ImageError.
     """
     return _Resolver(registry, cache, limits or Limits(), progress).resolve(
         reference, (program, *binaries), tuple(paths)

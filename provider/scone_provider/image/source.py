@@ -104,9 +104,8 @@ class _Scan:
             raise self._refuse(entry, "leads out of the manifest's folder through a link", fix="copy the file itself")
         taken = [self._take(path) for path in _below(found, self._prunes)]
         if not any(taken) and self._ignore.excludes(relative):
-            raise self._refuse(
-                entry, "is to be copied, but .dockerignore leaves it out", fix=f"correct {self._folder / '.dockerignore'}"
-            )
+            fix = f"correct {self._folder / dockerignore.NAME}"
+            raise self._refuse(entry, "is to be copied, but .dockerignore leaves it out", fix=fix)
 
     def _prunes(self, path: Path) -> bool:
         return self._ignore.prunes(path.relative_to(self._folder).as_posix())

@@ -29,7 +29,8 @@ def load_service(
 ) -> ServiceManifest:
     """The service manifest in YAML text, or in a map with the same keys (there `apiVersion` and `kind` may be absent).
 
-    `file` names the source in errors; `toolchain` is who builds the image: some kinds only the vendor can. Raises ManifestError (ManifestErrors for several) with file, line and path.
+    `file` names the source in errors; `toolchain` is who builds the image: some kinds only the vendor can.
+    Raises ManifestError (ManifestErrors for several) with file, line and path.
     """
     return _load(ServiceManifest, source, kind="genservice", file=file, variables=variables, toolchain=toolchain)
 

@@ -40,9 +40,8 @@ def _of_service(manifest: ServiceManifest, toolchain: Toolchain) -> Iterator[Pro
         )
     for index, volume in enumerate(build.volumes):
         if volume.path is None:
-            yield Problem(
-                path=("build", "volumes", index), rule="the volume has no path", fix="Say where it is mounted: path: /data"
-            )
+            place = ("build", "volumes", index)
+            yield Problem(path=place, rule="the volume has no path", fix="Say where it is mounted: path: /data")
     if build.stable:
         yield Problem(
             path=("build", "stable"),
