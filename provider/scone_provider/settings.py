@@ -28,6 +28,7 @@ class Settings:
     connect_to: Mapping[str, str] = field(default_factory=dict)
     mirrors: Mapping[str, str] = field(default_factory=dict)
     insecure_registries: frozenset[str] = frozenset()
+    signing_key_text: str | None = field(default=None, repr=False)
 
     @classmethod
     def load(cls, config: Callable[[str], object], environ: Mapping[str, str] = os.environ) -> "Settings":
@@ -37,6 +38,7 @@ class Settings:
         """
         identity = config("scone:identity")
         image_key = environ.get("SCONE_IMAGE_KEY") or config("scone:imageKey")
+        signing_key = environ.get("SCONE_SIGNING_KEY") or config("scone:signingKey")
         return cls(
             identity_text=str(identity) if identity else None,
             image_key=_image_key(str(image_key)) if image_key else None,
@@ -45,6 +47,7 @@ class Settings:
                 "scone:registryMirrors", environ.get("PULUMI_SCONE_REGISTRY_MIRRORS") or config("scone:registryMirrors")
             ),
             insecure_registries=_names("scone:insecureRegistries", config("scone:insecureRegistries")),
+            signing_key_text=str(signing_key) if signing_key else None,
         )
 
     def identity(self) -> Identity:

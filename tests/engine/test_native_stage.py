@@ -3,7 +3,6 @@
 import gzip
 import io
 import json
-import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,10 +10,8 @@ from typing import Any
 
 import pytest
 
-from scone_provider.image.cache import BaseCache
 from scone_provider.image.reference import parse_reference
 from scone_provider.image.registry import Registry
-from scone_provider.image.resolve import Limits, resolve_base
 from support.pulumi_project import PulumiProject
 from support.real_registry import RealRegistry
 
@@ -101,7 +98,7 @@ def layers_of(reference: str) -> dict[str, bytes]:
 def test_requirements_and_run_end_in_the_image_and_the_program_does_not(
     new_project: Make, registry: RealRegistry
 ) -> None:
-    """Flask and what `run` wrote are in the image; no layer of any image has a line or a file name of what is encrypted.
+    """Flask and what `run` wrote are in the image; no layer of any image has a line or a name of what is encrypted.
 
     The preview leaves unknown what depends on the unbuilt image, and nothing besides; afterwards nothing is to be done.
     """

@@ -11,9 +11,8 @@ class ImageFacts:
 
     `reference`: repository@sha256:…; `measurement`: 64 hex digits; `fspf_tag`: 32 hex digits; `identity`: the image's
     name in key derivation (docs/image-format.md); `encrypted_paths`: mount points of decrypted directories (memory);
-    `volumes`: name → path of what the program writes to and nothing protects (a volume without a name goes by its path);
-    `key`: what stands for the
-    file-system key in a policy, by default the key that is derived for `identity`.
+    `volumes`: name → path of what the program writes to and nothing protects (one without a name goes by its path);
+    `key`: what stands for the file-system key in a policy, by default the key that is derived for `identity`.
     """
 
     reference: str

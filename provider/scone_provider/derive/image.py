@@ -85,7 +85,9 @@ def _absolute(path: str, build: Build) -> str:
 def _places(manifest: ServiceManifest) -> dict[str, str]:
     """Where the manifest names each key of an image, and each item of it: `Places` of `scone_provider.image`."""
     build = manifest.build
-    found = {key: manifest.where("build", key) for key in ("kind", "from", "command", "pwd", "requirements")}
+    found = {
+        key: manifest.where("build", key) for key in ("kind", "from", "command", "pwd", "requirements", "signature")
+    }
     for key in ("copy", "dirs", "binaries", *_PATH_KEYS):
         items = getattr(build, "copy_" if key == "copy" else key)
         for index, item in enumerate(items):

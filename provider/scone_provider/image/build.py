@@ -16,6 +16,7 @@ from scone_provider.image.layers import LAYER_MEDIA_TYPE, Blob, TarEntry, bytes_
 from scone_provider.image.layout import ImageInputs, Layout, lay_out
 from scone_provider.image.locked import Binary, Descriptor, LockedBase
 from scone_provider.image.measurement import measure
+from scone_provider.image.promises import check_promises
 from scone_provider.image.protection import (
     MEMORY,
     SCONE,
@@ -24,7 +25,6 @@ from scone_provider.image.protection import (
     ServiceProtection,
     protection_tag,
 )
-from scone_provider.image.promises import check_promises
 from scone_provider.image.reference import Reference, parse_reference
 from scone_provider.image.registry import OCI_MANIFEST
 from scone_provider.image.seal import OVERHEAD, file_label, seal
@@ -225,18 +225,18 @@ def _launcher_configuration(binary: Binary, inputs: ImageInputs, base: LockedBas
     if inputs.cas_key:
         found["cas_key"] = inputs.cas_key
     if inputs.image_defaults:
-        found |= _image_defaults(base, pwd=inputs.pwd)
+        found |= _image_defaults(base, into=inputs.pwd)
     return canonical_json(found)
 
 
-def _image_defaults(base: LockedBase, *, pwd: str) -> dict[str, object]:
+def _image_defaults(base: LockedBase, *, into: str) -> dict[str, object]:
     """The base's own variables and working folder, for where the policy names none. SCONE's are never a base's."""
     config = base.configuration.get("config") or {}
     pairs = [str(variable).partition("=") for variable in config.get("Env") or []]
     environment = {name: value for name, sign, value in pairs if name and sign and not name.startswith("SCONE_")}
     folder = str(config.get("WorkingDir") or "")
     found: dict[str, object] = {"environment": environment}
-    if pwd == "/" and folder != "/" and folder.startswith("/") and posixpath.normpath(folder) == folder:
+    if into == "/" and folder != "/" and folder.startswith("/") and posixpath.normpath(folder) == folder:
         found["pwd"] = folder
     return found
 

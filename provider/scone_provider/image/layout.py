@@ -24,9 +24,9 @@ from scone_provider.image.source import SourceFile, SourceTree
 class ImageInputs:
     """What one confidential image is made of, besides its base, the image key and the launcher. Paths are absolute.
 
-    `program` is the first word of the command; where `binaries` are named, it has to be one of them. `dirs` are encrypted.
-    `injected` are the paths of injection files (their content is CAS's). `fs_dirs` and `fs_files` must lie where they are
-    verified; `volumes` may be mounts; `plains`, `plain_files` and `host_paths` may change. `cas_key` pins the CAS
+    `program` is the first word of the command; where `binaries` are named, it has to be one of them. `dirs` are
+    encrypted. `injected` are the paths of injection files (their content is CAS's). `fs_dirs` and `fs_files` must lie
+    where they are verified; `volumes` may be mounts; `plains`, `plain_files` and `host_paths` may change. `cas_key` pins the CAS
     (Base58Check). `native_stage`: the base was built with the copied files that are not encrypted. `image_defaults`:
     the program gets the base's own variables and working folder where the policy says nothing.
     """
@@ -189,7 +189,7 @@ class _Layouter:
             reason = "is not empty" if kind == "directory" else "is not a directory"
             raise self._refuse(
                 "dirs", folder, f"{reason} in the base image: an encrypted directory would hide what is there",
-                fix="its layers hold it in clear already: encrypt a directory that the base does not have, fill it by `copy`",
+                fix="the base holds it in clear: encrypt a directory that the base does not have, filled by `copy`",
             )  # fmt: skip
         for path in self._measured:
             if within(path, (folder,)):

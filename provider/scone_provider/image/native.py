@@ -83,7 +83,7 @@ def read_context(
 def dockerfile(context: Context, *, base: str, run: Sequence[str]) -> str:
     """The Dockerfile of the native stage: the same inputs, the same text."""
     lines = [f"FROM {base}"]
-    if context.pwd != "/":
+    if context.pwd.strip("/"):
         lines.append(f"WORKDIR {context.pwd}")
     if context.copies:
         lines.append(f'COPY ["{_COPIED}/", "{context.pwd.rstrip("/")}/"]')

@@ -1,7 +1,7 @@
 """Judges what a manifest says of single paths (`fs_dirs`, `plains`, …) against what will lie there. Pure.
 
-Everything in an image is verified unless it is named in `plains`, `plain_files`, `host_paths` or `volumes`. So `fs_dirs`
-and `fs_files` are promises that can be checked: such a path exists, and nothing takes its protection away.
+Everything in an image is verified unless it is named in `plains`, `plain_files`, `host_paths` or `volumes`. So
+`fs_dirs` and `fs_files` are promises that can be checked: such a path exists, and nothing takes its protection away.
 """
 
 from collections.abc import Mapping

@@ -26,13 +26,14 @@ class SourceLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceFile:
-    """One file: `path` in the image, `mode` 0644 or 0755, content as it was when it was looked at."""
+    """One file: `path` in the image, `mode` 0644 or 0755, content as it was when it was looked at, at `origin`."""
 
     path: str
     mode: int
     size: int
     sha256: str
     load: Callable[[], bytes] = field(repr=False, compare=False)
+    origin: Path | None = field(default=None, repr=False, compare=False)
 
     def read(self) -> bytes:
         """The content. Raises ImageError when it is no longer the one that was looked at."""
@@ -154,6 +155,7 @@ class _Scan:
             mode=0o755 if status.st_mode & stat.S_IXUSR else 0o644,
             size=len(content),
             sha256=hashlib.sha256(content).hexdigest(),
+            origin=path.resolve(),
             load=load,
         )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import cast
 
 import pulumi
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 from pulumi.output import UNKNOWN
 
@@ -23,6 +24,7 @@ from scone_provider.image.push import delete_image, image_exists, push_image
 from scone_provider.image.reference import parse_reference
 from scone_provider.image.registry import Deletion, Registry
 from scone_provider.image.resolve import extend_base, resolve_base
+from scone_provider.image.signature import delete_signature, parse_key, public_pem, push_signature, read_key, stack_key
 from scone_provider.image.source import scan_source
 from scone_provider.image.transport import RegistryOptions, RegistryUnavailableError
 from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean
@@ -37,7 +39,8 @@ class ConfidentialImageProvider(SconeProvider):
     Inputs are those of `scone_provider.derive.image`, `delete_images`, `refresh_base`, and two that `check` consumes:
     `preview`, because only a preview may leave unknown what cannot be known yet (docs/adr/002-preview-flag.md), and
     `where`, the lines of the manifest, whose numbers must not make a difference.
-    `check` adds `base` (locked), `files` (path → keyed fingerprint), `measurement`, `fspf_tag`, `digest`, `reference`.
+    `check` adds `signature.public_key`, `base` (locked), `files` (path → keyed fingerprint), `measurement`, `fspf_tag`,
+    `digest`, `reference`.
     Outputs add `pushed`: the references that this stack brought into the registry.
     """
 
@@ -54,6 +57,7 @@ class ConfidentialImageProvider(SconeProvider):
         if has_hole({key: value for key, value in inputs.items() if key != "from"}):
             return unknowns.show(inputs) | unknown
         wanted = _image_inputs(inputs, where)
+        inputs = self._with_public_key(inputs, wanted, where, preview=preview)
         base = None if has_hole(inputs["from"]) else self._base(olds, inputs, wanted, preview=preview)
         if base is None:
             # The files depend on no base: which of them changed is known all the same.
@@ -89,6 +93,7 @@ class ConfidentialImageProvider(SconeProvider):
             return
         registry = self._registry()
         for reference in sorted(cast("Mapping[str, object]", props.get("pushed") or {})):
+            delete_signature(reference, registry=registry)
             if delete_image(reference, registry=registry) is Deletion.UNSUPPORTED:
                 pulumi.log.warn(f"{reference} stays: its registry does not delete images")
 
@@ -112,7 +117,43 @@ class ConfidentialImageProvider(SconeProvider):
         if not image_exists(plan.pinned, registry=registry):
             ours[plan.pinned] = True
         push_image(plan, base, registry=registry, cache=BaseCache(), progress=_tell)
+        key = self._signing_key(props, {})
+        if key is not None and push_signature(plan.pinned, key, registry=registry):
+            _tell(f"{plan.reference}: signed")
         return props | {"pushed": ours}
+
+    def _with_public_key(self, inputs: Props, wanted: ImageInputs, where: Mapping[str, str], *, preview: bool) -> Props:
+        """`inputs` whose `signature` names the public key: another key is a change that a preview shows."""
+        signature = inputs.get("signature")
+        if not isinstance(signature, Mapping):
+            return inputs
+        file = signature.get("key")
+        if file and any(
+            source.origin == Path(str(inputs["folder"]), str(file)).resolve() for source in wanted.source.files
+        ):
+            raise ImageError(
+                "the signing key would be copied into the image",
+                where=wanted.place("signature"),
+                fix="keep it in a folder that `copy` does not name, or leave it out by .dockerignore",
+            )
+        if preview and not file and self.settings.image_key is None and self.settings.signing_key_text is None:
+            return inputs | {"signature": {**signature, "public_key": UNKNOWN}}
+        key = self._signing_key(inputs, where)
+        assert key is not None
+        return inputs | {"signature": {**signature, "public_key": public_pem(key)}}
+
+    def _signing_key(self, inputs: Props, where: Mapping[str, str]) -> EllipticCurvePrivateKey | None:
+        """The key of the manifest's file, else the stack's, else the one that its image key gives."""
+        signature = inputs.get("signature")
+        if not isinstance(signature, Mapping):
+            return None
+        settings = self.settings
+        if signature.get("key"):
+            path = Path(str(inputs["folder"]), str(signature["key"]))
+            return read_key(path, where=where.get("signature", f"{inputs['name']}: signature"))
+        if settings.signing_key_text is not None:
+            return parse_key(settings.signing_key_text.encode(), where="scone:signingKey")
+        return stack_key(settings.require_image_key())
 
     def _plan(self, wanted: ImageInputs, base: LockedBase) -> ImagePlan:
         return plan_image(wanted, base, image_key=self.settings.require_image_key(), launcher=launcher_bytes())
