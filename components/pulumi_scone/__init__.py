@@ -2,6 +2,7 @@
 
 from pulumi_scone._arguments import (
     BuildArgs,
+    BuilderArgs,
     CasArgs,
     CasNamespaceArgs,
     ConfidentialImageArgs,
@@ -26,6 +27,7 @@ from pulumi_scone.resources import Cas, SecurityPolicy
 
 __all__ = [
     "BuildArgs",
+    "BuilderArgs",
     "Cas",
     "CasArgs",
     "CasNamespace",

@@ -197,6 +197,13 @@ class CasNamespaceArgs(TypedDict):
     """Take over a policy of this name that this stack did not create."""
 
 
+class BuilderArgs(TypedDict):
+    """A command that builds confidential images with another toolchain (docs/vendor-toolchain.md)."""
+
+    command: Sequence[str]
+    """Program and arguments; no shell is involved."""
+
+
 class NativeStageArgs(TypedDict):
     """How a container builder carries out `run` and `requirements` of a service manifest."""
 
@@ -223,6 +230,8 @@ class ConfidentialImageArgs(TypedDict):
     """Key hash of CAS that the image pins."""
     native_image: NotRequired[Any]
     """An image that the program makes, in the place of `from`: a reference, an Output of one, or the image resource."""
+    builder: NotRequired[BuilderArgs]
+    """Who builds, in place of this package; default: the stack's setting `scone:builder`, a JSON list of words."""
     native_stage: NotRequired[NativeStageArgs]
     """How `run` and `requirements` are carried out."""
     delete_images: NotRequired[bool]
@@ -258,6 +267,8 @@ class MeshDeploymentArgs(TypedDict):
     """Resolve the base images' tags again instead of keeping the locked digests."""
     native_images: NotRequired[Mapping[str, Any]]
     """Service → an image that the program makes, in the place of the `from` of that service's manifest."""
+    builder: NotRequired[BuilderArgs]
+    """Who builds, in place of this package; default: the stack's setting `scone:builder`, a JSON list of words."""
     native_stage: NotRequired[NativeStageArgs]
     """How `run` and `requirements` of all manifests are carried out."""
     rollout_timeout: NotRequired[int]

@@ -9,6 +9,7 @@ from pulumi_kubernetes.helm.v3 import Release, ReleaseArgs
 
 from pulumi_scone._arguments import MeshDeploymentArgs
 from pulumi_scone._sources import (
+    builder_words,
     check_arguments,
     files_of,
     given_variables,
@@ -121,11 +122,20 @@ class _Draft:
         self.release = args.get("release") or kubernetes_name(name)
         variables = given_variables(args, self.values)
         self.mesh: Mesh = read_mesh(args.get("mesh_file"), args.get("mesh"), variables, self.values)
-        sources = [read_manifest(file, None, variables, self.values) for file in files_of(args, "manifest_files")]
-        sources += [read_manifest(None, content, variables, self.values) for content in args.get("manifests") or ()]
+        builder = builder_words(args)
+        sources = [
+            read_manifest(file, None, variables, self.values, builder=builder)
+            for file in files_of(args, "manifest_files")
+        ]
+        sources += [
+            read_manifest(None, content, variables, self.values, builder=builder)
+            for content in args.get("manifests") or ()
+        ]
         self.manifests, self._folders = _assign(self.mesh, sources)
         _refuse_in_production(self.mesh)
-        self._facts = {service: self._promise(manifest) for service, manifest in self.manifests.items()}
+        self._facts = {
+            service: self._promise(manifest, vendor=bool(builder)) for service, manifest in self.manifests.items()
+        }
         self._digests = {service: self.values.promise() for service in self.manifests}
         self.plan: MeshPlan = derive(
             self.mesh,
@@ -163,6 +173,8 @@ class _Draft:
         self.values.keep(facts.reference, image.reference)
         self.values.keep(facts.measurement, image.measurement)
         self.values.keep(facts.fspf_tag, image.fspf_tag)
+        if facts.key is not None:
+            self.values.keep(facts.key, image.key)
 
     def know_policies(self, policies: Mapping[str, SecurityPolicy], namespace: SecurityPolicy) -> None:
         """Fill the holes that waited for policies: a digest over a service's own and all that it imports from."""
@@ -197,13 +209,14 @@ class _Draft:
             },
         }
 
-    def _promise(self, manifest: ServiceManifest) -> ImageFacts:
+    def _promise(self, manifest: ServiceManifest, *, vendor: bool) -> ImageFacts:
         return ImageFacts(
             reference=self.values.promise(),
             measurement=self.values.promise(),
             fspf_tag=self.values.promise(),
             identity=hidden_identity(manifest.build.to, self.values),
-            encrypted_paths=encrypted_paths(manifest),
+            key=self.values.promise() if vendor else None,
+            encrypted_paths=() if vendor else encrypted_paths(manifest),
             volumes=volume_paths(manifest),
         )
 

@@ -45,8 +45,8 @@ def image_inputs(
 
     `folder`: the manifest's folder, relative to the program. `environment`: the container's `SCONE_*` variables.
     `identity`: names the image in key derivation (docs/image-format.md). Two entries are not for the image resource
-    as they stand: `native` (`run`, `requirements`) is the native stage's, whose result takes the place of `from`; and
-    `from` is absent where neither the manifest nor its kind names a base.
+    as they stand: `native` (`run`, `requirements`) is the native stage's, whose result takes the place of `from`, and
+    `document` is what a builder of another toolchain gets. `from` is absent where nothing names a base.
     """
     build = manifest.build
     inputs: dict[str, Any] = {
@@ -60,6 +60,7 @@ def image_inputs(
         "injected": dict.fromkeys(manifest.injection_files, True),
         "environment": {name: value for name, value in environment.items() if name in MEASURED},
         "where": _places(manifest),
+        "document": _document(manifest, environment),
     }
     # Only what is named: an image whose manifest says nothing of it has the inputs that it always had.
     named: dict[str, object] = {
@@ -75,6 +76,16 @@ def image_inputs(
     if build.signature is not None and build.signature.sign:
         named["signature"] = {"sign": True, **({"key": build.signature.key} if build.signature.key else {})}
     return inputs | {key: value for key, value in named.items() if value}
+
+
+def _document(manifest: ServiceManifest, environment: Mapping[str, str]) -> dict[str, Any]:
+    """The part of a manifest that says how to build, with the container's variables; no secret is part of that."""
+    return {
+        "apiVersion": manifest.apiVersion,
+        "kind": manifest.kind,
+        "build": manifest.build.model_dump(mode="json", by_alias=True, exclude_defaults=True, warnings=False),
+        "environment": {"local": [{"name": name, "value": environment[name]} for name in sorted(environment)]},
+    }
 
 
 def _absolute(path: str, build: Build) -> str:

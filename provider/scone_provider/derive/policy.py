@@ -54,7 +54,7 @@ def service_policy(
         "command": _arguments(command, variables),
         "environment": {key: value.text for key, value in environment.delivered.items()},
         "pwd": _pwd(manifest, variables),
-        "fspf_key": f"{MARKER}{image.identity}",
+        "fspf_key": image.key or f"{MARKER}{image.identity}",
         "fspf_tag": image.fspf_tag,
         "attestation": {"mrenclave": image.measurement},
     }

@@ -26,9 +26,9 @@ class ImageInputs:
 
     `program` is the first word of the command; where `binaries` are named, it has to be one of them. `dirs` are
     encrypted. `injected` are the paths of injection files (their content is CAS's). `fs_dirs` and `fs_files` must lie
-    where they are verified; `volumes` may be mounts; `plains`, `plain_files` and `host_paths` may change. `cas_key` pins the CAS
-    (Base58Check). `native_stage`: the base was built with the copied files that are not encrypted. `image_defaults`:
-    the program gets the base's own variables and working folder where the policy says nothing.
+    where they are verified; `volumes` may be mounts; `plains`, `plain_files` and `host_paths` may change. `cas_key`
+    pins the CAS (Base58Check). `native_stage`: the base was built with the copied files that are not encrypted.
+    `image_defaults`: the program gets the base's own variables and working folder where the policy says nothing.
     """
 
     name: str

@@ -1,6 +1,7 @@
 """`ConfidentialImage` as the engine speaks with it: all that is known of an image before anything is pushed."""
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -147,11 +148,40 @@ def test_up_without_key_is_refused(keyless: ProviderProcess, inputs: Inputs) -> 
     assert "pulumi-scone identity create" in reason
 
 
-def test_unreachable_base_is_unknown_in_preview(offline: ProviderProcess, inputs: Inputs) -> None:
-    """On the very first preview, without registry and cache: what depends on the base is honestly unknown."""
+def test_unreachable_base_is_unknown_in_preview(
+    offline: ProviderProcess, process: ProviderProcess, inputs: Inputs
+) -> None:
+    """On the very first preview, without registry and cache: what depends on the base is honestly unknown.
+
+    The fingerprints of the files depend on no base.
+    """
     found = check(offline, inputs())
     given = {key: value for key, value in inputs().items() if key != "preview"}
-    assert found == given | dict.fromkeys(COMPUTED, UNKNOWN)
+    files = check(process, inputs())["files"]
+    assert found == given | dict.fromkeys(COMPUTED, UNKNOWN) | {"files": files}
+
+
+def test_unreachable_registry_is_waited_for_once(offline: ProviderProcess, inputs: Inputs) -> None:
+    """A preview of many images does not pay for one silent registry again with each of them."""
+    check(offline, inputs())
+    started = time.monotonic()
+    for number in range(5):
+        assert check(offline, inputs(name=f"other{number}"))["digest"] == UNKNOWN
+    assert time.monotonic() - started < 2
+
+
+def test_unbuilt_native_image_leaves_the_rest_known(process: ProviderProcess, inputs: Inputs) -> None:
+    """Where only `from` is unknown, because a builder has yet to make it, the files' fingerprints are shown."""
+    found = check(process, inputs(**{"from": UNKNOWN}))
+    assert {key for key in found if found[key] == UNKNOWN} == (COMPUTED - {"files"}) | {"from"}
+    assert found["files"] == check(process, inputs())["files"]
+
+
+def test_lines_of_the_manifest_are_told_and_forgotten(process: ProviderProcess, inputs: Inputs) -> None:
+    """A missing file is an error at its line; the line's number is no input that could differ."""
+    where = {"copy gone.py": "service.yaml:21: build.copy[0]"}
+    assert refusal(process, inputs(copy={"gone.py": True}, where=where)).startswith("service.yaml:21: build.copy[0]: ")
+    assert check(process, inputs(where=where)) == check(process, inputs())
 
 
 def test_unreachable_base_is_refused_on_up(offline: ProviderProcess, inputs: Inputs) -> None:
