@@ -47,11 +47,11 @@ Run = Callable[..., Result]
 class _Providers(pulumi.runtime.Mocks):
     """Answers as the engine does: the inputs, and what `check` computes."""
 
-    def __init__(self, facts: Mapping[str, str]) -> None:
-        self._facts = facts
+    def __init__(self, facts: Mapping[str, str], computed: Mapping[str, Mapping[str, Any]]) -> None:
+        self._facts, self._computed = facts, computed
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str, dict]:
-        computed: dict[str, Any] = {}
+        computed: dict[str, Any] = dict(self._computed.get(args.typ, {}))
         if args.typ == DYNAMIC + "ConfidentialImage":
             computed = dict(self._facts)
         elif args.typ == DYNAMIC + "SecurityPolicy":
@@ -104,11 +104,14 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         preview: bool = False,
         config: Mapping[str, str] | None = None,
         facts: Mapping[str, str] = FACTS,
+        native: Mapping[str, str] | None = None,
+        computed: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Result:
         warnings: list[str] = []
         logger = logging.Logger("engine")  # noqa: LOG001  of this run alone
         logger.addHandler(_Listener(warnings))
-        monitor = _Monitor(_Providers(facts))
+        others = {"docker-build:index:Image": native or {}, **(computed or {})}
+        monitor = _Monitor(_Providers(facts, others))
         pulumi.runtime.set_mocks(monitor.mocks, preview=preview, monitor=monitor, logger=logger)
         pulumi.runtime.set_all_config(dict(config or {}))
         pulumi.runtime.test(program)()
