@@ -12,6 +12,7 @@ import pytest
 
 from scone_provider.image.reference import parse_reference
 from scone_provider.image.registry import Registry
+from scone_provider.image.signature import signature_tag
 from support.pulumi_project import PulumiProject
 from support.real_registry import RealRegistry
 
@@ -116,3 +117,92 @@ def test_requirements_and_run_end_in_the_image_and_the_program_does_not(
         assert not any(planted.encode() in content or planted in path for path, content in files.items())
     assert project.preview_steps() == {}
     assert PLANTED.encode() not in project.everything_written()
+
+
+def edit(project: PulumiProject, file: str, old: str, new: str) -> None:
+    """Replaces a text in a file of the service."""
+    path = project.folder / "service" / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_what_an_edit_shows_in_a_preview(new_project: Make, registry: RealRegistry) -> None:
+    """An encrypted file's edit leaves the native image alone and is known to the bit; an edit of `run` leaves exactly
+    what depends on the unbuilt image unknown; a build that writes into an encrypted folder is refused with the line.
+    """
+    manifest = MANIFEST.replace("  requirements: requirements.txt\n", "")
+    project = native_project(new_project, registry, manifest=manifest)
+    project.up()
+    edit(project, "api.py", PLANTED, "another line")
+    steps = project.preview_steps()
+    assert NATIVE not in steps
+    assert set(steps[IMAGE]["diff"]) == {"digest", 'files["/app/api.py"]', "fspf_tag", "reference"}
+    project.up()
+    edit(project, "manifest.yaml", "echo one line", "echo one other line")
+    steps = project.preview_steps()
+    assert set(steps[NATIVE]["diff"]) == {"dockerfile.inline"}
+    assert set(steps[IMAGE]["diff"]) <= {"from", "base", "digest", "fspf_tag", "measurement", "reference"}
+    assert "from" in steps[IMAGE]["diff"]
+    edit(project, "manifest.yaml", "> /etc/made-by-run", "> /app/made-by-run")
+    refused = project.up(check=False)
+    assert refused.status != 0
+    assert "'/app' is to be encrypted, but `run` or `requirements` wrote into it" in refused.text
+
+
+FROM_PROGRAM = """
+import pulumi
+import pulumi_docker_build as docker_build
+from pulumi_scone import ConfidentialImage
+
+registry = pulumi.Config("test").require("registry")
+native = docker_build.Image(
+    "native",
+    push=True,
+    build_on_preview=False,
+    tags=[f"{registry}/team/native:1"],
+    context=docker_build.BuildContextArgs(location="./native"),
+    dockerfile=docker_build.DockerfileArgs(
+        inline="FROM redis:7\\nENV WRAPPED=yes\\nWORKDIR /data\\nCOPY extra.conf /etc/extra.conf\\n"
+    ),
+)
+image = ConfidentialImage(
+    "redis",
+    {
+        "native_image": native,
+        "manifest": {
+            "environment": {"local": [{"name": "SCONE_HEAP", "value": "64M"}]},
+            "build": {
+                "name": "redis",
+                "kind": "sconify_image",
+                "to": f"{registry}/team/redis:1",
+                "command": "redis-server /etc/extra.conf",
+                "fs_files": ["/etc/extra.conf"],
+                "volumes": [{"name": "data", "path": "/data"}],
+                "signature": {"sign": True},
+            },
+        },
+    },
+)
+pulumi.export("reference", image.reference)
+"""
+
+
+def test_native_image_of_the_program_becomes_confidential(new_project: Make, registry: RealRegistry) -> None:
+    """A docker-build image that the program makes is wrapped: its program measured, its variables kept, signed."""
+    project = new_project(FROM_PROGRAM, {"test:registry": registry.host})
+    (project.folder / "native").mkdir()
+    (project.folder / "native/extra.conf").write_text("port 6379\n")
+    project.up()
+    reference = project.outputs()["reference"]
+    files = layers_of(reference)
+    assert files["/etc/extra.conf"] == b"port 6379\n"
+    settings = json.loads(files["/.scone/launcher.json"])
+    assert settings["program"].endswith("/redis-server") or settings["program"].endswith("/redis-check-rdb")
+    assert settings["environment"]["WRAPPED"] == "yes"
+    assert settings["pwd"] == "/data"
+    parsed = parse_reference(reference)
+    assert Registry().target(parsed).manifest(signature_tag(str(parsed.digest))) is not None
+    image = project.resources()["pulumi-python:dynamic/scone:ConfidentialImage::redis"]
+    assert "BEGIN PUBLIC KEY" in image["outputs"]["signature"]["public_key"]
+    assert project.preview_steps() == {}

@@ -1,4 +1,4 @@
-"""Native stages, native images of the program's own, and builders of another toolchain, as the components register them."""
+"""Native stages, native images of the program's own, and foreign builders, as the components register them."""
 
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_native_stage(run: Run, project: Path) -> None:
-    """A docker-build image of the component's, not built in previews, whose digest is the base of the confidential one."""
+    """A docker-build image, not built in previews, whose digest is the base of the confidential one."""
 
     def program() -> None:
         ConfidentialImage("api", {"manifest": manifest(requirements="requirements.txt", run=["true"])})
@@ -59,7 +59,6 @@ def test_native_stage(run: Run, project: Path) -> None:
 
 def test_unbuilt_native_stage_leaves_one_input_unknown(run: Run, project: Path) -> None:
     """In a preview in which it has to be built, `from` is unknown; what else the image is made of is shown."""
-    assert project
 
     def program() -> None:
         ConfidentialImage("api", {"manifest": manifest(run=["true"])})
@@ -70,7 +69,6 @@ def test_unbuilt_native_stage_leaves_one_input_unknown(run: Run, project: Path) 
 
 def test_settings_of_the_native_stage(run: Run, project: Path) -> None:
     """The package index is a build secret, wrapped as one, and no difference; builder and arguments are handed on."""
-    assert project
     stage: Any = {"builder": "mine", "pip_config": "planted-99", "build_args": {"HTTPS_PROXY": "http://proxy:3128"}}
 
     def program() -> None:
@@ -89,7 +87,6 @@ def test_settings_of_the_native_stage(run: Run, project: Path) -> None:
 
 def test_images_of_the_program(run: Run, project: Path) -> None:
     """An image that the program makes with any of the three resources, or an Output, takes the place of `from`."""
-    assert project
     facts = {
         NATIVE: {"ref": f"r.test/a:1@{DIGEST}"},
         "docker:index/image:Image": {"repoDigest": f"r.test/b@{DIGEST}"},
@@ -117,7 +114,6 @@ def test_images_of_the_program(run: Run, project: Path) -> None:
 
 def test_native_image_of_a_mesh_is_per_service(run: Run, project: Path) -> None:
     """`native_images` names the service whose image is wrapped."""
-    assert project
 
     def program() -> None:
         native = pulumi.Output.from_input(f"r.test/x@{DIGEST}")
@@ -128,6 +124,7 @@ def test_native_image_of_a_mesh_is_per_service(run: Run, project: Path) -> None:
     assert run(program).only(IMAGE).inputs["from"] == f"r.test/x@{DIGEST}"
 
 
+@pytest.mark.usefixtures("project")
 @pytest.mark.parametrize(
     ("args", "words"),
     [
@@ -137,9 +134,8 @@ def test_native_image_of_a_mesh_is_per_service(run: Run, project: Path) -> None:
         ({"manifest": manifest(), "builder": {"command": "sconectl"}}, "this is no list of words"),
     ],
 )
-def test_mistakes(run: Run, project: Path, args: Any, words: str) -> None:
+def test_mistakes(run: Run, args: Any, words: str) -> None:
     """Each is one error in words, before anything is registered."""
-    assert project
 
     def program() -> None:
         ConfidentialImage("api", args)
@@ -150,7 +146,6 @@ def test_mistakes(run: Run, project: Path, args: Any, words: str) -> None:
 
 def test_builder_of_another_toolchain(run: Run, project: Path) -> None:
     """With `scone:builder`, kinds of the vendor's are built by it; its facts and its key's marker reach the policy."""
-    assert project
     made = {
         "key": "derived: sealed key 00ff",
         "reference": "r/x@" + DIGEST,
