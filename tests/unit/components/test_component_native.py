@@ -57,7 +57,8 @@ def test_native_stage(run: Run, project: Path) -> None:
     assert {path.name for path in context.rglob("*") if path.is_file()} == {"requirements.txt"}
 
 
-def test_unbuilt_native_stage_leaves_one_input_unknown(run: Run, project: Path) -> None:
+@pytest.mark.usefixtures("project")
+def test_unbuilt_native_stage_leaves_one_input_unknown(run: Run) -> None:
     """In a preview in which it has to be built, `from` is unknown; what else the image is made of is shown."""
 
     def program() -> None:
@@ -67,7 +68,8 @@ def test_unbuilt_native_stage_leaves_one_input_unknown(run: Run, project: Path) 
     assert {key for key, value in inputs.items() if value == UNKNOWN} == {"from"}
 
 
-def test_settings_of_the_native_stage(run: Run, project: Path) -> None:
+@pytest.mark.usefixtures("project")
+def test_settings_of_the_native_stage(run: Run) -> None:
     """The package index is a build secret, wrapped as one, and no difference; builder and arguments are handed on."""
     stage: Any = {"builder": "mine", "pip_config": "planted-99", "build_args": {"HTTPS_PROXY": "http://proxy:3128"}}
 
@@ -85,7 +87,8 @@ def test_settings_of_the_native_stage(run: Run, project: Path) -> None:
     assert "4dabf18193072939515e22adb298388d" in str(inputs["secrets"])
 
 
-def test_images_of_the_program(run: Run, project: Path) -> None:
+@pytest.mark.usefixtures("project")
+def test_images_of_the_program(run: Run) -> None:
     """An image that the program makes with any of the three resources, or an Output, takes the place of `from`."""
     facts = {
         NATIVE: {"ref": f"r.test/a:1@{DIGEST}"},
@@ -112,7 +115,8 @@ def test_images_of_the_program(run: Run, project: Path) -> None:
     }
 
 
-def test_native_image_of_a_mesh_is_per_service(run: Run, project: Path) -> None:
+@pytest.mark.usefixtures("project")
+def test_native_image_of_a_mesh_is_per_service(run: Run) -> None:
     """`native_images` names the service whose image is wrapped."""
 
     def program() -> None:
@@ -144,7 +148,8 @@ def test_mistakes(run: Run, args: Any, words: str) -> None:
         run(program)
 
 
-def test_builder_of_another_toolchain(run: Run, project: Path) -> None:
+@pytest.mark.usefixtures("project")
+def test_builder_of_another_toolchain(run: Run) -> None:
     """With `scone:builder`, kinds of the vendor's are built by it; its facts and its key's marker reach the policy."""
     made = {
         "key": "derived: sealed key 00ff",
