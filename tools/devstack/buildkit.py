@@ -27,7 +27,7 @@ def socket(paths: Paths) -> Path:
 def is_ready(supervisor: Supervisor, paths: Paths, *, program: Path, environ: Mapping[str, str]) -> bool:
     """Whether BuildKit runs as configured and its builder is registered."""
     return (
-        all(path.is_file() and path.read_text() == text for path, (text, _) in _settings(paths, environ).items())
+        all(path.is_file() and path.read_text() == text for path, (text, _) in settings(paths, environ).items())
         and supervisor.is_current(daemon(paths, program=program, environ=environ))
         and socket(paths).is_socket()
     )
@@ -35,7 +35,7 @@ def is_ready(supervisor: Supervisor, paths: Paths, *, program: Path, environ: Ma
 
 def start(job: Job, supervisor: Supervisor, paths: Paths, *, program: Path, environ: Mapping[str, str]) -> None:
     """Write its settings, start it, wait until it answers."""
-    for path, (text, mode) in _settings(paths, environ).items():
+    for path, (text, mode) in settings(paths, environ).items():
         files.write(path, text, mode=mode)
     socket(paths).unlink(missing_ok=True)
     supervisor.start(daemon(paths, program=program, environ=environ))
@@ -62,7 +62,7 @@ def _runtime(paths: Paths) -> Path:
     return paths.buildkit / "runc"
 
 
-def _settings(paths: Paths, environ: Mapping[str, str]) -> dict[Path, tuple[str, int]]:
+def settings(paths: Paths, environ: Mapping[str, str]) -> dict[Path, tuple[str, int]]:
     """Every file to write, with its mode."""
     certificates = environ.get("SSL_CERT_FILE") or _CERTIFICATES
     given = buildrun.Given(

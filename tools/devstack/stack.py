@@ -29,6 +29,7 @@ from tools.devstack.gobuild import BUILDKIT, CLI, NODE, PULUMI, Go, Toolchain, f
 from tools.devstack.paths import Paths
 from tools.devstack.plugins import Plugin
 from tools.devstack.process import Supervisor
+from tools.devstack.recipes import PYTHON, SERVICES
 from tools.devstack.settings import Target
 from tools.devstack.steps import Job, Step
 from tools.devstack.variables import environment, has_builder, kubeconfig
@@ -80,8 +81,10 @@ class Stack:
         steps = [*self._everywhere(), *self._plugins(wanted)]
         if self._target.named:
             return [*steps, self._access()]
-        builder = self._builder() if whole and not has_builder(self._environ) else []
-        return [*steps, *self._machine(), *self._cluster(), *builder]
+        steps += [*self._machine(), *self._cluster()]
+        if whole:
+            steps += [self._images(), *([] if has_builder(self._environ) else self._builder())]
+        return steps
 
     def _everywhere(self) -> list[Step]:
         paths, target, local = self._paths, self._target, not self._target.named
@@ -168,10 +171,10 @@ class Stack:
             ),
             Step(
                 name="base-image",
-                is_ready=lambda _: baseimage.is_ready(paths),
-                run=lambda job: baseimage.make(job, paths),
+                is_ready=lambda _: baseimage.is_ready(paths, (PYTHON,)),
+                run=lambda job: baseimage.make(job, paths, (PYTHON,)),
                 after=("registry",),
-                estimate=15,
+                estimate=baseimage.SECONDS,
                 fix="check that Debian's packages can be reached, then run this again",
             ),
         ]
@@ -225,6 +228,16 @@ class Stack:
                 estimate=10,
             ),
         ]
+
+    def _images(self) -> Step:
+        return Step(
+            name="images",
+            is_ready=lambda _: baseimage.is_ready(self._paths, SERVICES),
+            run=lambda job: baseimage.make(job, self._paths, SERVICES),
+            after=("base-image",),
+            estimate=baseimage.SECONDS * len(SERVICES),
+            fix="check that Debian's packages can be reached, then run this again",
+        )
 
     def _builder(self) -> list[Step]:
         paths, supervisor, environ = self._paths, self.supervisor, self._environ
