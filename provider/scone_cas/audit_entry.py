@@ -16,7 +16,7 @@ ENTRY_CONTEXT = b"pulumi-scone audit v1\0"
 KEY_CONTEXT = b"pulumi-scone audit key v1\0"
 
 STARTED = "cas_started"
-CHANGES = ("session_created", "session_updated")
+CHANGES = ("session_created", "session_updated", "service_tag_updated", "volume_tag_updated")
 """Events that announce a transaction of the store."""
 EVENTS = frozenset(
     {
@@ -30,8 +30,6 @@ EVENTS = frozenset(
         "service_attested",
         "service_refused",
         "service_exited",
-        "service_tag_updated",
-        "volume_tag_updated",
     }
 )
 

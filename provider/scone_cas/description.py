@@ -88,8 +88,7 @@ def _check(session: Session) -> None:
 
 
 def _check_service(session: Session, where: str, service: Service) -> None:
-    assert service.command is not None
-    check_positions(f"{where}.command", service.command)
+    check_positions(f"{where}.command", service.command or ())
     for path, text in _texts(where, service):
         for part in parts(text):
             if isinstance(part, Placeholder):

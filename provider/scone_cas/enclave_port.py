@@ -44,6 +44,7 @@ class App:
         self._rate = RateLimit(rate=rate, burst=2 * rate)
         self._gate = Gate(_QUEUE)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="disk")
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._reached = 0
         self._syncing: asyncio.Future[None] | None = None
 
@@ -68,7 +69,11 @@ class App:
                 return busy(429, 1)
             request = Request(method=scope["method"], path=scope["path"], body=body, address=address)
             # Half a millisecond of work, most of it under the interpreter's lock: a thread would only add hand-overs.
-            answer, place = self._api.begin(request)
+            if self._api.waits(request):
+                loop = asyncio.get_running_loop()
+                answer, place = await loop.run_in_executor(self._writer, self._api.begin, request)
+            else:
+                answer, place = self._api.begin(request)
             await self._on_disk(place)
         except TooLargeError:
             return malformed(f"the body is larger than {LARGEST_REQUEST} bytes")

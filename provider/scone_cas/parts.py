@@ -87,7 +87,7 @@ def assemble(directory: Path) -> Parts:
     return Parts(
         identity=identity,
         client_api=ClientApi(sessions, Attestation(identity, measure()), journal),
-        enclave_api=EnclaveApi(sessions, challenges, journal),
+        enclave_api=EnclaveApi(store, sessions, challenges, journal, clock=_now),
         challenges=challenges,
         journal=journal,
     )

@@ -6,11 +6,12 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from scone_cas import description, sharing
+from scone_cas import description, sharing, volumes
 from scone_cas.access import Caller, creator_key_hash, names_creator, permits
 from scone_cas.audit import Journal, Silent
 from scone_cas.messages import Refusal
 from scone_cas.store import AUDIT_NOTE, Store, Version
+from scone_cas.tags import Tags
 from scone_cas.values import Value, carried, explicit
 from scone_policy.names import ROOT, parent
 from scone_policy.session import Session, is_retired
@@ -133,6 +134,7 @@ class Sessions:
                 raise Refusal(403, "no client certificate was presented, and the access policy refers to CREATOR")
             wanted = wanted.with_creator(caller.certificate)
         sharing.check_imports(session, wanted.hash, self.live)
+        volumes.check_volumes(session, wanted.hash, self.live)
         generated = carried(session, before.session if before else None, before.generated if before else {})
         number = before.number + 1 if before else 1
         version = Version(
@@ -143,6 +145,7 @@ class Sessions:
             description=wanted.text,
         )
         self._store.add(version, generated)
+        volumes.provision(Tags(self._store), session, before.session if before else None)
         return Uploaded(name=session.name, hash=wanted.hash, number=number)
 
     def _may_create(self, session: Session, caller: Caller) -> None:

@@ -88,9 +88,9 @@ def test_newer_schema_is_refused(tmp_path) -> None:
     """A store that a newer CAS wrote is not touched."""
     start(tmp_path)
     with sqlite3.connect(tmp_path / "cas.db") as db:
-        db.execute("UPDATE schema SET version = 2")
+        db.execute("INSERT INTO schema VALUES (9)")
     db.close()
-    with pytest.raises(SconeError, match="schema 2, and this CAS knows schema 1"):
+    with pytest.raises(SconeError, match="schema 9, and this CAS knows schema 2"):
         start(tmp_path)
 
 
