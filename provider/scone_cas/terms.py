@@ -28,6 +28,8 @@ DEBUG = "debug-mode"
 _MARK = "$$SCONE::"
 _CACHED = 512
 
+_NAMES = frozenset(name for model in (Security, Attestation, Service, Variant, Signer) for name in model.model_fields)
+
 Part = TypeVar("Part", Security, Service)
 
 
@@ -203,11 +205,18 @@ def _checked(model: type[Part], data: object, where: str) -> Part:
     """What the secrets made of a section, by the same rules as if it had been written there."""
     try:
         found = model.model_validate(data)
-    except ValidationError:
-        raise UndeliverableError(f"{where}: what the secrets put in here breaks a rule of the language") from None
+    except ValidationError as problem:
+        place = _place(where, problem)
+        raise UndeliverableError(f"{place}: what the secrets put in here breaks a rule of the language") from None
     if _is_open(found.canonical()):
         raise UndeliverableError(f"{where}: a secret put in here is itself a placeholder")
     return found
+
+
+def _place(where: str, problem: ValidationError) -> str:
+    """Where the first broken rule is, by names that the language has: another key may have come out of a secret."""
+    steps = [str(step) for step in problem.errors(include_input=False)[0]["loc"]]
+    return ".".join(dict.fromkeys([where, *(step for step in steps if step in _NAMES)]))
 
 
 def _ed25519(spelt: str) -> str | None:
