@@ -23,8 +23,10 @@ OPERATIONS = [
     # What takes nothing cannot be asked wrongly.
     if mode is GenerationMode.POSITIVE or {"parameters", "requestBody"} & set(operation)
 ]
-# No schema tells which descriptions keep every rule of the session language, or which evidence is signed.
-BEYOND_SCHEMAS = {"/session": ["positive_data_acceptance"], "/v1/enclave/attest": ["positive_data_acceptance"]}
+# No schema tells which descriptions keep every rule of the session language, or which evidence and messages are signed.
+BEYOND_SCHEMAS = {"/session": ["positive_data_acceptance"]} | {
+    f"/v1/enclave/{what}": ["positive_data_acceptance"] for what in ("attest", "tag", "renew", "exit")
+}
 
 
 @pytest.fixture(scope="session")
