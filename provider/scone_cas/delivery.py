@@ -14,6 +14,7 @@ from scone_policy.services import Service
 from scone_policy.session import Session
 
 _CONTEXT = b"pulumi-scone answer v1\0"
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
@@ -47,7 +48,7 @@ def file_system(service: Service, fill: Filler) -> dict[str, object] | None:
 
 def written(answer: dict[str, object]) -> bytes:
     """The plaintext of an answer."""
-    return json.dumps(answer, ensure_ascii=False).encode()
+    return _ENCODER.encode(answer).encode()
 
 
 def seal(evidence: Evidence, plaintext: bytes) -> bytes:

@@ -143,7 +143,7 @@ class EnclaveApi:
             )
             log.event("service-refused", config_id=named, code=refused.code, address=request.address)
             raise
-        self._journal.record(
+        told = self._journal.record(
             "service_attested",
             session=asked.live.session.name,
             hash=asked.live.hash,
@@ -151,6 +151,8 @@ class EnclaveApi:
             measurement=evidence.measurement,
             address=request.address,
         )
+        if told is None:
+            log.event("service-attested", config_id=named, address=request.address)
         return document(200, {"sealed": base64.b64encode(sealed).decode()})
 
     def _judge(self, evidence: Evidence) -> tuple[_Asked, bytes]:

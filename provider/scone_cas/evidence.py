@@ -133,7 +133,7 @@ def read_object(
 ) -> dict[str, Any]:
     """A JSON object with exactly these keys, and those that it may have, each of its type. Raises MalformedError."""
     try:
-        found = json.loads(body.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
+        found = _DECODER.decode(body.decode("utf-8"))
         if b"\\u" in body:
             # Only an escape can bring half a character into text that was UTF-8.
             json.dumps(found, ensure_ascii=False).encode("utf-8")
@@ -152,6 +152,9 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _no_constant(_name: str) -> object:
     raise ValueError("NaN and Infinity are not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant)
 
 
 def _keys(found: object, keys: Mapping[str, type | UnionType]) -> dict[str, Any]:

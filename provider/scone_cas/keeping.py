@@ -48,7 +48,7 @@ class Keeping:
         }
 
     def filler(self, live: Live) -> Filler:
-        """Puts the secrets of a session into its texts."""
+        """Puts the secrets of a session into its texts, as they are now."""
         return Filler(live.session, lambda name: sharing.value(live, name, self._sessions.live))
 
     def tag_of_service(self, live: Live, name: str, service: Service) -> str | None:
