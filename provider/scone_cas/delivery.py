@@ -46,6 +46,28 @@ def file_system(service: Service, fill: Filler) -> dict[str, object] | None:
     return {"path": path, "update_policy": service.fspf_update_policy}
 
 
+def templates(session: Session, service: Service, fill: Filler) -> dict[str, object] | None:
+    """The files of the image that are templates, and what may be put into them; None when there is no such file."""
+    image = session.images[service.image_name] if service.image_name is not None else None
+    files = [
+        {"path": path, "mode": file.permission}
+        for path, file in sorted(image.injection_files.items() if image is not None else ())
+        if file.content is None
+    ]
+    if image is None or not files:
+        return None
+    provided = session.secrets if image.provide_secrets is None else image.provide_secrets
+    values = {form: value for name in sorted(provided) for form, value in fill.forms(name).items()}
+    return {"files": files, "values": {form: base64.b64encode(value).decode() for form, value in values.items()}}
+
+
+def has_templates(session: Session, service: Service) -> bool:
+    """True when files of the service's own image are templates."""
+    if service.image_name is None:
+        return False
+    return any(file.content is None for file in session.images[service.image_name].injection_files.values())
+
+
 def written(answer: dict[str, object]) -> bytes:
     """The plaintext of an answer."""
     return _ENCODER.encode(answer).encode()
@@ -84,6 +106,7 @@ def _files(session: Session, service: Service, fill: Filler) -> list[dict[str, o
     if service.image_name is None:
         return []
     return [
-        {"path": path, "content": base64.b64encode(fill.content(file.content or "")).decode(), "mode": file.permission}
+        {"path": path, "content": base64.b64encode(fill.content(file.content)).decode(), "mode": file.permission}
         for path, file in sorted(session.images[service.image_name].injection_files.items())
+        if file.content is not None
     ]

@@ -26,6 +26,8 @@ LARGEST_REQUEST = 64 * 1024
 LARGEST_ANSWER = 16 * 1024 * 1024
 KEEPS_VOLUMES = "volumes"
 """The word in evidence that asks for volumes and a lease."""
+FILLS_TEMPLATES = "templates"
+"""The word in evidence of who puts secrets into the image's own files."""
 
 
 def busy(status: int, seconds: int) -> Response:
@@ -202,6 +204,14 @@ class EnclaveApi:
         if keeps:
             answer["file_system"] = delivery.file_system(service, fill)
             answer["volumes"] = self._keeping.volumes(live, name)
+        if FILLS_TEMPLATES in evidence.accepts:
+            answer["templates"] = delivery.templates(live.session, service, fill)
+        elif delivery.has_templates(live.session, service):
+            raise RefusedError(
+                403,
+                "templates_unsupported",
+                "the policy has secrets put into files of the image, which this launcher cannot",
+            )
         plaintext = delivery.written(answer)
         if len(plaintext) > LARGEST_ANSWER * 3 // 4 - 2048:
             raise RefusedError(403, "secret_unavailable", "the configuration is too large to be delivered")

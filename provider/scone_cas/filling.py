@@ -1,10 +1,11 @@
 """Puts secrets in the place of placeholders when a service attests; what was put in is never looked at again."""
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 
 from scone_cas.values import Value, spell
 from scone_policy import fragments
-from scone_policy.placeholders import Placeholder, is_reference, parts, resolve
+from scone_policy.placeholders import SUFFIXES, Placeholder, is_reference, parts, resolve
 from scone_policy.session import Session
 
 Values = Callable[[str], Value]
@@ -78,6 +79,15 @@ class Filler:
         for text in texts:
             tree = self.tree(where, text)
             found += tree if isinstance(tree, list) else [tree]
+        return found
+
+    def forms(self, name: str) -> dict[str, bytes]:
+        """A secret in all forms that it has, by what stands between `$$SCONE::` and `$$` for each."""
+        value = self._values(name)
+        found = {}
+        for suffix in sorted(SUFFIXES.get(value.kind, ())):
+            with suppress(ValueError):
+                found[f"{name}{suffix}"] = spell(value, suffix, escape_json=False)
         return found
 
     def _piece(self, part: str | Placeholder) -> bytes:

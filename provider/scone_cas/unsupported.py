@@ -65,15 +65,7 @@ def refuse_unserved(session: Session) -> None:
     for name, service in session.services.items():
         _service(f"services.{name}", service)
     for name, image in session.images.items():
-        where = f"images.{name}"
-        _only(image.canonical(), _IMAGE, where)
-        for path, file in image.injection_files.items():
-            if file.content is None:
-                raise _unserved(
-                    f"{where}.injection_files.{path}",
-                    "the image's own file as a template is",
-                    ": a confidential image holds no template in clear; give content",
-                )
+        _only(image.canonical(), _IMAGE, f"images.{name}")
     for name, volume in session.volumes.items():
         _only(volume.canonical(), _VOLUME, f"volumes.{name}")
 

@@ -63,7 +63,6 @@ UNSERVED = [
         session(secrets=[{"name": "s", "kind": "ascii", "export": {"namespace": "x", "session_hash": HEX}}]),
         "secrets.s.export: session_hash of a namespace",
     ),
-    (session(images=[{"name": "i", "injection_files": ["/f"]}]), "give content"),
 ]
 
 
