@@ -85,6 +85,9 @@ def _check(session: Session) -> None:
     refuse_unserved(session)
     for name, service in session.services.items():
         _check_service(session, f"services.{name}", service)
+    for name, volume in session.volumes.items():
+        if volume.fspf_key is not None and volume.fspf_key.startswith("$$"):
+            _check_key(session, f"volumes.{name}.fspf_key", volume.fspf_key)
 
 
 def _check_service(session: Session, where: str, service: Service) -> None:

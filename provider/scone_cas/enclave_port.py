@@ -64,7 +64,8 @@ class App:
             return busy(503, 1)
         try:
             # Read first: an answer to a request that was not read ends the connection, and may get lost with it.
-            body = await asyncio.wait_for(_body(scope, receive), _BODY_TIME)
+            async with asyncio.timeout(_BODY_TIME):
+                body = await _body(scope, receive)
             if not self._rate.admits(address):
                 return busy(429, 1)
             request = Request(method=scope["method"], path=scope["path"], body=body, address=address)

@@ -137,11 +137,15 @@ def test_explicit_volume(world) -> None:
 
 
 def test_key_from_a_secret(world) -> None:
-    """A volume's key may be a binary secret; another kind of value is refused in words."""
+    """A volume's key may be a binary secret of 32 bytes; another is refused, at upload or once it is known."""
     volume = {"name": "db", "fspf_key": "$$SCONE::k$$", "fspf_tag": A}
     world.upload(volumes=[volume], secrets=[{"name": "k", "kind": "binary", "value": KEY}])
     assert world.volume()["key"] == KEY
-    world.upload(volumes=[volume], secrets=[{"name": "k", "kind": "binary", "value": "00"}])
+    with refused(400, r"volumes\.db\.fspf_key: k must be a binary secret of 32 bytes"):
+        world.upload(volumes=[volume], secrets=[{"name": "k", "kind": "binary", "value": "00"}])
+    short = {"name": "k", "kind": "binary", "value": "00", "export": {"session": "app"}}
+    world.upload("own", volumes=[], secrets=[short])
+    world.upload(volumes=[volume], secrets=[{"name": "k", "import": {"session": "own", "secret": "k"}}])
     _, error = world.side.attest("app/main", accepts=["volumes"])
     assert (error["code"], error["message"]) == (
         "secret_unavailable",
