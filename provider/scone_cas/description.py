@@ -1,7 +1,7 @@
 """Session descriptions on their way in: parsed, refused by name where not served, hashed, written down."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import yaml
@@ -9,10 +9,12 @@ import yaml
 import scone_policy
 from scone_cas.hostvalues import check_positions
 from scone_cas.messages import Refusal
+from scone_cas.spelling import text_form
 from scone_cas.unsupported import refuse_unserved
+from scone_policy import references
 from scone_policy.canonical import canonical_json
 from scone_policy.errors import PolicyError
-from scone_policy.placeholders import Placeholder, parts, resolve
+from scone_policy.placeholders import SELF, Placeholder, parts, resolve
 from scone_policy.services import Service
 from scone_policy.session import Session
 from scone_policy.source import Number, load
@@ -83,6 +85,7 @@ def stored(text: str) -> Session:
 
 def _check(session: Session) -> None:
     refuse_unserved(session)
+    _check_spellings(session)
     for name, service in session.services.items():
         _check_service(session, f"services.{name}", service)
 
@@ -90,37 +93,38 @@ def _check(session: Session) -> None:
 def _check_service(session: Session, where: str, service: Service) -> None:
     assert service.command is not None
     check_positions(f"{where}.command", service.command)
-    for path, text in _texts(where, service):
-        for part in parts(text):
-            if isinstance(part, Placeholder):
-                _check_spelling(session, path, part)
     if service.fspf_key is not None and service.fspf_key.startswith("$$"):
         _check_key(session, f"{where}.fspf_key", service.fspf_key)
 
 
-def _texts(where: str, service: Service) -> Iterator[tuple[str, str]]:
-    for argument in service.command or ():
-        yield f"{where}.command", argument
-    for variable, text in service.environment.items():
-        yield f"{where}.environment.{variable}", text
+def _check_spellings(session: Session) -> None:
+    kinds = {name: secret.kind for name, secret in session.secrets.items()}
+    for path, text in references.texts(session):
+        # Files take any bytes, and a key's form is its own affair.
+        takes_bytes = path[0] == "images" or path[-1] == "fspf_key"
+        for part in parts(text):
+            if isinstance(part, Placeholder) and part.name != SELF and (part.escape_json or not takes_bytes):
+                _check_spelling(session, ".".join(map(str, path)), *resolve(part, kinds))
 
 
-def _check_spelling(session: Session, where: str, placeholder: Placeholder) -> None:
+def _check_spelling(session: Session, where: str, name: str, suffix: str) -> None:
     """Raw bytes cannot be an argument or a variable unless they are known to be text without NUL."""
-    name, suffix = resolve(placeholder, {key: secret.kind for key, secret in session.secrets.items()})
     secret = session.secrets[name]
-    if secret.kind != "binary" or suffix not in ("", ":bin"):
+    instead = text_form(secret.kind or "", suffix)
+    if instead is None or (secret.kind == "binary" and _is_text(secret.value)):
         return
+    raise Refusal(
+        400,
+        f"{where}: $$SCONE::{name}{suffix}$$ may hold NUL or bytes that are no text, which cannot stand here: "
+        f"write $$SCONE::{name}{instead}$$",
+    )
+
+
+def _is_text(value: str | None) -> bool:
     try:
-        text = bytes.fromhex(secret.value or "").decode() if secret.value is not None else "\0"
+        return value is not None and "\0" not in bytes.fromhex(value).decode()
     except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
-        raise Refusal(
-            400,
-            f"{where}: the binary secret {name} may hold NUL, which no argument or variable can: "
-            f"write $$SCONE::{name}:hex$$ or $$SCONE::{name}:base64$$",
-        )
+        return False
 
 
 def _check_key(session: Session, where: str, key: str) -> None:

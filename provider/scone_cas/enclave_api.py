@@ -3,7 +3,7 @@
 import base64
 import hmac
 
-from scone_cas import delivery, log, openapi, sharing
+from scone_cas import delivery, log, openapi
 from scone_cas.audit import Journal, Silent
 from scone_cas.challenges import LIFETIME, BadChallengeError, Challenges
 from scone_cas.delivery import UndeliverableError
@@ -161,10 +161,9 @@ class EnclaveApi:
         return live, service
 
     def _deliver(self, live: Live, service: Service, evidence: Evidence) -> bytes:
+        view = self._sessions.view(measurement=evidence.measurement)
         try:
-            plaintext = delivery.configuration(
-                live.session, service, lambda name: sharing.value(live, name, self._sessions.live), evidence
-            )
+            plaintext = delivery.configuration(live.session, service, lambda name: view.value(live, name), evidence)
         except MissingHostValueError as problem:
             raise RefusedError(403, "missing_host_value", str(problem)) from None
         except Refusal as problem:

@@ -1,0 +1,186 @@
+"""Access tokens of Microsoft Entra for aad-token secrets: the client credentials flow (RFC 6749, section 4.4).
+
+The authority's certificate is verified; redirects and proxies are not used; answers are bounded in time and size.
+"""
+
+import base64
+import hashlib
+import json
+import re
+import ssl
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from scone_cas.keys import sign_ps256, sign_rs256
+from scone_cas.tokens import compact
+
+DEFAULT_AUTHORITY = "https://login.microsoftonline.com"
+DEFAULT_SCOPE = "https://vault.azure.net/.default"
+"""What the language's tokens are for: Azure Key Vault (secret_config, import_akv)."""
+
+_TIME = 10.0
+"""Seconds for the whole exchange."""
+_LARGEST = 64 * 1024
+_MARGIN = timedelta(minutes=5)
+"""A token is asked for anew when less than this is left of it."""
+_ASSERTED = timedelta(minutes=10)
+_REMEMBERED = 256
+_SHA1 = 20
+_UUID = re.compile("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_CODE = re.compile("[a-z_]{1,64}")
+_TOKEN = re.compile(r"[\x21-\x7e]{1,32768}")
+
+
+class TokenError(Exception):
+    """There is no token. The text says why, in one line without secrets."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntraSettings:
+    """Where tokens come from: the authority's address and, where it is not a public one, the CAs that vouch for it."""
+
+    authority: str = DEFAULT_AUTHORITY
+    ca_file: Path | None = None
+    scope: str = DEFAULT_SCOPE
+
+    def to_json(self) -> bytes:
+        """For the store."""
+        ca_file = str(self.ca_file) if self.ca_file is not None else None
+        return json.dumps({"authority": self.authority, "ca_file": ca_file, "scope": self.scope}).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes) -> "EntraSettings":
+        """As they were kept."""
+        found = json.loads(text)
+        ca_file = Path(found["ca_file"]) if found["ca_file"] else None
+        return cls(authority=found["authority"], ca_file=ca_file, scope=found["scope"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certified:
+    """What proves a client by its certificate: the RSA key, and the certificate's SHA-1 or SHA-256 in hex."""
+
+    key: rsa.RSAPrivateKey
+    thumbprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenRequest:
+    """Who asks for a token; `proof` is the application's secret, or key and certificate."""
+
+    tenant_id: str
+    client_id: str
+    proof: str | Certified = field(repr=False)
+
+
+class Entra:
+    """Fetches tokens and remembers them while they are good. Safe for threads."""
+
+    def __init__(self, settings: EntraSettings) -> None:
+        self._settings = settings
+        self._known: OrderedDict[bytes, tuple[bytes, datetime]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def token(self, request: TokenRequest, *, now: datetime, nonce: str) -> bytes:
+        """A token for the application, at most 10 seconds later. Raises TokenError.
+
+        `nonce`: fresh and random, it makes the assertion of a certificate unique.
+        """
+        if not _UUID.fullmatch(request.tenant_id) or not _UUID.fullmatch(request.client_id):
+            raise TokenError("tenant_id and client_id must be UUIDs")
+        place = _place(request)
+        with self._lock:
+            token, until = self._known.get(place, (b"", now))
+        if until - now > _MARGIN:
+            return token
+        token, seconds = self._fetch(request, now, nonce)
+        with self._lock:
+            self._known[place] = token, now + timedelta(seconds=seconds)
+            while len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        return token
+
+    def _fetch(self, request: TokenRequest, now: datetime, nonce: str) -> tuple[bytes, int]:
+        url = f"{self._settings.authority.rstrip('/')}/{request.tenant_id}/oauth2/v2.0/token"
+        form = {"grant_type": "client_credentials", "client_id": request.client_id, "scope": self._settings.scope}
+        if isinstance(request.proof, str):
+            form["client_secret"] = request.proof
+        else:
+            form["client_assertion_type"] = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+            form["client_assertion"] = _assertion(request.client_id, request.proof, url, now, nonce).decode()
+        try:
+            status, answer = self._post(url, form)
+        except httpx.HTTPError as problem:
+            raise TokenError(f"{self._settings.authority} cannot be asked: {type(problem).__name__}") from None
+        except (OSError, ssl.SSLError):
+            raise TokenError("the certificates that vouch for the authority cannot be read") from None
+        found = _object(answer)
+        if status != httpx.codes.OK:
+            code = str(found.get("error", ""))
+            reason = code if _CODE.fullmatch(code) else f"status {status}"
+            raise TokenError(f"{self._settings.authority} refused: {reason}")
+        token, seconds = found.get("access_token"), found.get("expires_in")
+        if not isinstance(token, str) or not _TOKEN.fullmatch(token) or type(seconds) is not int or seconds < 0:
+            raise TokenError(f"{self._settings.authority} answered without a token")
+        return token.encode(), min(seconds, 86_400)
+
+    def _post(self, url: str, form: Mapping[str, str]) -> tuple[int, bytes]:
+        deadline = time.monotonic() + _TIME
+        context = ssl.create_default_context(cafile=self._settings.ca_file)
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        with (
+            httpx.Client(verify=context, timeout=_TIME / 2, trust_env=False, follow_redirects=False) as client,
+            client.stream("POST", url, data=dict(form), headers=headers) as answer,
+        ):
+            body = bytearray()
+            for part in answer.iter_raw():
+                body += part
+                if len(body) > _LARGEST or time.monotonic() > deadline:
+                    raise httpx.ReadTimeout("too long an answer")
+            return answer.status_code, bytes(body)
+
+
+def _assertion(client_id: str, proof: Certified, url: str, now: datetime, nonce: str) -> bytes:
+    thumbprint = bytes.fromhex(proof.thumbprint.replace(":", ""))
+    encoded = base64.urlsafe_b64encode(thumbprint).rstrip(b"=").decode()
+    begin = int(now.timestamp())
+    claims = {
+        "aud": url,
+        "iss": client_id,
+        "sub": client_id,
+        "jti": nonce,
+        "iat": begin,
+        "nbf": begin,
+        "exp": begin + int(_ASSERTED.total_seconds()),
+    }
+    if len(thumbprint) == _SHA1:
+        return compact({"alg": "RS256", "typ": "JWT", "x5t": encoded}, claims, lambda text: sign_rs256(proof.key, text))
+    header = {"alg": "PS256", "typ": "JWT", "x5t#S256": encoded}
+    return compact(header, claims, lambda text: sign_ps256(proof.key, text))
+
+
+def _object(answer: bytes) -> Mapping[str, object]:
+    try:
+        found = json.loads(answer)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _place(request: TokenRequest) -> bytes:
+    """What a token is remembered by: everything that proves the right to it, so that nobody gets another's."""
+    proof = request.proof
+    if isinstance(proof, Certified):
+        numbers = proof.key.public_key().public_numbers()
+        proof = f"certificate {proof.thumbprint} {numbers.e} {numbers.n}"
+    else:
+        proof = f"secret {proof}"
+    return hashlib.sha256(f"{request.tenant_id} {request.client_id} {proof}".encode()).digest()
