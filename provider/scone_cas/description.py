@@ -17,7 +17,7 @@ from scone_policy.errors import PolicyError
 from scone_policy.placeholders import SELF, Placeholder, parts, resolve
 from scone_policy.services import Service
 from scone_policy.session import Session
-from scone_policy.source import Number, load
+from scone_policy.source import NUMBER, Number, load
 
 _DOMAIN = b"scone-cas session v1\0"
 
@@ -39,7 +39,7 @@ class Description:
     @property
     def hash(self) -> str:
         """SHA-256, 64 hex digits, over the whole description with creator and predecessor: any change changes it."""
-        return hashlib.sha256(_DOMAIN + canonical_json(self.data).encode()).hexdigest()
+        return hashlib.sha256(_DOMAIN + canonical_json(_hashed(self.data)).encode()).hexdigest()
 
     @property
     def text(self) -> str:
@@ -55,7 +55,58 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+class _FragmentNumber(Number):
+    """A number in a config fragment: only there it is not the same as its digits in quotes."""
+
+    __slots__ = ()
+
+
+def _represent_number(dumper: _Dumper, value: _FragmentNumber) -> yaml.ScalarNode:
+    tag = dumper.resolve(yaml.ScalarNode, str(value), (True, False))
+    return dumper.represent_scalar(tag, str(value))
+
+
+def _represent_text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
+    """In quotes where our reader would take it for a number, which PyYAML knows fewer spellings of."""
+    if NUMBER.fullmatch(value):
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="'")
+    return dumper.represent_str(value)
+
+
+_Dumper.add_representer(str, _represent_text)
 _Dumper.add_representer(Number, lambda dumper, value: dumper.represent_str(str(value)))
+_Dumper.add_representer(_FragmentNumber, _represent_number)
+
+
+def _hashed(tree: object) -> object:
+    """The tree with a mark at fragments' numbers: NUL, which no text holds."""
+    if isinstance(tree, _FragmentNumber):
+        return f"\0{tree}"
+    if isinstance(tree, Mapping):
+        return {key: _hashed(value) for key, value in tree.items()}
+    return [_hashed(item) for item in tree] if isinstance(tree, list) else tree
+
+
+def _with_fragments(data: dict[str, object]) -> dict[str, object]:
+    """The description's data with the numbers in config fragments told apart from texts."""
+    secrets = data.get("secrets")
+    if isinstance(secrets, Mapping):
+        return {**data, "secrets": {name: _fragment(secret) for name, secret in secrets.items()}}
+    return {**data, "secrets": [_fragment(secret) for secret in secrets]} if isinstance(secrets, list) else data
+
+
+def _fragment(secret: object) -> object:
+    if not isinstance(secret, Mapping) or secret.get("kind") != "config-fragment" or "value" not in secret:
+        return secret
+    return {**secret, "value": _numbered(secret["value"])}
+
+
+def _numbered(tree: object) -> object:
+    if isinstance(tree, Mapping):
+        return {key: _numbered(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_numbered(item) for item in tree]
+    return _FragmentNumber(tree) if isinstance(tree, Number) else tree
 
 
 def read_upload(body: bytes) -> Description:
@@ -75,7 +126,7 @@ def read_upload(body: bytes) -> Description:
     if session.predecessor is not None and session.namespace_hash is not None:
         raise Refusal(400, "namespace_hash and predecessor exclude each other")
     _check(session)
-    return Description(session=session, data=data)
+    return Description(session=session, data=_with_fragments(data))
 
 
 def stored(text: str) -> Session:

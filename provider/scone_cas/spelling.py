@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PublicFormat, pkcs12
+from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
 
 from scone_cas import keys, pgp
 from scone_cas.values import Value
@@ -29,7 +29,10 @@ def spell(value: Value, suffix: str, *, escape_json: bool) -> bytes:
 
 
 def public_form(value: Value) -> str:
-    """What `/v1/values` shows: the value as it is given, hex for binary; of keys and certificates the public part."""
+    """What `/v1/values` shows: the value as it is given, hex for binary, PEM for keys and certificates.
+
+    Of a certificate and of a pgp-key never the private part; a private-key has no other.
+    """
     return _PUBLIC[value.kind](value).decode()
 
 
@@ -77,11 +80,6 @@ def _pkcs12(value: Value) -> bytes:
     return pkcs12.serialize_key_and_certificates(
         None, key, x509.load_der_x509_certificate(value.content), above, NoEncryption()
     )
-
-
-def _public_half(value: Value) -> bytes:
-    key = keys.load(value.content).public_key()
-    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _fragment(value: Value) -> bytes:
@@ -137,7 +135,7 @@ _FORMS: Mapping[str, Mapping[str, Form]] = {
 _PUBLIC: Mapping[str, Form] = {
     "ascii": _content,
     "binary": _hex,
-    "private-key": _public_half,
+    "private-key": _pem(pem.PRIVATE_KEY),
     "public-key": _pem(pem.PUBLIC_KEY),
     "x509": _pem(pem.CERTIFICATE),
     "x509-ca": _pem(pem.CERTIFICATE),
