@@ -62,7 +62,7 @@ class _FragmentNumber(Number):
 
 
 def _represent_number(dumper: _Dumper, value: _FragmentNumber) -> yaml.ScalarNode:
-    tag = dumper.resolve(yaml.ScalarNode, str(value), (True, False))
+    tag = dumper.resolve(yaml.ScalarNode, str(value), (True, False))  # type: ignore[no-untyped-call]
     return dumper.represent_scalar(tag, str(value))
 
 

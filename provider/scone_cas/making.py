@@ -95,7 +95,7 @@ def _in_order(session: Session) -> Iterator[str]:
 
 def _sources(secret: Secret, session: Session) -> Iterator[str]:
     kinds = {name: one.kind for name, one in session.secrets.items()}
-    texts = [secret.tenant_id, secret.client_id, secret.application_secret, *(secret.payload or {}).values()]
+    texts = [secret.application_secret, *(secret.payload or {}).values()]
     named = [secret.private_key, secret.issuer, secret.signer]
     yield from (text for text in named if text in kinds)
     for text in filter(None, [*texts, *(item for item in named if item and "-----" not in item)]):

@@ -226,18 +226,13 @@ class View:
             raise Refusal(502, f"{_place(live, name)}: there is no token: {problem}") from None
 
     def _token_request(self, live: "Live", name: str, secret: Secret) -> TokenRequest:
-        place = _place(live, name)
         proof: str | Certified
         if secret.application_secret is not None:
-            proof = self._text(live, f"{place}: application_secret", secret.application_secret)
+            proof = self._text(live, f"{_place(live, name)}: application_secret", secret.application_secret)
         else:
             with _in_words(live, name, "private_key"):
                 proof = Certified(key=self._rsa_key(live, secret), thumbprint=secret.certificate_thumbprint or "")
-        return TokenRequest(
-            tenant_id=self._text(live, f"{place}: tenant_id", secret.tenant_id or ""),
-            client_id=self._text(live, f"{place}: client_id", secret.client_id or ""),
-            proof=proof,
-        )
+        return TokenRequest(tenant_id=secret.tenant_id or "", client_id=secret.client_id or "", proof=proof)
 
     def _rsa_key(self, live: "Live", secret: Secret) -> rsa.RSAPrivateKey:
         written = secret.private_key or ""

@@ -96,11 +96,23 @@ class Cas:
 
 
 @pytest.fixture
-def cas(tmp_path: Path) -> Iterator[Cas]:
+def new_cas(tmp_path: Path) -> Iterator[Callable[..., Cas]]:
+    """Makes the CAS of a test, with settings of its own."""
+    made = []
+
+    def make(**settings: Any) -> Cas:
+        made.append(Cas(tmp_path / "state", **settings))
+        return made[-1]
+
+    yield make
+    for found in made:
+        found.close()
+
+
+@pytest.fixture
+def cas(new_cas: Callable[..., Cas]) -> Cas:
     """A CAS with an empty store."""
-    found = Cas(tmp_path / "state")
-    yield found
-    found.close()
+    return new_cas()
 
 
 @pytest.fixture

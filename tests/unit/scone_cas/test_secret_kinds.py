@@ -502,3 +502,29 @@ def test_values_of_an_older_store_open(cas, person) -> None:
     done = cas.upload(secret_session(secrets, ["a", "b"]), person("ann"))
     stored = cas.store.values(cas.store.version("app", done.hash))
     assert received(cas) == stored
+
+
+MIGRATIONS = [
+    ({"kind": "ascii", "size": 9}, {"kind": "ascii", "size": 9}, True),
+    ({"kind": "binary"}, {"kind": "binary", "export_public": True}, True),
+    ({"kind": "ascii"}, {"kind": "binary"}, False),
+    ({"kind": "pgp-key"}, {"kind": "pgp-key"}, True),
+    ({"kind": "private-key"}, {"kind": "private-key"}, False),
+    ({"kind": "private-key", "migrate": True}, {"kind": "private-key"}, False),
+    ({"kind": "private-key"}, {"kind": "private-key", "migrate": True}, False),
+    ({"kind": "private-key", "migrate": True}, {"kind": "private-key", "migrate": True}, True),
+    ({"kind": "private-key", "migrate": True}, {"kind": "private-key", "migrate": True, "key_type": "P-256"}, True),
+    ({"kind": "private-key", "migrate": True}, {"kind": "private-key", "migrate": True, "key_type": "P-384"}, False),
+    ({"kind": "x509", "private_key": "k"}, {"kind": "x509", "private_key": "k"}, False),
+    ({"kind": "x509-ca", "private_key": "k"}, {"kind": "x509-ca", "private_key": "k"}, False),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "kept"), MIGRATIONS)
+def test_migration(cas, person, before: dict, after: dict, kept: bool) -> None:  # noqa: FBT001 - what is expected
+    """What outlives an update: keys only where both versions say so, certificates never, and never another kind."""
+    key = {"k": {"kind": "private-key", "migrate": True}}
+    first = cas.upload(secret_session({"s": before, **key}), person("ann"))
+    old = cas.sessions.live("app").own_value("s").content
+    cas.upload(secret_session({"s": after, **key}, predecessor=first.hash), person("ann"))
+    assert (cas.sessions.live("app").own_value("s").content == old) == kept
