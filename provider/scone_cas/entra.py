@@ -14,17 +14,13 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from scone_cas.entra_settings import EntraSettings
 from scone_cas.keys import sign_ps256, sign_rs256
 from scone_cas.tokens import compact
-
-DEFAULT_AUTHORITY = "https://login.microsoftonline.com"
-DEFAULT_SCOPE = "https://vault.azure.net/.default"
-"""What the language's tokens are for: Azure Key Vault (secret_config, import_akv)."""
 
 _TIME = 10.0
 """Seconds for the whole exchange."""
@@ -40,27 +36,6 @@ _TOKEN = re.compile(r"[\x21-\x7e]{1,32768}")
 
 class TokenError(Exception):
     """There is no token. The text says why, in one line without secrets."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EntraSettings:
-    """Where tokens come from: the authority's address and, where it is not a public one, the CAs that vouch for it."""
-
-    authority: str = DEFAULT_AUTHORITY
-    ca_file: Path | None = None
-    scope: str = DEFAULT_SCOPE
-
-    def to_json(self) -> bytes:
-        """For the store."""
-        ca_file = str(self.ca_file) if self.ca_file is not None else None
-        return json.dumps({"authority": self.authority, "ca_file": ca_file, "scope": self.scope}).encode()
-
-    @classmethod
-    def from_json(cls, text: bytes) -> "EntraSettings":
-        """As they were kept."""
-        found = json.loads(text)
-        ca_file = Path(found["ca_file"]) if found["ca_file"] else None
-        return cls(authority=found["authority"], ca_file=ca_file, scope=found["scope"])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,8 @@ from scone_cas.audit import AuditLog, Silent
 from scone_cas.challenges import Challenges
 from scone_cas.client_api import ClientApi
 from scone_cas.enclave_api import EnclaveApi
-from scone_cas.entra import Entra, EntraSettings
+from scone_cas.entra import Entra
+from scone_cas.entra_settings import EntraSettings
 from scone_cas.identity import CasIdentity
 from scone_cas.seal import KEY_SIZE
 from scone_cas.sessions import Sessions

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from scone_cas import certificates, description, making, sharing
 from scone_cas.access import Caller, creator_key_hash, names_creator, permits
 from scone_cas.audit import Journal, Silent
-from scone_cas.entra import Entra, EntraSettings
+from scone_cas.entra import Entra
+from scone_cas.entra_settings import EntraSettings
 from scone_cas.messages import Refusal
 from scone_cas.store import AUDIT_NOTE, Store, Version
 from scone_cas.values import Value, to_stored

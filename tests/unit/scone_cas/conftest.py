@@ -13,7 +13,7 @@ from cryptography import x509
 
 from scone_cas.access import Caller
 from scone_cas.challenges import Challenges
-from scone_cas.entra import EntraSettings
+from scone_cas.entra_settings import EntraSettings
 from scone_cas.messages import Request, Response
 from scone_cas.parts import Parts, assemble, initialise
 from scone_cas.sessions import Sessions, Uploaded

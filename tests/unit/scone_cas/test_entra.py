@@ -1,5 +1,6 @@
 """aad-token secrets against a real HTTPS server that checks what it is asked."""
 
+import argparse
 import base64
 import http.server
 import ipaddress
@@ -19,8 +20,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from scone_cas.entra import EntraSettings
+from scone_cas.entra_settings import EntraSettings, add_entra_options
 from scone_cas.messages import Refusal
+from scone_policy.errors import SconeError
 from support.secret_session import received, secret_session
 
 TENANT, CLIENT = "e6c9c526-f1aa-4e0d-b207-50bad9a89d21", "3f6a210e-83b4-4217-9eee-4f707d8aeeb3"
@@ -250,3 +252,30 @@ def test_refused_at_upload(cas, person, change: dict, words: str) -> None:
     """A key that cannot sign an assertion, and a token for anyone, are refused before anything is stored."""
     with pytest.raises(Refusal, match=words):
         cas.upload(secret_session({"key": {"kind": "private-key"}, "token": {**TOKEN, **change}}), person("ann"))
+
+
+def options(*arguments: str) -> EntraSettings:
+    """What the command line says."""
+    parser = argparse.ArgumentParser()
+    add_entra_options(parser)
+    return EntraSettings.parse(parser.parse_args(arguments))
+
+
+def test_options(tmp_path: Path) -> None:
+    """The options of `cas serve` arrive in the store as they were meant, and default to Microsoft's authority."""
+    file = tmp_path / "ca.pem"
+    file.touch()
+    found = options("--entra-authority", "https://login.example:8443/", "--entra-ca", str(file), "--entra-scope", "s")
+    assert found == EntraSettings(authority="https://login.example:8443", ca_file=file, scope="s")
+    assert EntraSettings.from_json(found.to_json()) == found
+    assert EntraSettings.from_json(options().to_json()).authority == "https://login.microsoftonline.com"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--entra-authority", "http://a"], ["--entra-authority", "https://u@a/x"], ["--entra-ca", "/nowhere/ca.pem"]],
+)
+def test_wrong_options_are_said(arguments: list[str]) -> None:
+    """An authority without TLS, and a file that is not there, stop the start."""
+    with pytest.raises(SconeError, match="--entra-"):
+        options(*arguments)
