@@ -27,6 +27,8 @@ _TIME = 10.0
 _LARGEST = 64 * 1024
 _MARGIN = timedelta(minutes=5)
 """A token is asked for anew when less than this is left of it."""
+_FAILED = timedelta(seconds=10)
+"""How long a failure is remembered."""
 _ASSERTED = timedelta(minutes=10)
 _REMEMBERED = 256
 _SHA1 = 20
@@ -55,30 +57,65 @@ class TokenRequest:
     proof: str | Certified = field(repr=False)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Outcome:
+    """A token, or why there is none, and until when that is taken for true."""
+
+    token: bytes = field(repr=False)
+    problem: str
+    until: datetime
+
+
 class Entra:
-    """Fetches tokens and remembers them while they are good. Safe for threads."""
+    """Fetches tokens and remembers them while they are good. Safe for threads; to be made anew after a fork."""
 
     def __init__(self, settings: EntraSettings) -> None:
         self._settings = settings
-        self._known: OrderedDict[bytes, tuple[bytes, datetime]] = OrderedDict()
+        self._outcomes: OrderedDict[bytes, _Outcome] = OrderedDict()
+        self._fetching: dict[bytes, threading.Lock] = {}
         self._lock = threading.Lock()
 
-    def token(self, request: TokenRequest, *, now: datetime, nonce: str) -> bytes:
-        """A token for the application, at most 10 seconds later. Raises TokenError.
+    def knows(self, request: TokenRequest, *, now: datetime) -> bool:
+        """Whether `token` would answer at once."""
+        return self._known(_place(request), now) is not None
 
-        `nonce`: fresh and random, it makes the assertion of a certificate unique.
+    def token(self, request: TokenRequest, *, now: datetime, nonce: str) -> bytes:
+        """A token for the application, at most some ten seconds later. Raises TokenError.
+
+        `nonce`: fresh and random, it makes the assertion of a certificate unique. A failure is remembered for a moment,
+        so that an authority that is down is not waited for by everyone.
         """
         place = _place(request)
         with self._lock:
-            token, until = self._known.get(place, (b"", now))
-        if until - now > _MARGIN:
-            return token
-        token, seconds = self._fetch(request, now, nonce)
+            fetching = self._fetching.setdefault(place, threading.Lock())
+        with fetching:
+            found = self._known(place, now) or self._remember(place, self._outcome(request, now, nonce))
         with self._lock:
-            self._known[place] = token, now + timedelta(seconds=seconds)
-            while len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
-        return token
+            self._fetching.pop(place, None)
+        if found.problem:
+            raise TokenError(found.problem)
+        return found.token
+
+    def _known(self, place: bytes, now: datetime) -> _Outcome | None:
+        with self._lock:
+            found = self._outcomes.get(place)
+        return found if found is not None and now < found.until else None
+
+    def _remember(self, place: bytes, outcome: _Outcome) -> _Outcome:
+        with self._lock:
+            self._outcomes[place] = outcome
+            self._outcomes.move_to_end(place)
+            while len(self._outcomes) > _REMEMBERED:
+                self._outcomes.popitem(last=False)
+        return outcome
+
+    def _outcome(self, request: TokenRequest, now: datetime, nonce: str) -> _Outcome:
+        try:
+            token, seconds = self._fetch(request, now, nonce)
+        except TokenError as problem:
+            return _Outcome(token=b"", problem=str(problem), until=now + _FAILED)
+        # A token that was short-lived from the start is good for this one delivery.
+        return _Outcome(token=token, problem="", until=now + max(timedelta(seconds=seconds) - _MARGIN, _FAILED))
 
     def _fetch(self, request: TokenRequest, now: datetime, nonce: str) -> tuple[bytes, int]:
         url = f"{self._settings.authority.rstrip('/')}/{request.tenant_id}/oauth2/v2.0/token"

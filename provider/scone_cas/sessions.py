@@ -83,6 +83,13 @@ class Sessions:
         """The sessions as one asker sees them; `measurement` is that of the service that asks."""
         return View(self._means, measurement=measurement)
 
+    def expect(self, name: str) -> None:
+        """Raises NeededError when something must be fetched before a session's values can be had without waiting."""
+        view = View(self._means, waits=False)
+        live = view.live(name)
+        if live is not None:
+            view.expect(live)
+
     def _find(self, name: str) -> Live | None:
         session_hash = self._store.current_hash(name)
         if session_hash is None:

@@ -3,9 +3,10 @@
 import dataclasses
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -18,6 +19,7 @@ from scone_cas.entra import Certified, Entra, TokenError, TokenRequest
 from scone_cas.keys import SigningKey
 from scone_cas.making import CERTIFICATES
 from scone_cas.messages import Refusal
+from scone_cas.needed import NeededError
 from scone_cas.spelling import spell
 from scone_cas.values import Value, from_stored
 from scone_policy import durations, pem
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
 _DEEPEST = 16
 """Secrets that are made from one another, across all sessions."""
+
+_FETCHED = frozenset({"aad-token", "jwt"})
+"""Kinds that are fetched, or may be made from what is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +53,14 @@ class Means:
 class View:
     """For one request and one thread: what is made in it is made once.
 
-    `measurement` is that of the attested service that asks (64 hex digits); None when no service asks.
+    `measurement` is that of the attested service that asks (64 hex digits); None when no service asks. With `waits` a
+    token is fetched when it is asked for; without, for `expect`, an unknown one is noted and nothing stands for it.
     """
 
-    def __init__(self, means: Means, *, measurement: str | None = None) -> None:
+    def __init__(self, means: Means, *, measurement: str | None = None, waits: bool = True) -> None:
         self._means = means
+        self._waits = waits
+        self._needed: list[Callable[[], None]] = []
         self._measurement = measurement
         self._made: dict[tuple[str, str], Value] = {}
         self._depth = 0
@@ -93,6 +101,15 @@ class View:
         if value.kind != "private-key":
             raise ValueError(f"{name} is a secret of kind {value.kind}, not private-key")
         return keys.load(value.content)
+
+    def expect(self, live: "Live") -> None:
+        """Raises NeededError when values of the session, or those that they are made from, must be fetched first."""
+        for name, secret in live.session.secrets.items():
+            if secret.kind in _FETCHED or (secret.kind is None and secret.import_ is not None):
+                with suppress(Refusal):  # said at delivery, if a service needs it
+                    self.value(live, name)
+        if self._needed:
+            raise NeededError(self._needed)
 
     def check(self, live: "Live", name: str) -> None:
         """Raises Refusal when a secret of an upload could not be made when it is asked for."""
@@ -219,11 +236,18 @@ class View:
             return key
 
     def _token(self, live: "Live", name: str, secret: Secret) -> bytes:
-        request = self._token_request(live, name, secret)
+        request, now = self._token_request(live, name, secret), self._means.clock()
+        if not self._waits and not self._means.entra.knows(request, now=now):
+            self._needed.append(partial(self._fetch, request, now))
+            return b""
         try:
-            return self._means.entra.token(request, now=self._means.clock(), nonce=str(uuid.uuid4()))
+            return self._means.entra.token(request, now=now, nonce=str(uuid.uuid4()))
         except TokenError as problem:
             raise Refusal(502, f"{_place(live, name)}: there is no token: {problem}") from None
+
+    def _fetch(self, request: TokenRequest, now: datetime) -> None:
+        with suppress(TokenError):  # remembered, and said at delivery
+            self._means.entra.token(request, now=now, nonce=str(uuid.uuid4()))
 
     def _token_request(self, live: "Live", name: str, secret: Secret) -> TokenRequest:
         proof: str | Certified

@@ -8,6 +8,7 @@ import json
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from scone_cas.entra import Entra, TokenRequest
 from scone_cas.entra_settings import EntraSettings, add_entra_options
-from scone_cas.messages import Refusal
+from scone_cas.messages import Refusal, Request
+from scone_cas.needed import NeededError
 from scone_policy.errors import SconeError
 from support.secret_session import received, secret_session
+from support.software_enclave import SoftwareEnclave
 
 TENANT, CLIENT = "e6c9c526-f1aa-4e0d-b207-50bad9a89d21", "3f6a210e-83b4-4217-9eee-4f707d8aeeb3"
 SECRET = "dGmbyTBE4JNAN3JJobeD"
@@ -186,6 +190,47 @@ def test_token_is_remembered_while_it_is_good(cas, person, authority) -> None:
     cas.upload(secret_session(other, ["token"], predecessor=first.hash), person("ann"))
     received(cas)
     assert authority.asked[2]["client_secret"] == "another"
+
+
+def test_nobody_waits_for_a_token(cas, person, authority) -> None:
+    """The worker's loop is told to fetch first, before the challenge is used; afterwards it answers at once."""
+    inner = {**TOKEN, "application_secret": SECRET, "export": {"session": "app"}}
+    cas.upload(secret_session({"token": inner}, name="owner"), person("ann"))
+    imported = {"import": {"session": "owner", "secret": "token"}}
+    cas.upload(secret_session({"token": imported}, ["token"]), person("ann"))
+    enclave, api = SoftwareEnclave(), cas.parts.enclave_api
+    challenge = api.begin(Request(method="POST", path="/v1/enclave/challenge", body=b'{"protocol": 1}'))[0]
+    body = json.dumps(enclave.request(json.loads(challenge.body)["challenge"], "app/main")).encode()
+    request = Request(method="POST", path="/v1/enclave/attest", body=body)
+    with pytest.raises(NeededError) as needed:
+        api.begin(request)
+    assert authority.asked == []
+    needed.value.ask()
+    assert len(authority.asked) == 1
+    answer, _ = api.begin(request)
+    assert enclave.open(json.loads(answer.body))["files"][0]["content"] == base64.b64encode(b"a-token").decode()
+    assert len(authority.asked) == 1
+
+
+def test_a_token_is_fetched_once_for_all_that_wait(authority) -> None:
+    """Requests for one token at a time are one request to the authority."""
+    entra = Entra(EntraSettings(authority=authority.url, ca_file=authority.ca_file))
+    request = TokenRequest(tenant_id=TENANT, client_id=CLIENT, proof=SECRET)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: entra.token(request, now=datetime.now(UTC), nonce="n"), range(16)))
+    assert found == [b"a-token"] * 16
+    assert len(authority.asked) == 1
+
+
+def test_failure_is_remembered_for_a_moment(cas, person, authority) -> None:
+    """An authority that fails is not asked again by the next one within ten seconds, and is after that."""
+    authority.answer = lambda _: (500, b"")
+    cas.upload(secret_session(WITH_SECRET, ["token"]), person("ann"))
+    for seconds, status, asked in ((0, 403, 1), (9, 403, 1), (2, 200, 2)):
+        cas.now += timedelta(seconds=seconds)
+        assert cas.attest("app/main")[0] == status
+        assert len(authority.asked) == asked
+        authority.answer = lambda _: authority.token("a-token", 3600)
 
 
 @pytest.mark.parametrize(
