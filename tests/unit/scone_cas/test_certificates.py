@@ -6,6 +6,7 @@ import json
 import ssl
 import subprocess
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -522,3 +523,26 @@ def test_signer_may_be_any_implementation() -> None:
     raw = base64.urlsafe_b64decode(signature)
     r, s = int.from_bytes(raw[:48], "big"), int.from_bytes(raw[48:], "big")
     inner.public_key().verify(encode_dss_signature(r, s), signed, ec.ECDSA(hashes.SHA384()))
+
+
+def test_many_threads_renew_once(cas, person) -> None:
+    """Eight threads that find the same chain due get one and the same certificate, which one of them made."""
+    secrets = chain_of("P-256")
+    secrets["ca0"]["valid_for"] = secrets["leaf"]["valid_for"] = "30 days"
+    cas.upload(secret_session(secrets, ["leaf", "leaf:chain"]), person("ann"))
+    cas.now += timedelta(days=29)
+
+    sessions = cas.parts.client_api._sessions
+
+    def ask(_: int) -> tuple[bytes, bytes]:
+        live = sessions.live("app")
+        value = live.own_value("leaf")
+        sessions._store.close()
+        return value.content, value.more["chain"]
+
+    with ThreadPoolExecutor(8) as pool:
+        found = set(pool.map(ask, range(16)))
+    assert len(found) == 1
+    found_now = received(cas)
+    assert x509.load_pem_x509_certificate(found_now["leaf"]).public_bytes(Encoding.DER) == found.pop()[0]
+    assert [entry["secret"] for entry in renewals(cas)] == ["ca0", "leaf"]
