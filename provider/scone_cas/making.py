@@ -24,7 +24,7 @@ _KEPT = frozenset({"ascii", "binary", "pgp-key"})
 _DRAWN = frozenset({*_KEPT, "private-key"})
 """Kinds that are drawn at random, from nothing else."""
 CERTIFICATES = frozenset({"x509", "x509-ca"})
-_MOST_RSA_KEYS = 32
+_MOST_RSA_KEYS = 16
 """New ones in one upload: each takes a good part of a second."""
 
 

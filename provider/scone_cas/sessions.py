@@ -115,14 +115,12 @@ class Sessions:
             creator=creator_key_hash(session.creator),
             generated=generated,
         )
-        if self._store.is_writing:
-            # What this transaction changed may still come to nothing.
-            return live
-        with self._lock:
-            self._cache[version.hash] = live
-            while len(self._cache) > _CACHED:
-                self._cache.popitem(last=False)
-        return live
+        if not self._store.is_writing:  # what this transaction changed may still come to nothing
+            with self._lock:
+                self._cache[version.hash] = live
+                while len(self._cache) > _CACHED:
+                    self._cache.popitem(last=False)
+        return self.view().bind(live)
 
     def _renew(self, asked: Live, name: str) -> bytes:
         """The stored certificate of a secret after it was renewed, by this transaction or by a faster one."""
@@ -132,14 +130,13 @@ class Sessions:
                 # The session was replaced in this moment: what was asked for is answered as it stood.
                 return asked.generated[name]
             view = self.view()
-            live = view.bind(newest)
-            if not view.is_stale(live, name):
+            if not view.is_stale(newest, name):
                 stored = newest.generated[name]
             else:
-                certificate = view.issued(live, name)
+                certificate = view.issued(newest, name)
                 stored = to_stored(certificate)
-                self._record_renewal(live, name, certificate)
-                self._store.renew(name=live.session.name, session_hash=live.hash, secret=name, value=stored)
+                self._record_renewal(newest, name, certificate)
+                self._store.renew(name=newest.session.name, session_hash=newest.hash, secret=name, value=stored)
         with self._lock:
             self._cache.pop(asked.hash, None)
         return stored
@@ -159,7 +156,10 @@ class Sessions:
     def upload(self, body: bytes, caller: Caller) -> Uploaded:
         """Create a session, or replace the version that `predecessor` names. Raises Refusal."""
         wanted = description.read_upload(body)
-        ready = making.slow(wanted.session, self._find(wanted.session.name))
+        before = self._find(wanted.session.name)
+        # Judged again in the transaction: here so that nobody makes the CAS work who may not.
+        self._may_replace(wanted.session, before, caller)
+        ready = making.slow(wanted.session, before)
         try:
             return self._announced(wanted, caller, ready)
         except sqlite3.IntegrityError:
@@ -190,10 +190,7 @@ class Sessions:
     def _replace(self, wanted: description.Description, caller: Caller, ready: Mapping[str, bytes]) -> Uploaded:
         session = wanted.session
         before = self._load(session.name)
-        if before is None:
-            self._may_create(session, caller)
-        else:
-            self._may_follow(session, before, caller)
+        self._may_replace(session, before, caller)
         if names_creator(session.access_policy):
             if caller.certificate is None:
                 raise Refusal(403, "no client certificate was presented, and the access policy refers to CREATOR")
@@ -213,6 +210,12 @@ class Sessions:
         )
         self._store.add(version, values)
         return Uploaded(name=session.name, hash=wanted.hash, number=number)
+
+    def _may_replace(self, session: Session, before: Live | None, caller: Caller) -> None:
+        if before is None:
+            self._may_create(session, caller)
+        else:
+            self._may_follow(session, before, caller)
 
     def _may_create(self, session: Session, caller: Caller) -> None:
         namespace = parent(session.name)
@@ -252,7 +255,7 @@ class Sessions:
 
     def public_values(self, name: str) -> dict[str, Value]:
         """Secret → value of those with `export_public`, for anyone. Raises Refusal."""
-        view = self.view()
+        view = View(self._means, anyone=True)
         live = view.live(name)
         if live is None:
             raise Refusal(404, f"there is no session '{name}'")

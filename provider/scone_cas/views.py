@@ -35,6 +35,8 @@ _DEEPEST = 16
 _FETCHED = frozenset({"aad-token", "jwt"})
 """Kinds that are fetched, or may be made from what is."""
 
+_NEVER_PUBLIC = "an aad-token cannot be public"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Means:
@@ -55,10 +57,14 @@ class View:
 
     `measurement` is that of the attested service that asks (64 hex digits); None when no service asks. With `waits` a
     token is fetched when it is asked for; without, for `expect`, an unknown one is noted and nothing stands for it.
+    For `anyone` there are none.
     """
 
-    def __init__(self, means: Means, *, measurement: str | None = None, waits: bool = True) -> None:
+    def __init__(
+        self, means: Means, *, measurement: str | None = None, waits: bool = True, anyone: bool = False
+    ) -> None:
         self._means = means
+        self._anyone = anyone
         self._waits = waits
         self._needed: list[Callable[[], None]] = []
         self._measurement = measurement
@@ -122,7 +128,7 @@ class View:
             self._jwt_key(live, name, secret)
         elif secret.kind == "aad-token":
             if secret.export_public is True:
-                raise Refusal(400, f"{_place(live, name)}: an aad-token cannot be public")
+                raise Refusal(400, f"{_place(live, name)}: {_NEVER_PUBLIC}")
             self._token_request(live, name, secret)
 
     def issued(self, live: "Live", name: str) -> Value:
@@ -236,6 +242,8 @@ class View:
             return key
 
     def _token(self, live: "Live", name: str, secret: Secret) -> bytes:
+        if self._anyone:
+            raise Refusal(400, f"{_place(live, name)}: {_NEVER_PUBLIC}")
         request, now = self._token_request(live, name, secret), self._means.clock()
         if not self._waits and not self._means.entra.knows(request, now=now):
             self._needed.append(partial(self._fetch, request, now))

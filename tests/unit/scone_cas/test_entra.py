@@ -282,6 +282,17 @@ def test_unreadable_ca_file_is_said(new_cas, person, authority, tmp_path: Path) 
     assert "the certificates that vouch for the authority cannot be read" in error["message"]
 
 
+def test_imported_token_is_not_public_either(cas, person, authority) -> None:
+    """Nobody makes the CAS fetch a token by asking for public values."""
+    inner = {**TOKEN, "application_secret": SECRET, "export": {"session": "app"}}
+    cas.upload(secret_session({"token": inner}, name="owner"), person("ann"))
+    imported = {"import": {"session": "owner", "secret": "token"}, "export_public": True}
+    cas.upload(secret_session({"token": imported}), person("ann"))
+    answer = cas.ask("GET", "/v1/values/session=app")
+    assert (answer.status, authority.asked) == (400, [])
+    assert b"an aad-token cannot be public" in answer.body
+
+
 FRAME = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
 
 

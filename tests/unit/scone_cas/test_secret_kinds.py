@@ -491,8 +491,8 @@ def test_circle_over_sessions_ends(cas, person) -> None:
 
 def test_too_many_rsa_keys_are_refused(cas, person) -> None:
     """One upload cannot keep the CAS busy for minutes."""
-    secrets = {f"k{number}": {"kind": "private-key", "key_type": "RSA-3072"} for number in range(33)}
-    with pytest.raises(Refusal, match="at most 32 new RSA keys can be made at once, not 33"):
+    secrets = {f"k{number}": {"kind": "private-key", "key_type": "RSA-3072"} for number in range(17)}
+    with pytest.raises(Refusal, match="at most 16 new RSA keys can be made at once, not 17"):
         cas.upload(secret_session(secrets), person("ann"))
 
 
@@ -502,6 +502,14 @@ def test_values_of_an_older_store_open(cas, person) -> None:
     done = cas.upload(secret_session(secrets, ["a", "b"]), person("ann"))
     stored = cas.store.values(cas.store.version("app", done.hash))
     assert received(cas) == stored
+
+
+def test_who_may_not_update_makes_no_work(cas, person) -> None:
+    """Permission is asked before a key is made: the limit above is not even reached by somebody else."""
+    first = cas.upload(secret_session({}), person("ann"))
+    secrets = {f"k{number}": {"kind": "private-key", "key_type": "RSA-3072"} for number in range(17)}
+    with pytest.raises(Refusal, match="no permission to update"):
+        cas.upload(secret_session(secrets, predecessor=first.hash), person("bob"))
 
 
 MIGRATIONS = [
