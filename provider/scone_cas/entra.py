@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from scone_cas.entra_settings import EntraSettings
 from scone_cas.keys import sign_ps256, sign_rs256
@@ -188,8 +189,12 @@ def _place(request: TokenRequest) -> bytes:
     """What a token is remembered by: everything that proves the right to it, so that nobody gets another's."""
     proof = request.proof
     if isinstance(proof, Certified):
-        numbers = proof.key.public_key().public_numbers()
-        proof = f"certificate {proof.thumbprint} {numbers.e} {numbers.n}"
+        proof = f"certificate {proof.thumbprint} {_key_digest(proof.key)}"
     else:
         proof = f"secret {proof}"
     return hashlib.sha256(f"{request.tenant_id} {request.client_id} {proof}".encode()).digest()
+
+
+def _key_digest(key: rsa.RSAPrivateKey) -> str:
+    """Of the private half: who only has the public half, with anything for the other, has another digest."""
+    return hashlib.sha256(key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())).hexdigest()

@@ -1,6 +1,7 @@
 """aad-token secrets against a real HTTPS server that checks what it is asked."""
 
 import argparse
+import asyncio
 import base64
 import http.server
 import ipaddress
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from scone_cas.enclave_port import App
 from scone_cas.entra import Entra, TokenRequest
 from scone_cas.entra_settings import EntraSettings, add_entra_options
 from scone_cas.messages import Refusal, Request
@@ -210,6 +212,45 @@ def test_nobody_waits_for_a_token(cas, person, authority) -> None:
     answer, _ = api.begin(request)
     assert enclave.open(json.loads(answer.body))["files"][0]["content"] == base64.b64encode(b"a-token").decode()
     assert len(authority.asked) == 1
+
+
+def test_others_are_answered_meanwhile(cas, person, authority) -> None:
+    """While one request waits for a slow authority, the same worker answers others."""
+    released = threading.Event()
+
+    def slow(_: dict[str, str]) -> Answer:
+        assert released.wait(20)
+        return authority.token("a-token", 3600)
+
+    authority.answer = slow
+    cas.upload(secret_session(WITH_SECRET, ["token"]), person("ann"))
+    app = App(cas.parts.enclave_api, rate=1000)
+
+    async def post(path: str, body: object) -> dict[str, Any]:
+        sent: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": json.dumps(body).encode()}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": f"/v1/enclave/{path}", "headers": []}
+        await app(scope, receive, send)
+        found: dict[str, Any] = json.loads(sent[1]["body"])
+        return found
+
+    async def both() -> dict[str, Any]:
+        enclave = SoftwareEnclave()
+        challenge = (await post("challenge", {"protocol": 1}))["challenge"]
+        attesting = asyncio.ensure_future(post("attest", enclave.request(challenge, "app/main")))
+        while not authority.asked:
+            await post("challenge", {"protocol": 1})
+        assert not attesting.done()
+        released.set()
+        return enclave.open(await attesting)
+
+    assert asyncio.run(both())["files"][0]["content"] == base64.b64encode(b"a-token").decode()
 
 
 def test_a_token_is_fetched_once_for_all_that_wait(authority) -> None:
