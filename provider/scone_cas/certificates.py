@@ -76,8 +76,8 @@ def issue(
 
 
 def is_due(certificate: x509.Certificate, now: datetime) -> bool:
-    """Whether less than a third of its life is left. What has no end is never due."""
-    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    """Whether less than a third of its life since it was issued is left. What has no end is never due."""
+    begin, end = certificate.not_valid_before_utc + _SKEW, certificate.not_valid_after_utc
     return end != _NEVER and now >= end - (end - begin) / _RENEWED
 
 
