@@ -9,7 +9,7 @@ test: ## the same set-up, then lint and every test
 	@$(devstack) test
 test-long: ## also what takes hours
 	@$(devstack) test --long
-up: ## set-up alone
+up: ## set-up alone, with what builds images
 	@$(devstack) up
 down: ## stop and remove all of it (the toolchain's cache stays)
 	@$(devstack) down

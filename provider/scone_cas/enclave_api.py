@@ -15,6 +15,7 @@ from scone_cas.hostvalues import MissingHostValueError
 from scone_cas.keeping import Keeping
 from scone_cas.leases import LIFETIME, Holder, Leases
 from scone_cas.messages import CALM, Refusal, Request, Response, document
+from scone_cas.needed import NeededError
 from scone_cas.passwords import Passwords
 from scone_cas.refused import RefusedError
 from scone_cas.sessions import Live, Sessions
@@ -83,9 +84,12 @@ class EnclaveApi:
         return request.path in self._keeping.routes
 
     def begin(self, request: Request) -> tuple[Response, int]:
-        """The answer to one request, and the place in the audit log that `sync` must reach before it is sent."""
+        """The answer to one request, and the place in the audit log that `sync` must reach before it is sent.
+
+        Raises NeededError, before anything has happened, when something must be fetched first.
+        """
         with self._journal.deferred() as waiting:
-            answer = self.handle(request)
+            answer = self._handle(request)
         return answer, waiting.end
 
     def sync(self) -> int:
@@ -93,9 +97,19 @@ class EnclaveApi:
         return self._journal.sync()
 
     def handle(self, request: Request) -> Response:
-        """The answer to one request; never raises."""
+        """The answer to one request, for who can wait for what must be fetched; never raises."""
+        for _ in range(2):
+            try:
+                return self._handle(request)
+            except NeededError as needed:
+                needed.ask()
+        return busy(503, 1)
+
+    def _handle(self, request: Request) -> Response:
         try:
             return self._route(request)
+        except NeededError:
+            raise
         except MalformedError as problem:
             return malformed(str(problem))
         except RefusedError as refused:
@@ -133,6 +147,7 @@ class EnclaveApi:
         evidence = read_evidence(request.body)
         # Without the password: one that was refused for another reason may still be good.
         named = evidence.config_id.partition("@")[0]
+        self._sessions.expect(named.rpartition("/")[0])
         try:
             asked, sealed = self._judge(evidence)
         except RefusedError as refused:
@@ -195,7 +210,7 @@ class EnclaveApi:
 
     def _deliver(self, asked: _Asked, evidence: Evidence) -> bytes:
         live, name, service = asked.live, asked.name, asked.service
-        fill = self._keeping.filler(live)
+        fill = self._keeping.filler(live, evidence.measurement)
         terms = self._terms.of(live, name, fill)
         terms.judge(measurement=evidence.measurement, quoting_key=evidence.quoting_key)
         tag = self._keeping.tag_of_service(live, name, service)
@@ -203,7 +218,7 @@ class EnclaveApi:
         keeps = KEEPS_VOLUMES in evidence.accepts
         if keeps:
             answer["file_system"] = delivery.file_system(service, fill)
-            answer["volumes"] = self._keeping.volumes(live, name)
+            answer["volumes"] = self._keeping.volumes(live, name, evidence.measurement)
         if FILLS_TEMPLATES in evidence.accepts:
             answer["templates"] = delivery.templates(live.session, service, fill)
         elif delivery.has_templates(live.session, service):

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
-from scone_cas.values import Value, spell
+from scone_cas.spelling import spell
+from scone_cas.values import Value
 from scone_policy import fragments
 from scone_policy.placeholders import SUFFIXES, Placeholder, is_reference, parts, resolve
 from scone_policy.session import Session

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scone_cas import sharing
 from scone_cas.audit import Journal
 from scone_cas.audit_entry import Entry
 from scone_cas.evidence import MalformedError, Message, read_said
@@ -47,24 +46,26 @@ class Keeping:
             "/v1/enclave/exit": self._exit,
         }
 
-    def filler(self, live: Live) -> Filler:
-        """Puts the secrets of a session into its texts, as they are now."""
-        return Filler(live.session, lambda name: sharing.value(live, name, self._sessions.live))
+    def filler(self, live: Live, measurement: str) -> Filler:
+        """Puts the secrets of a session into its texts, as they are now for the service with that measurement."""
+        view = self._sessions.view(measurement=measurement)
+        return Filler(live.session, lambda name: view.value(live, name))
 
     def tag_of_service(self, live: Live, name: str, service: Service) -> str | None:
         """The tag of a service's own file system as it is now; None when it has none."""
         return None if service.fspf_key is None else service_tag(self._tags, live.session.name, name, service).tag
 
-    def volumes(self, live: Live, name: str) -> list[dict[str, object]]:
+    def volumes(self, live: Live, name: str, measurement: str) -> list[dict[str, object]]:
         """The volumes of a service as they are delivered. Raises Refusal, and UndeliverableError."""
-        return [self._delivered(mount) for mount in mounted(live, name, self._sessions.live)]
+        return [self._delivered(mount, measurement) for mount in mounted(live, name, self._sessions.live)]
 
-    def _delivered(self, mount: Mounted) -> dict[str, object]:
+    def _delivered(self, mount: Mounted, measurement: str) -> dict[str, object]:
         now = state(self._tags, mount)
         key = now.key
         if key is None:
             assert mount.volume.fspf_key is not None
-            key = self.filler(mount.owner).key(f"volume {mount.named}: fspf_key", mount.volume.fspf_key)
+            fill = self.filler(mount.owner, measurement)
+            key = fill.key(f"volume {mount.named}: fspf_key", mount.volume.fspf_key)
         return {
             "name": mount.named,
             "path": mount.path,
@@ -133,7 +134,7 @@ class Keeping:
         service = live.session.services.get(holder.service) if live is not None else None
         if live is None or service is None:
             raise RefusedError(403, "unknown_service", "the session has the service no longer")
-        terms = self._terms.of(live, holder.service, self.filler(live))
+        terms = self._terms.of(live, holder.service, self.filler(live, holder.measurement))
         terms.judge(measurement=holder.measurement, quoting_key=holder.quoting_key)
         return live, service
 

@@ -17,7 +17,6 @@ from scone_policy.services import Service
 from scone_policy.session import Session
 
 _SESSION = frozenset({"name", "version", "namespace_hash", "salt", "services", "secrets", "images", "volumes"})
-ONLY_REAL = ": only a real CAS serves it"
 _JUDGED_APART = frozenset({"access_policy", "security"})
 _SECURITY = frozenset({"attestation", "singleton_enclaves"})
 _ATTESTATION = frozenset(
@@ -45,8 +44,35 @@ _SERVICE = frozenset(
         "one_time_password_shared_secret",
     }
 )
-_SECRET = frozenset({"kind", "size", "value", "import", "export", "export_public"})
-_KINDS = frozenset({"ascii", "binary", None})
+_SECRET = frozenset(
+    {
+        "kind",
+        "size",
+        "value",
+        "value_json",
+        "import",
+        "export",
+        "export_public",
+        "key_type",
+        "migrate",
+        "private_key",
+        "issuer",
+        "common_name",
+        "endpoint",
+        "dns",
+        "san",
+        "valid_for",
+        "tenant_id",
+        "client_id",
+        "application_secret",
+        "certificate_thumbprint",
+        "signer",
+        "alg",
+        "validity",
+        "payload",
+    }
+)
+_REAL_ONLY = ": only a real SCONE CAS does it"
 _IMPORT = frozenset({"session", "secret"})
 _EXPORT = frozenset({"session", "namespace", "session_hash"})
 _IMAGE = frozenset({"injection_files", "volumes", "provide_secrets"})
@@ -57,6 +83,8 @@ def refuse_unserved(session: Session) -> None:
     """Raises Refusal: 501 with the path for what is not served, 400 for key hashes that are mistyped."""
     if session.name == ROOT:
         raise _unserved("name", "the root namespace is")
+    if session.secret_config.store_in is not None:
+        raise _unserved("secret_config.store_in", "Azure Key Vault is", _REAL_ONLY)
     _only(session.canonical(), _SESSION | _JUDGED_APART, "")
     _access(session.access_policy)
     _security(session)
@@ -115,19 +143,19 @@ def _security(session: Session) -> None:
     if isinstance(found, str):
         return  # a config fragment holds it: it is judged when a service attests
     if "service_access_token" in found:
-        raise _unserved("security.service_access_token", "service_access_token is", ONLY_REAL)
+        raise _unserved("security.service_access_token", "service_access_token is", _REAL_ONLY)
     _only(found, _SECURITY, "security")
     attestation: Any = found.get("attestation", {})
     if isinstance(attestation, str):
         return
     if attestation.get("mode") == "maa":
-        raise _unserved("security.attestation.mode", "maa is", ONLY_REAL)
+        raise _unserved("security.attestation.mode", "maa is", _REAL_ONLY)
     _only(attestation, _ATTESTATION | {"url"}, "security.attestation")
 
 
 def _secret(where: str, secret: Secret) -> None:
-    if secret.kind not in _KINDS:
-        raise _unserved(f"{where}.kind", f"kind {secret.kind} is")
+    if secret.import_akv is not None:
+        raise _unserved(f"{where}.import_akv", "Azure Key Vault is", _REAL_ONLY)
     _only(secret.canonical(), _SECRET, where)
     if secret.import_ is not None:
         _only(secret.import_.canonical(), _IMPORT, f"{where}.import")
@@ -139,5 +167,5 @@ def _secret(where: str, secret: Secret) -> None:
 
 def _service(where: str, service: Service) -> None:
     if service.tags:
-        raise _unserved(f"{where}.tags", "tags is", ONLY_REAL)
+        raise _unserved(f"{where}.tags", "tags is", _REAL_ONLY)
     _only(service.canonical(), _SERVICE, where)
