@@ -52,7 +52,11 @@ func become(image *image, answer *answer, log *logger) error {
 	if err := os.Chdir(answer.WorkingDirectory); err != nil {
 		return startFailed("the working directory %s: %s", answer.WorkingDirectory, reason(err))
 	}
-	program, err := findProgram(answer.Arguments[0], answer.Environment)
+	arguments := answer.Arguments
+	if len(arguments) == 0 {
+		arguments = []string{image.configuration.program}
+	}
+	program, err := findProgram(arguments[0], answer.Environment)
 	if err != nil {
 		return err
 	}
@@ -74,7 +78,7 @@ func become(image *image, answer *answer, log *logger) error {
 	if err := shedInherited(); err != nil {
 		return startFailed("cannot drop what the host left open: %s", err)
 	}
-	err = syscall.Exec(program, answer.Arguments, environment)
+	err = syscall.Exec(program, arguments, environment)
 	_ = os.Remove(readyMark)
 	return startFailed("%s: %s", program, execReason(err))
 }
