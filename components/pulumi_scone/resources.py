@@ -11,6 +11,7 @@ from scone_provider.resources.confidential_image import ConfidentialImageProvide
 from scone_provider.resources.rollout import RolloutProvider
 from scone_provider.resources.sealed_policy import SealedPolicyProvider
 from scone_provider.resources.security_policy import SecurityPolicyProvider
+from scone_provider.resources.vendor_image import VendorImageProvider
 
 _HIDE = pulumi.ResourceOptions(hide_diffs=["__provider"])
 
@@ -129,6 +130,25 @@ class ImageBuild(Resource, module="scone", name="ConfidentialImage"):
         computed = dict.fromkeys(("reference", "digest", "measurement", "fspf_tag"))
         props = {**inputs, "preview": pulumi.runtime.is_dry_run(), **computed}
         super().__init__(ConfidentialImageProvider(), name, props, pulumi.ResourceOptions.merge(_HIDE, opts))
+
+
+class VendorImage(Resource, module="scone", name="VendorImage"):
+    """A confidential image that a builder command around another toolchain makes."""
+
+    reference: pulumi.Output[str]
+    """`repository@sha256:…`."""
+    measurement: pulumi.Output[str]
+    """MRENCLAVE, 64 hex digits."""
+    fspf_tag: pulumi.Output[str]
+    """Tag of its protection file, 32 hex digits."""
+    key: pulumi.Output[str]
+    """What stands for its file-system key in a policy."""
+
+    def __init__(self, name: str, *, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None = None) -> None:
+        """`inputs` as of `scone_provider.resources.vendor_image`."""
+        computed = dict.fromkeys(("reference", "measurement", "fspf_tag", "key"))
+        props = {**inputs, **computed}
+        super().__init__(VendorImageProvider(), name, props, pulumi.ResourceOptions.merge(_HIDE, opts))
 
 
 class Rollout(Resource, module="scone", name="Rollout"):

@@ -16,9 +16,12 @@ from pulumi.runtime.rpc import wrap_rpc_secret
 from scone_policy.digest import masked
 from scone_policy.keyhash import certificate_key_hash
 from scone_policy.session import Session, secret_paths
+from scone_provider.errors import ImageError
 from scone_provider.image.keys import derive_keys
+from scone_provider.image.seal import seal, unseal
 
 _MARKER = re.compile(r"derived: (.+)")
+_SEALED = "sealed key "  # no repository path has a space
 _FOREIGN = "not derived from this stack's image key"
 
 Canonical = Mapping[str, object]
@@ -34,8 +37,31 @@ def marked_images(canonical: Canonical) -> dict[str, str]:
 
 
 def fspf_key(image_key: bytes, identity: str) -> str:
-    """The file-system key of the image with that identity, 64 hex digits (docs/image-format.md, Keys)."""
+    """The file-system key of the image with that identity, 64 hex digits (docs/image-format.md, Keys).
+
+    The key of an image that another toolchain made cannot be derived: its identity is the sealed key itself.
+    """
+    if identity.startswith(_SEALED):
+        return _unseal(image_key, identity.removeprefix(_SEALED))
     return derive_keys(image_key, identity=identity).fspf_key
+
+
+def seal_fspf_key(image_key: bytes, key: str) -> str:
+    """What stands for a key (64 hex digits) that is not derived: it, sealed under the stack's image key."""
+    return _SEALED + seal(derive_keys(image_key, identity=_SEALED), _SEALED.encode(), bytes.fromhex(key)).hex()
+
+
+def _unseal(image_key: bytes, sealed: str) -> str:
+    try:
+        return unseal(
+            derive_keys(image_key, identity=_SEALED).encryption, _SEALED.encode(), bytes.fromhex(sealed)
+        ).hex()
+    except (ValueError, ImageError):
+        raise ImageError(
+            "the image's key was sealed under another image key",
+            where="scone:imageKey",
+            fix="set the image key that the stack had, or have the image built anew",
+        ) from None
 
 
 def with_markers(canonical: Canonical, *, expected: object, image_key: bytes | None) -> dict[str, object]:

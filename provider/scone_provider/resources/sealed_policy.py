@@ -105,7 +105,7 @@ class SealedPolicyProvider(SecurityPolicyProvider):
         if mode == NO_UPLOAD:
             return {"policy": text}
         if mode == SIGNED:
-            signed = sign_session(text, keys=[self.settings.signing_key()])
+            signed = sign_session(text, keys=[self.settings.session_signer()])
             signatures = cast("list[dict[str, str]]", signed["signatures"])
             return {"policy": text, "signatures": {str(number): one for number, one in enumerate(signatures)}}
         recipient = cas.session_encryption_key(pinned=str(props["recipient"]) if props.get("recipient") else None)
