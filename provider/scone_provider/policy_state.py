@@ -8,6 +8,7 @@ import copy
 import hmac
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import cast
 
 from cryptography import x509
@@ -85,12 +86,20 @@ def secret_digest(image_key: bytes, value: str) -> str:
     return hmac.digest(image_key, b"pulumi-scone secret v1\0" + value.encode(), "sha256").hex()
 
 
-def written_by(session: Session, key_hash: str) -> bool:
-    """True when the session's creator has that key; where CAS records no creator, when that key may update it."""
+def creator_key(session: Session) -> str | None:
+    """The key hash of who uploaded this version, or its signer; None where CAS recorded neither."""
     creator = session.creator
     if isinstance(creator, str):
-        return certificate_key_hash(x509.load_pem_x509_certificate(creator.encode())) == key_hash
-    return creator is None and key_hash in session.access_policy.update
+        with suppress(ValueError):
+            return certificate_key_hash(x509.load_pem_x509_certificate(creator.encode()))
+    if isinstance(creator, Mapping) and isinstance(creator.get("signer"), str):
+        return f"the signer {''.join(creator['signer'].split())}"
+    return None
+
+
+def written_by(session: Session, key_hash: str) -> bool:
+    """True when the session's creator has that key; where CAS records no creator, when that key may update it."""
+    return creator_key(session) == key_hash or (session.creator is None and key_hash in session.access_policy.update)
 
 
 def _section(canonical: Canonical, key: str) -> dict[str, dict[str, object]]:

@@ -1,6 +1,8 @@
 """The client of one attested CAS: upload, read, history. Every failure comes out as one of our errors."""
 
+import hmac
 import re
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -15,6 +17,7 @@ from scone_provider.cas.address import CasAddress
 from scone_provider.cas.attest import Attested, attest, unreachable
 from scone_provider.cas.errors import CasConflict, CasForbidden, CasUnreachable
 from scone_provider.cas.identity import Identity
+from scone_provider.cas.recent import Recent
 from scone_provider.cas.tolerance import CasEvidence, Tolerance
 from scone_provider.cas.transport import shared_client
 from scone_provider.errors import CasError, TrustError
@@ -61,21 +64,25 @@ def connect(
     connect_to: Mapping[str, str],
     identity: Identity | None,
     known_key: str | None = None,
+    recent: Recent | None = None,
 ) -> "CasClient":
     """Attest a CAS (or compare the pin `cas_key`) and give a client that talks to this very key only.
 
-    `known_key` is the key hash that was trusted before. Raises TrustError when the CAS is not to be trusted or has
-    another key, CasUnreachable when it does not answer.
+    `known_key` is the key hash that was trusted before. An attestation in `recent` is taken again while it is fresh.
+    Raises TrustError when the CAS is not to be trusted or has another key, CasUnreachable when it does not answer.
     """
-    address = CasAddress.parse(cas_url, connect_to)
-    found = attest(address, tolerance=Tolerance.parse(tolerance), cas_key=cas_key)
-    if known_key is not None and known_key != found.key_hash:
+    address, switches = CasAddress.parse(cas_url, connect_to), Tolerance.parse(tolerance)
+    key = (address, str(switches), cas_key)
+    attestations = recent or Recent()
+    found = attestations.get(key, lambda: attest(address, tolerance=switches, cas_key=cas_key))
+    if known_key is not None and not hmac.compare_digest(known_key.encode(), found.key_hash.encode()):
+        attestations.forget(key)
         raise TrustError(
             f"another CAS key: {cas_url} has {found.key_hash}, but {known_key} was trusted before",
             where="cas_url",
             fix="find out who answers there; pin the new key (cas_key) only if the CAS was replaced on purpose",
         )
-    return CasClient(address=address, attested=found, identity=identity)
+    return CasClient(address=address, attested=found, identity=identity, on_failure=lambda: attestations.forget(key))
 
 
 class CasClient:
@@ -88,7 +95,10 @@ class CasClient:
         attested: Attested,
         identity: Identity | None,
         pause: Callable[[float], None] = time.sleep,
+        on_failure: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_failure` is called when the CAS did not answer, or not with the attested key."""
+        self._on_failure = on_failure
         self._address = address
         self._attested = attested
         self._http = shared_client(address, attested.certificate, identity)
@@ -145,10 +155,15 @@ class CasClient:
     def upload(self, description_yaml: str) -> str:
         """Create or replace a session; the new version's hash. Raises CasConflict, CasForbidden, CasError.
 
-        After CasUnreachable it is unknown whether the upload happened: an upload is never repeated here.
+        After CasUnreachable it is unknown whether the upload happened: it is repeated here only for a CAS that says
+        that it is too busy.
         """
         body = description_yaml.encode()
-        answer = self._exchange("POST", "/session", body)
+        for left in reversed(range(_TRIES)):
+            answer = self._exchange("POST", "/session", body)
+            if answer.status not in (429, 503) or not left:  # then nothing was done
+                break
+            self._pause(_retry_after(answer.headers))
         if answer.status != 201:
             raise self._refused(answer, "refused the session")
         found = _ID.search(answer.body.decode("utf-8", "replace"))
@@ -200,9 +215,20 @@ class CasClient:
                     if time.monotonic() > deadline:
                         raise unreachable(self._address, TimeoutError())
         except httpx.TimeoutException:
+            self._on_failure()
             raise unreachable(self._address, TimeoutError()) from None
+        except TrustError:
+            self._on_failure()
+            raise
         except httpx.HTTPError as problem:
+            self._on_failure()
             cause = problem.__cause__.__cause__ if problem.__cause__ else None
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                raise TrustError(
+                    f"the CAS {self.url} presents another certificate than the one it was attested with",
+                    where="cas_url",
+                    fix="run this again, which attests it anew; find out who answers there if it persists",
+                ) from None
             raise unreachable(self._address, cause if isinstance(cause, OSError) else problem) from None
         return _Answer(status=answer.status_code, body=bytes(parts), headers=answer.headers)
 

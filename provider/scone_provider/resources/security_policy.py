@@ -1,6 +1,7 @@
 """`SecurityPolicy`: one session at a CAS, with its history as the guard against lost updates and rollback."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 
 import pulumi
@@ -12,7 +13,9 @@ from scone_policy.diff import compare
 from scone_policy.holes import has_hole
 from scone_policy.session import Session
 from scone_provider.cas.client import CasClient, StoredSession
+from scone_provider.cas.errors import CasConflict
 from scone_provider.errors import CasError, PolicyError, SconeError, TrustError
+from scone_provider.policy_history import Since, Walk, since, walk
 from scone_provider.policy_state import (
     fspf_key,
     has_explicit_secret,
@@ -22,16 +25,20 @@ from scone_provider.policy_state import (
     with_secrets,
     written_by,
 )
+from scone_provider.policy_upload import upload
 from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean
 from scone_provider.resources.cas import attest
 from scone_provider.trust import CasTrust
+
+_NOTE = "changed_elsewhere"
 
 
 class SecurityPolicyProvider(SconeProvider):
     """Thinks in `check`, carries out in `create`, `update` and `delete`, compares with CAS in `read`.
 
     Inputs: `cas` (see `CasTrust`), `policy` (a session in canonical form, without predecessor), `adopt`.
-    `check` adds `name` and `digest`; outputs add `hash` (the session's, as CAS says) and `attested_key`.
+    `check` adds `name` and `digest`; outputs add `hash` (the session's, as CAS says) and `attested_key`. A refresh that
+    finds versions by another key adds `changed_elsewhere` (version → who and what), which stays until the next `up`.
     """
 
     replace_on = ("name",)
@@ -89,24 +96,21 @@ class SecurityPolicyProvider(SconeProvider):
                 f"{wanted.name} was left as it is at {_trust_url(olds)}: retire it there if nobody needs it."
             )
             return UpdateResult(self.create(news).outs)
-        found = self._current(cas, wanted.name, known)
+        found = walk(cas, wanted.name, known)
         if found is None:
             raise CasError(
                 f"{cas.url} does not have this policy any more, although this stack uploaded it",
                 where=wanted.name,
                 fix="find out what became of that CAS's store; `pulumi refresh` then lets `pulumi up` create it anew",
             )
-        if found.hash == known:
+        current = found.newest
+        if current.hash == known:
+            if _NOTE in olds and self._says(current, wanted):
+                return UpdateResult(_outs(news, cas, known))  # only the note went: it is acknowledged
             return UpdateResult(self._upload(cas, news, wanted, predecessor=known))
-        current = _parse(found)
-        if current.predecessor == known and not self._difference(current, wanted):
-            return UpdateResult(_outs(news, cas, found.hash))
-        raise CasError(
-            "someone else changed this policy since this stack last wrote it"
-            + _listing("this program would change what is there now", self._difference(current, wanted)),
-            where=wanted.name,
-            fix="`pulumi refresh` shows their change as drift; then `pulumi up` puts this program's version on top",
-        )
+        if current.predecessor == known and self._says(current, wanted):
+            return UpdateResult(_outs(news, cas, current.hash))
+        raise self._conflict(found, wanted)
 
     @clean
     def read(self, id_: str, props: Props) -> ReadResult:
@@ -117,10 +121,16 @@ class SecurityPolicyProvider(SconeProvider):
         except TrustError as error:
             pulumi.log.warn(f"{props['name']} was not read: {error}")
             return ReadResult(id_, props | {"policy": with_secrets(props["policy"])}, None)
-        found = self._current(cas, str(props["name"]), str(props["hash"]))
+        name, known = str(props["name"]), str(props["hash"])
+        found = walk(cas, name, known)
         if found is None:
             return ReadResult("", {})
-        current = _parse(found)
+        note = props.get(_NOTE)
+        if found.newest.hash != known:
+            news = self._since(found, props["policy"])
+            pulumi.log.warn(f"{name} was changed since this stack last wrote it:\n{news}")
+            note = {**(note if isinstance(note, Mapping) else {}), **news.note()}
+        current = _parse(found.newest)
         if scone_policy.is_retired(current):
             return ReadResult("", {})
         canonical = with_markers(current.canonical(), expected=props["policy"], image_key=self.settings.image_key)
@@ -129,7 +139,9 @@ class SecurityPolicyProvider(SconeProvider):
         inputs["digest"] = props["digest"] if digest is UNKNOWN else digest  # state cannot hold an unknown
         if props.get("adopt"):
             inputs["adopt"] = True
-        return ReadResult(id_, inputs | {"hash": found.hash, "attested_key": cas.key_hash}, inputs)
+        if note:
+            inputs[_NOTE] = note
+        return ReadResult(id_, inputs | {"hash": found.newest.hash, "attested_key": cas.key_hash}, inputs)
 
     @clean
     def delete(self, _id: str, props: Props) -> None:
@@ -137,16 +149,18 @@ class SecurityPolicyProvider(SconeProvider):
         trust = CasTrust.from_props(props["cas"])
         cas = attest(trust, self.settings, known_key=_known_key(props, props), identify=True)
         name, known = str(props["name"]), str(props["hash"])
-        found = self._current(cas, name, known)
-        if found is None or scone_policy.is_retired(_parse(found)):
+        found = walk(cas, name, known)
+        if found is None or scone_policy.is_retired(_parse(found.newest)):
             return
-        if found.hash != known:
+        if found.newest.hash != known:
             raise CasError(
-                "someone else changed this policy since this stack last wrote it; it was not retired",
+                "someone else changed this policy since this stack last wrote it; it was not retired"
+                f"; what happened:\n{self._since(found, props['policy'])}",
                 where=name,
-                fix="`pulumi refresh` shows their change; then destroy again",
+                fix="`pulumi refresh` takes their change in; then destroy again",
             )
-        cas.upload(scone_policy.retired(name).wire(predecessor=found.hash))
+        nothing = scone_policy.retired(name)
+        upload(cas, name, nothing.wire(predecessor=known), predecessor=known, is_wanted=_is_retired)
 
     @staticmethod
     def _is_same_cas(cas: CasClient, name: str, known: str) -> bool:
@@ -160,7 +174,40 @@ class SecurityPolicyProvider(SconeProvider):
 
     def _upload(self, cas: CasClient, props: Props, wanted: Session, *, predecessor: str | None) -> Props:
         text = wanted.wire(predecessor=predecessor, fspf_keys=self._fspf_keys(wanted))
-        return _outs(props, cas, cas.upload(text))
+        try:
+            new_hash = upload(
+                cas, wanted.name, text, predecessor=predecessor, is_wanted=lambda found: self._says(found, wanted)
+            )
+        except CasConflict:
+            found = walk(cas, wanted.name, predecessor) if predecessor is not None else None
+            if found is None or predecessor is None or found.newest.hash == predecessor:
+                raise
+            raise self._conflict(found, wanted) from None
+        return _outs(props, cas, new_hash)
+
+    def _says(self, found: StoredSession, wanted: Session) -> bool:
+        """True when a version at CAS says what is wanted. Raises SconeError without the key to compare keys with."""
+        if marked_images(wanted.canonical()):
+            self.settings.require_image_key()
+        return not self._difference(_parse(found), wanted)
+
+    def _since(self, found: Walk, policy: object) -> Since:
+        image_key = self.settings.image_key
+        return since(
+            found,
+            own_key=self.settings.identity().key_hash,
+            parse=_parse_if_possible,
+            show=lambda session: with_markers(session.canonical(), expected=policy, image_key=image_key),
+        )
+
+    def _conflict(self, found: Walk, wanted: Session) -> CasError:
+        return CasError(
+            "someone else changed this policy since this stack last wrote it; what happened:\n"
+            f"{self._since(found, wanted.canonical())}"
+            + _listing("this program would change what is there now", self._difference(_parse(found.newest), wanted)),
+            where=wanted.name,
+            fix="`pulumi refresh` takes their change in as drift; then `pulumi up` puts this program's version on top",
+        )
 
     def _fspf_keys(self, session: Session) -> dict[str, str]:
         """Service → the key that its marker stands for, computed only now that it goes to CAS."""
@@ -176,21 +223,6 @@ class SecurityPolicyProvider(SconeProvider):
         if key is None and has_explicit_secret(canonical):
             return UNKNOWN
         return scone_policy.policy_digest(canonical, secret=partial(secret_digest, key or b""))
-
-    @staticmethod
-    def _current(cas: CasClient, name: str, known: str) -> StoredSession | None:
-        """What CAS has now; None when it has nothing. Raises TrustError when `known` is not in its history."""
-        found = cas.read(name)
-        if found is None or found.hash == known:
-            return found
-        if not any(version.hash == known for version in cas.history(name, until_hash=known)):
-            raise TrustError(
-                f"the version that this stack last wrote ({known}) is not in the history that {cas.url} shows: "
-                "its store was rolled back or replaced",
-                where=name,
-                fix="do not trust this CAS with secrets until you know why",
-            )
-        return found
 
     def _difference(self, current: Session, wanted: Session) -> list[str]:
         """What carrying `wanted` out would change, a line each, without secret values."""
@@ -221,6 +253,16 @@ def _parse(stored: StoredSession) -> Session:
             where=stored.name,
             fix="was it written by hand, with a newer session language? Upgrade pulumi-scone, or replace it there",
         ) from None
+
+
+def _parse_if_possible(stored: StoredSession) -> Session | None:
+    with suppress(SconeError):
+        return scone_policy.parse(stored.description_yaml)
+    return None
+
+
+def _is_retired(stored: StoredSession) -> bool:
+    return scone_policy.is_retired(_parse(stored))
 
 
 def _trust_url(props: Props) -> object:
