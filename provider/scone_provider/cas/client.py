@@ -222,14 +222,14 @@ class CasClient:
             raise
         except httpx.HTTPError as problem:
             self._on_failure()
-            cause = problem.__cause__.__cause__ if problem.__cause__ else None
+            cause = _system_error(problem)
             if isinstance(cause, ssl.SSLCertVerificationError):
                 raise TrustError(
                     f"the CAS {self.url} presents another certificate than the one it was attested with",
                     where="cas_url",
                     fix="run this again, which attests it anew; find out who answers there if it persists",
                 ) from None
-            raise unreachable(self._address, cause if isinstance(cause, OSError) else problem) from None
+            raise unreachable(self._address, cause or problem) from None
         return _Answer(status=answer.status_code, body=bytes(parts), headers=answer.headers)
 
     def _refused(self, answer: _Answer, what: str) -> CasError:
@@ -242,6 +242,14 @@ class CasClient:
         if answer.status in (429, 503):
             return CasError(text, fix="try again later: nothing was done")
         return CasError(f"{text} (status {answer.status})")
+
+
+def _system_error(problem: BaseException) -> OSError | None:
+    """What the operating system or TLS said, below what the HTTP library made of it."""
+    below: BaseException | None = problem
+    while below is not None and not isinstance(below, OSError):
+        below = below.__cause__ or below.__context__
+    return below
 
 
 def _document(answer: _Answer, what: str, url: str) -> Mapping[str, object]:
