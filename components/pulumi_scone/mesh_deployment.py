@@ -8,6 +8,7 @@ import pulumi
 from pulumi_kubernetes.helm.v3 import Release, ReleaseArgs
 
 from pulumi_scone._arguments import MeshDeploymentArgs
+from pulumi_scone._policy import as_secrets
 from pulumi_scone._sources import (
     check_arguments,
     files_of,
@@ -106,7 +107,7 @@ class MeshDeployment(pulumi.ComponentResource):
         return SecurityPolicy(
             f"{name}-{service}",
             cas=namespace.trust,
-            policy=draft.values.show(draft.plan.policies[service]),
+            policy=as_secrets(draft.values.show(draft.plan.policies[service])),
             adopt=bool(args.get("adopt")),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[namespace.policy]),
         )

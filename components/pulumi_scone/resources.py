@@ -6,6 +6,8 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import Resource
 
+from pulumi_scone._policy import GivenPolicy
+from pulumi_scone._values import user_errors
 from scone_provider.resources.cas import CasProvider
 from scone_provider.resources.confidential_image import ConfidentialImageProvider
 from scone_provider.resources.rollout import RolloutProvider
@@ -53,14 +55,23 @@ class SecurityPolicy(Resource, module="scone", name="SecurityPolicy"):
         name: str,
         *,
         cas: Mapping[str, Any],
-        policy: Mapping[str, Any],
+        policy: Mapping[str, Any] | str | None = None,
+        policy_file: str | None = None,
+        variables: Mapping[str, pulumi.Input[str]] | None = None,
         adopt: bool = False,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """`cas` is `{url, tolerance, key}` as of `Cas`; `policy` the session in either form (docs/policies.md)."""
+        """`cas` is `{url, tolerance, key}` as of `Cas`. The session (docs/policies.md) is a map or YAML text in
+        `policy`, or stands in `policy_file`, relative to the program; with `variables`, `$NAME` in a text is replaced.
+
+        Explicit secret values must be Pulumi secrets: RunError for a plain one, as for a text that breaks a rule.
+        """
+        with user_errors():
+            given = GivenPolicy(policy, file=policy_file, variables=variables)
         props = {
             "cas": dict(cas),
-            "policy": dict(policy),
+            "policy": given.policy,
+            "private": given.private(),
             "adopt": adopt or None,
             "name": None,
             "digest": None,

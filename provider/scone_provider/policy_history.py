@@ -1,10 +1,9 @@
 """What happened to a policy at CAS since this stack last wrote it: each version, who wrote it, what it changed."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from scone_policy.access import entry_map
-from scone_policy.diff import compare
 from scone_policy.session import Session
 from scone_provider.cas.client import CasClient, StoredSession
 from scone_provider.errors import TrustError
@@ -16,7 +15,7 @@ _TOLD = 20
 """Versions, and changes of one version, that are told at most."""
 
 Parse = Callable[[StoredSession], Session | None]
-Show = Callable[[Session], Mapping[str, object]]
+Differ = Callable[[Session, Session], Sequence[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,10 +97,10 @@ class Since:
         return "\n".join(f"    {line}" for line in lines)
 
 
-def since(found: Walk, *, own_key: str, parse: Parse, show: Show) -> Since:
+def since(found: Walk, *, own_key: str, parse: Parse, differ: Differ) -> Since:
     """Who changed what, version by version.
 
-    `parse` gives None for a version that cannot be understood, `show` the canonical form without file-system keys.
+    `parse` gives None for a version that cannot be understood, `differ` what changed, without any secret.
     """
     chain = [*reversed(found.versions)]
     first_new = 0 if found.cut else 1
@@ -109,26 +108,26 @@ def since(found: Walk, *, own_key: str, parse: Parse, show: Show) -> Since:
     sessions = {number: parse(chain[number]) for number in {0, *range(max(0, told.start - 1), len(chain))}}
     return Since(
         steps=tuple(
-            _step(sessions.get(number - 1), sessions[number], chain[number].hash, own_key, show) for number in told
+            _step(sessions.get(number - 1), sessions[number], chain[number].hash, own_key, differ) for number in told
         ),
         left_out=told.start - first_new,
         cut=found.cut,
-        is_back=not found.cut and len(chain) > 1 and _is_same(sessions[0], sessions[len(chain) - 1], show),
+        is_back=not found.cut and len(chain) > 1 and _is_same(sessions[0], sessions[len(chain) - 1], differ),
     )
 
 
-def _is_same(first: Session | None, last: Session | None, show: Show) -> bool:
-    return first is not None and last is not None and not compare(show(first), show(last))
+def _is_same(first: Session | None, last: Session | None, differ: Differ) -> bool:
+    return first is not None and last is not None and not differ(first, last)
 
 
-def _step(before: Session | None, after: Session | None, session_hash: str, own_key: str, show: Show) -> Step:
+def _step(before: Session | None, after: Session | None, session_hash: str, own_key: str, differ: Differ) -> Step:
     author = creator_key(after) if after is not None else None
     if after is None:
         changes = ["this version cannot be understood here"]
     elif before is None:
         changes = ["what it changed is not known: the version before it was not looked at or understood"]
     else:
-        found = [str(change) for change in compare(show(before), show(after))]
+        found = [*differ(before, after)]
         changes = found[:_TOLD] or ["nothing changed"]
         if len(found) > _TOLD:
             changes.append(f"… and {len(found) - _TOLD} more changes")

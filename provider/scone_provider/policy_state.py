@@ -17,12 +17,26 @@ from pulumi.runtime.rpc import wrap_rpc_secret
 from scone_policy.digest import masked
 from scone_policy.keyhash import certificate_key_hash
 from scone_policy.session import Session, secret_paths
+from scone_provider.errors import PolicyError
 from scone_provider.image.keys import derive_keys
 
 _MARKER = re.compile(r"derived: (.+)")
 _FOREIGN = "not derived from this stack's image key"
 
+PLAIN = "plain"
+"""In `private`, in place of all else: where a secret value is given that is no Pulumi secret."""
+
 Canonical = Mapping[str, object]
+
+
+def plain_secret(where: str) -> PolicyError:
+    """The refusal of an explicit secret value that is no Pulumi secret."""
+    return PolicyError(
+        "this secret is given as plain text: whoever reads the program, or a copy of it, knows it",
+        where=where,
+        fix="pulumi config set --secret NAME, then pulumi.Config().require_secret('NAME'); or leave the value out, "
+        "and CAS generates one that nobody sees",
+    )
 
 
 def marked_images(canonical: Canonical) -> dict[str, str]:

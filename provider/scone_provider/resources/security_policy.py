@@ -10,6 +10,7 @@ from pulumi.output import UNKNOWN
 
 import scone_policy
 from scone_policy.diff import compare
+from scone_policy.digest import without_private
 from scone_policy.holes import has_hole
 from scone_policy.session import Session
 from scone_provider.cas.client import CasClient, StoredSession
@@ -17,9 +18,11 @@ from scone_provider.cas.errors import CasConflict
 from scone_provider.errors import CasError, PolicyError, SconeError, TrustError
 from scone_provider.policy_history import Since, Walk, since, walk
 from scone_provider.policy_state import (
+    PLAIN,
     fspf_key,
     has_explicit_secret,
     marked_images,
+    plain_secret,
     secret_digest,
     with_markers,
     with_secrets,
@@ -36,7 +39,8 @@ _NOTE = "changed_elsewhere"
 class SecurityPolicyProvider(SconeProvider):
     """Thinks in `check`, carries out in `create`, `update` and `delete`, compares with CAS in `read`.
 
-    Inputs: `cas` (see `CasTrust`), `policy` (a session in canonical form, without predecessor), `adopt`.
+    Inputs: `cas` (see `CasTrust`), `policy` (a session in canonical form, without predecessor), `adopt`, `private`
+    (nested maps that end in true: where the program put Pulumi secrets; their values are never told).
     `check` adds `name` and `digest`; outputs add `hash` (the session's, as CAS says) and `attested_key`. A refresh that
     finds versions by another key adds `changed_elsewhere` (version → who and what), which stays until the next `up`.
     """
@@ -48,6 +52,8 @@ class SecurityPolicyProvider(SconeProvider):
         """Validate and canonicalise; what depends on an unknown stays as small as the unknown itself."""
         unknowns = Unknowns()
         hidden = unknowns.hide(news)
+        if isinstance(where := _private(hidden).get(PLAIN), str):
+            raise plain_secret(where)
         session = scone_policy.parse(hidden.get("policy") or {})  # type: ignore[arg-type]
         if session.creator is not None:
             raise PolicyError("is filled in by CAS, never written by hand", where="creator", fix="Remove it.")
@@ -57,10 +63,9 @@ class SecurityPolicyProvider(SconeProvider):
             "cas": CasTrust.from_props(hidden.get("cas")).to_props(),
             "name": session.name,
             "policy": with_secrets(canonical),
-            "digest": self._digest(canonical),
+            "digest": self._digest(canonical, hidden),
+            **_kept(hidden),
         }
-        if hidden.get("adopt"):
-            inputs["adopt"] = True
         return unknowns.show(inputs)
 
     @clean
@@ -74,7 +79,7 @@ class SecurityPolicyProvider(SconeProvider):
         if scone_policy.is_retired(current):
             pulumi.log.warn(f"{wanted.name} was retired before: all secrets that CAS generates for it are new.")
             return CreateResult(wanted.name, self._upload(cas, props, wanted, predecessor=found.hash))
-        difference = self._difference(current, wanted)
+        difference = self._difference(current, wanted, props)
         if not difference and (props.get("adopt") or self._is_own_lost_upload(cas, current)):
             return CreateResult(wanted.name, _outs(props, cas, found.hash))
         if not props.get("adopt"):
@@ -105,12 +110,12 @@ class SecurityPolicyProvider(SconeProvider):
             )
         current = found.newest
         if current.hash == known:
-            if _NOTE in olds and self._says(current, wanted):
-                return UpdateResult(_outs(news, cas, known))  # only the note went: it is acknowledged
+            if all(olds.get(key) == news.get(key) for key in ("cas", "policy")):
+                return UpdateResult(_outs(news, cas, known))  # a note went, or what is private: nothing for CAS
             return UpdateResult(self._upload(cas, news, wanted, predecessor=known))
         if current.predecessor == known and self._says(current, wanted):
             return UpdateResult(_outs(news, cas, current.hash))
-        raise self._conflict(found, wanted)
+        raise self._conflict(found, wanted, news)
 
     @clean
     def read(self, id_: str, props: Props) -> ReadResult:
@@ -127,7 +132,7 @@ class SecurityPolicyProvider(SconeProvider):
             return ReadResult("", {})
         note = props.get(_NOTE)
         if found.newest.hash != known:
-            news = self._since(found, props["policy"])
+            news = self._since(found, props)
             pulumi.log.warn(f"{name} was changed since this stack last wrote it:\n{news}")
             note = {**(note if isinstance(note, Mapping) else {}), **news.note()}
         current = _parse(found.newest)
@@ -135,10 +140,9 @@ class SecurityPolicyProvider(SconeProvider):
             return ReadResult("", {})
         canonical = with_markers(current.canonical(), expected=props["policy"], image_key=self.settings.image_key)
         inputs: Props = {"cas": props["cas"], "name": props["name"], "policy": with_secrets(canonical)}
-        digest = self._digest(canonical)
+        digest = self._digest(canonical, props)
         inputs["digest"] = props["digest"] if digest is UNKNOWN else digest  # state cannot hold an unknown
-        if props.get("adopt"):
-            inputs["adopt"] = True
+        inputs |= _kept(props)
         if note:
             inputs[_NOTE] = note
         return ReadResult(id_, inputs | {"hash": found.newest.hash, "attested_key": cas.key_hash}, inputs)
@@ -155,7 +159,7 @@ class SecurityPolicyProvider(SconeProvider):
         if found.newest.hash != known:
             raise CasError(
                 "someone else changed this policy since this stack last wrote it; it was not retired"
-                f"; what happened:\n{self._since(found, props['policy'])}",
+                f"; what happened:\n{self._since(found, props)}",
                 where=name,
                 fix="`pulumi refresh` takes their change in; then destroy again",
             )
@@ -182,29 +186,28 @@ class SecurityPolicyProvider(SconeProvider):
             found = walk(cas, wanted.name, predecessor) if predecessor is not None else None
             if found is None or predecessor is None or found.newest.hash == predecessor:
                 raise
-            raise self._conflict(found, wanted) from None
+            raise self._conflict(found, wanted, props) from None
         return _outs(props, cas, new_hash)
 
     def _says(self, found: StoredSession, wanted: Session) -> bool:
         """True when a version at CAS says what is wanted. Raises SconeError without the key to compare keys with."""
         if marked_images(wanted.canonical()):
             self.settings.require_image_key()
-        return not self._difference(_parse(found), wanted)
+        return not self._difference(_parse(found), wanted, {})
 
-    def _since(self, found: Walk, policy: object) -> Since:
-        image_key = self.settings.image_key
+    def _since(self, found: Walk, props: Props) -> Since:
         return since(
             found,
             own_key=self.settings.identity().key_hash,
             parse=_parse_if_possible,
-            show=lambda session: with_markers(session.canonical(), expected=policy, image_key=image_key),
+            differ=lambda before, after: self._difference(before, after, props, expected=props["policy"]),
         )
 
-    def _conflict(self, found: Walk, wanted: Session) -> CasError:
+    def _conflict(self, found: Walk, wanted: Session, props: Props) -> CasError:
+        difference = self._difference(_parse(found.newest), wanted, props)
         return CasError(
             "someone else changed this policy since this stack last wrote it; what happened:\n"
-            f"{self._since(found, wanted.canonical())}"
-            + _listing("this program would change what is there now", self._difference(_parse(found.newest), wanted)),
+            f"{self._since(found, props)}" + _listing("this program would change what is there now", difference),
             where=wanted.name,
             fix="`pulumi refresh` takes their change in as drift; then `pulumi up` puts this program's version on top",
         )
@@ -215,20 +218,26 @@ class SecurityPolicyProvider(SconeProvider):
         image_key = self.settings.require_image_key() if identities else b""
         return {name: fspf_key(image_key, identity) for name, identity in identities.items()}
 
-    def _digest(self, canonical: Mapping[str, object]) -> object:
-        """Known unless a part of the policy is not, or an explicit secret stands in it and there is no image key."""
+    def _digest(self, canonical: Mapping[str, object], props: Props) -> object:
+        """Known unless a part of the policy is not, or a secret stands in it and there is no image key."""
         if has_hole(canonical):
             return UNKNOWN
-        key = self.settings.image_key
-        if key is None and has_explicit_secret(canonical):
+        private, key = _private(props), self.settings.image_key
+        if key is None and (private or has_explicit_secret(canonical)):
             return UNKNOWN
-        return scone_policy.policy_digest(canonical, secret=partial(secret_digest, key or b""))
+        secret = partial(secret_digest, key or b"")
+        return scone_policy.policy_digest(without_private(canonical, private, secret=secret), secret=secret)
 
-    def _difference(self, current: Session, wanted: Session) -> list[str]:
-        """What carrying `wanted` out would change, a line each, without secret values."""
-        after = wanted.canonical()
-        before = with_markers(current.canonical(), expected=after, image_key=self.settings.image_key)
-        return [str(change) for change in compare(before, after)]
+    def _difference(self, current: Session, wanted: Session, props: Props, *, expected: object = None) -> list[str]:
+        """What carrying `wanted` out would change, a line each, without secret values.
+
+        `expected` is the policy whose markers stand for keys: `wanted` itself where it is what this stack wants.
+        """
+        image_key, after = self.settings.image_key, wanted.canonical()
+        before, after = (
+            with_markers(side, expected=expected or after, image_key=image_key) for side in (current.canonical(), after)
+        )
+        return [str(change) for change in compare(before, after, private=_private(props))]
 
     def _is_own_lost_upload(self, cas: CasClient, current: Session) -> bool:
         """Our key wrote it, as the first version or on top of a retired one: an upload whose answer got lost."""
@@ -238,6 +247,18 @@ class SecurityPolicyProvider(SconeProvider):
             return True
         before = cas.read_version(current.name, current.predecessor)
         return before is not None and scone_policy.is_retired(_parse(before))
+
+
+def _kept(props: Props) -> Props:
+    """Inputs that say how to treat the policy, not what it is."""
+    adopt: Props = {"adopt": True} if props.get("adopt") else {}
+    return adopt | ({"private": _private(props)} if props.get("private") else {})
+
+
+def _private(props: Props) -> Mapping[str, object]:
+    """Where the program put secret values in which the session language sees none: nested maps that end in true."""
+    found = props.get("private")
+    return found if isinstance(found, Mapping) else {}
 
 
 def _outs(props: Props, cas: CasClient, session_hash: str) -> Props:

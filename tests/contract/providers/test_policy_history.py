@@ -121,6 +121,19 @@ def test_secrets_are_told_as_secrets(stack: PolicyStack, theirs, wanted) -> None
     assert "planted" not in text
 
 
+def test_private_values_are_not_told(stack: PolicyStack, theirs, wanted) -> None:
+    """A variable that the program filled with a secret is compared, but neither side's value is ever told."""
+    private = {"services": {"api": {"environment": {"USER": True}}}}
+    stack.up(wanted(user="planted-ours"), private=private)
+    theirs(wanted(user="planted-theirs"))
+    with pytest.raises(grpc.RpcError) as refusal:
+        stack.up(wanted(user="planted-third"), private=private)
+    text = stack.refresh() + refusal.value.details() + str(stack.inputs["changed_elsewhere"])
+    assert "services.api.environment.USER: [secret] → [secret]" in text
+    assert "planted" not in text
+    assert stack.inputs["private"] == private
+
+
 def test_control_characters_do_not_reach_the_terminal(stack: PolicyStack, theirs, wanted) -> None:
     """A name that somebody else chose cannot steer the terminal on which it is shown."""
     stack.up(wanted())
