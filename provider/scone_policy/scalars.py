@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator
 
 from scone_policy.holes import has_hole, is_hole
 from scone_policy.placeholders import is_reference
+from scone_policy.source import Number
 
 _TOKENS = re.compile("\x00hole:[0-9]+\x00")
 
@@ -47,6 +48,8 @@ def whole(value: object) -> int | str:
         return value
     if isinstance(value, str) and re.fullmatch("[0-9]{1,12}", value):
         return int(value)
+    if isinstance(value, Number) and re.fullmatch("0x[0-9a-fA-F]{1,10}|0o[0-7]{1,12}", value):
+        return int(value, 0)
     raise ValueError("must be a whole number")
 
 
