@@ -1,6 +1,6 @@
 """Policies against as many trivial dynamic resources: up, no-op preview, refresh and destroy, in one run.
 
-`python3 -m bench.policies [-n 100] [--rounds 3]` from the repository's root, with the toolchain that `make up` makes.
+`PYTHONPATH=tests python3 -m bench.policies [-n 100] [--rounds 3]` from the repository's root, with the toolchain that `make up` makes.
 Both programs run in one engine on file backends; rounds alternate, so that both meet one machine. A policy has
 a service, a generated secret and an access policy, and goes to an embedded CAS with its audit log on.
 """
@@ -16,11 +16,11 @@ from pathlib import Path
 from statistics import median
 
 from bench.attest import ENOUGH, ROOT, serving
-from tests.support.pulumi_project import PulumiProject
 from tools.devstack.paths import Paths
 from tools.devstack.variables import environment
 
 from scone_provider.cas.identity import Identity
+from support.pulumi_project import PulumiProject
 
 IMAGE_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 TRIVIAL_PROVIDER = """

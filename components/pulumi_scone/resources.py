@@ -9,8 +9,6 @@ from pulumi.dynamic import Resource
 from pulumi_scone._policy import GivenPolicy
 from pulumi_scone._values import user_errors
 from scone_provider.resources.cas import CasProvider
-from scone_provider.resources.confidential_image import ConfidentialImageProvider
-from scone_provider.resources.rollout import RolloutProvider
 from scone_provider.resources.security_policy import SecurityPolicyProvider
 
 _HIDE = pulumi.ResourceOptions(hide_diffs=["__provider"])
@@ -95,6 +93,9 @@ class ImageBuild(Resource, module="scone", name="ConfidentialImage"):
 
     def __init__(self, name: str, *, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None = None) -> None:
         """`inputs` as of `scone_provider.resources.confidential_image`."""
+        # A program of policies alone would wait for the libraries that build images.
+        from scone_provider.resources.confidential_image import ConfidentialImageProvider  # noqa: PLC0415
+
         computed = dict.fromkeys(("reference", "digest", "measurement", "fspf_tag"))
         props = {**inputs, "preview": pulumi.runtime.is_dry_run(), **computed}
         super().__init__(ConfidentialImageProvider(), name, props, pulumi.ResourceOptions.merge(_HIDE, opts))
@@ -114,6 +115,9 @@ class Rollout(Resource, module="scone", name="Rollout"):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """`inputs` as of `scone_provider.resources.rollout`."""
+        # As above: the Kubernetes client is for those who roll out.
+        from scone_provider.resources.rollout import RolloutProvider  # noqa: PLC0415
+
         super().__init__(
             RolloutProvider(), name, {**inputs, "released": None}, pulumi.ResourceOptions.merge(_HIDE, opts)
         )

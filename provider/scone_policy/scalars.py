@@ -157,7 +157,10 @@ ReferableWhole = Annotated[
 ReferableSwitch = Annotated[
     bool | str | None, PlainValidator(optional(or_reference(switch)), json_schema_input_type=bool | str | None)
 ]
-Switch = Annotated[bool | str, PlainValidator(switch, json_schema_input_type=bool)]
+Switch = Annotated[
+    bool | str,
+    PlainValidator(lambda value: False if value is None else switch(value), json_schema_input_type=bool | None),
+]
 Named = BeforeValidator(by_name())
 Segment = Annotated[
     str, PlainValidator(matching(SEGMENT, "must be 1 to 128 letters, digits, or _ - . ~"), json_schema_input_type=str)

@@ -63,10 +63,15 @@ def project(new_project: Make, cas: EmbeddedCas) -> PulumiProject:
 
 def client(project: PulumiProject, cas: EmbeddedCas, *, identity: Identity | None = None) -> CasClient:
     """Someone who talks to the CAS beside Pulumi; by default with the stack's own identity."""
-    if identity is None:
-        identity = Identity.parse(project.run("pulumi", "config", "get", "scone:identity"))
-        del project.transcripts[-1]
-    return connect(f"127.0.0.1:{cas.port}", tolerance=SWITCHES, cas_key=None, connect_to={}, identity=identity)
+    who = identity or own_identity(project)
+    return connect(f"127.0.0.1:{cas.port}", tolerance=SWITCHES, cas_key=None, connect_to={}, identity=who)
+
+
+def own_identity(project: PulumiProject) -> Identity:
+    """The stack's."""
+    found = Identity.parse(project.run("pulumi", "config", "get", "scone:identity"))
+    del project.transcripts[-1]
+    return found
 
 
 def edit(project: PulumiProject, old: str, new: str) -> None:
@@ -158,8 +163,8 @@ def test_refresh_tells_who_changed_what_even_when_changed_back(project: PulumiPr
     until the next up, which uploads nothing where all was changed back.
     """
     bob = Identity.create(common_name="bob", now=dt.datetime.now(dt.UTC))
-    rights = f'"access_policy": {{k: ["CREATOR", "{bob.key_hash}"] for k in ("read", "update")}}, "services": {{'
-    edit(project, '"services": {', rights)
+    names = ["CREATOR", own_identity(project).key_hash, bob.key_hash]
+    edit(project, '"services": {', f'"access_policy": {{k: {names} for k in ("read", "update")}}, "services": {{')
     project.up()
     beside = client(project, cas, identity=bob)
     found = beside.read("acme/api")

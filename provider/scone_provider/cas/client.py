@@ -1,15 +1,15 @@
 """The client of one attested CAS: upload, read, history. Every failure comes out as one of our errors."""
 
 import hmac
+import json
 import re
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from urllib.parse import quote
-
-import httpx
 
 from scone_policy.errors import PolicyError
 from scone_policy.source import load
@@ -21,6 +21,9 @@ from scone_provider.cas.recent import Recent
 from scone_provider.cas.tolerance import CasEvidence, Tolerance
 from scone_provider.cas.transport import shared_client
 from scone_provider.errors import CasError, TrustError
+
+if TYPE_CHECKING:
+    import httpx
 
 _LARGEST = 4 * 1024 * 1024
 _TOTAL_TIME = 60.0
@@ -45,14 +48,14 @@ class StoredSession:
 class _Answer:
     status: int
     body: bytes
-    headers: httpx.Headers
+    headers: "httpx.Headers"
 
     def text(self) -> str:
         """What an error says: one line, bounded."""
         text = self.body[:2000].decode("utf-8", "replace").strip()
         if text.startswith("{"):
             with suppress(ValueError):
-                text = str(httpx.Response(200, content=self.body).json().get("error", text))
+                text = str(json.loads(self.body).get("error", text))
         return " ".join(text.removeprefix("Error: ").split())
 
 
@@ -204,6 +207,8 @@ class CasClient:
         raise self._refused(answer, "refused to answer")
 
     def _exchange(self, method: str, path: str, body: bytes | None) -> _Answer:
+        import httpx  # noqa: PLC0415 - a preview asks no CAS, and would wait for this import
+
         deadline = time.monotonic() + _TOTAL_TIME
         parts = bytearray()
         try:
@@ -254,7 +259,7 @@ def _system_error(problem: BaseException) -> OSError | None:
 
 def _document(answer: _Answer, what: str, url: str) -> Mapping[str, object]:
     try:
-        found = httpx.Response(200, content=answer.body).json()
+        found = json.loads(answer.body)
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
@@ -274,6 +279,6 @@ def _predecessor(description: str, name: str) -> str | None:
     return str(found).lower() if found is not None else None
 
 
-def _retry_after(headers: httpx.Headers) -> float:
+def _retry_after(headers: "httpx.Headers") -> float:
     text = headers.get("retry-after", "1")
     return min(float(text) if text.isdigit() else 1.0, _LONGEST_PAUSE)
