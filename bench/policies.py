@@ -1,8 +1,8 @@
 """Policies against as many trivial dynamic resources: up, no-op preview, refresh and destroy, in one run.
 
-`PYTHONPATH=tests python3 -m bench.policies [-n 100] [--rounds 3]` from the repository's root, with the toolchain that `make up` makes.
-Both programs run in one engine on file backends; rounds alternate, so that both meet one machine. A policy has
-a service, a generated secret and an access policy, and goes to an embedded CAS with its audit log on.
+`PYTHONPATH=tests python3 -m bench.policies [-n 100] [--rounds 3]` from the repository's root, with the toolchain that
+`make up` makes. Both programs run in one engine on file backends; rounds alternate, so that both meet one machine.
+A policy has a service and a generated secret, and goes to an embedded CAS with its audit log on.
 """
 
 import argparse

@@ -4,7 +4,6 @@ A find ends the run with a traceback, and its input is written to the folder tha
 """
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 
@@ -42,4 +41,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

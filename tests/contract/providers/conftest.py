@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from scone_provider.cas.transport import close_clients
 from scone_provider.image.layers import bytes_blob
 from scone_provider.image.reference import parse_reference
 from scone_provider.image.registry import OCI_MANIFEST, Registry
-from support.policy_stack import PolicyStack, versions
+from support.policy_stack import PolicyStack, policy, put, versions
 from support.provider_process import ProviderProcess, started
 from support.real_cas import RealCas
 from support.real_registry import RealRegistry
@@ -122,3 +123,22 @@ def stack(stack_process: ProviderProcess, real_cas: RealCas) -> PolicyStack:
 def stored(real_cas: RealCas, ann: Identity, name: str) -> Callable[[], list[str]]:
     """The hashes of all versions of the test's session, newest first, as ann sees them."""
     return lambda: versions(real_cas.client(ann), name)
+
+
+@pytest.fixture
+def rights(ann: Identity, bob: Identity) -> dict[str, Any]:
+    """Rights for both; who uploads is recorded, because CREATOR is named."""
+    both = ["CREATOR", ann.key_hash, bob.key_hash]
+    return {"access_policy": {"read": both, "update": both}}
+
+
+@pytest.fixture
+def wanted(name: str, rights: dict[str, Any]) -> Callable[..., dict[str, Any]]:
+    """The policy, with changes."""
+    return lambda **changes: policy(name, **(rights | changes))
+
+
+@pytest.fixture
+def theirs(real_cas: RealCas, bob: Identity) -> Callable[[dict[str, Any]], str]:
+    """Uploads as bob, beside the stack; gives the hash."""
+    return lambda changed: put(real_cas.client(bob), changed)

@@ -1,35 +1,12 @@
 """Refresh and conflict: what others did to a policy since this stack last wrote it, against a real CAS."""
 
-from collections.abc import Callable
-from typing import Any
-
 import grpc
 import pytest
 
-from scone_provider.cas.identity import Identity
 from scone_provider.errors import TrustError
 from scone_provider.policy_history import walk
 from support.policy_stack import PolicyStack, policy, put
 from support.real_cas import RealCas
-
-
-@pytest.fixture
-def rights(ann: Identity, bob: Identity) -> dict[str, Any]:
-    """Rights for both; who uploads is recorded, because CREATOR is named."""
-    both = ["CREATOR", ann.key_hash, bob.key_hash]
-    return {"access_policy": {"read": both, "update": both}}
-
-
-@pytest.fixture
-def wanted(name: str, rights: dict[str, Any]) -> Callable[..., dict[str, Any]]:
-    """The policy, with changes."""
-    return lambda **changes: policy(name, **(rights | changes))
-
-
-@pytest.fixture
-def theirs(real_cas: RealCas, bob: Identity) -> Callable[[dict[str, Any]], str]:
-    """Uploads as bob, beside the stack; gives the hash."""
-    return lambda changed: put(real_cas.client(bob), changed)
 
 
 def test_refresh_names_who_changed_what(stack: PolicyStack, theirs, wanted, bob, stored) -> None:
