@@ -32,9 +32,7 @@ def test_existing_policy_needs_adopt(stack: PolicyStack, theirs, wanted, stored)
     assert stack.preview(wanted(user="other"), adopt=True) == set()
 
 
-def test_adopting_what_is_the_same_uploads_nothing(
-    stack: PolicyStack, real_cas: RealCas, bob, ann, name, stored
-) -> None:
+def test_adopting_what_is_the_same_uploads_nothing(stack: PolicyStack, theirs, wanted, stored) -> None:
     """An equal policy is only taken note of."""
     first = theirs(wanted())
     stack.up(wanted(), adopt=True)
