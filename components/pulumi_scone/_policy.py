@@ -38,11 +38,17 @@ class GivenPolicy:
             problems += written_problems(session)
         if problems and not isinstance(policy, Mapping):
             raise refuse(problems, document)
-        self._session = session
         self.policy = self._values.show(document.data)
         """For the provider, which judges maps itself."""
-        self._must: dict[Path, list[pulumi.Output[Any]]] = dict(self._explicit(session)) if session else {}
-        if session is not None and not isinstance(policy, Mapping):
+        self._must: dict[Path, list[pulumi.Output[Any]]] = {}
+        self._open: dict[Path, list[pulumi.Output[Any]]] = {}
+        if session is None:
+            return
+        self._must = dict(self._explicit(session))
+        for path, text in _leaves(session.canonical()):
+            if outputs := self._values.outputs(text):
+                self._open.setdefault(path, []).extend(outputs)
+        if not isinstance(policy, Mapping):
             self.policy = self._values.show(session.canonical())
 
     def _document(
@@ -83,28 +89,22 @@ class GivenPolicy:
                 raise plain_secret(show(path))
             yield path, self._values.outputs(value)
 
-    def private(self) -> pulumi.Output[Any]:
+    def private(self) -> pulumi.Output[Any] | None:
         """Where else in the canonical form secret Outputs stand: nested maps that end in true; None when nowhere.
 
         It says so instead when an explicit secret value turns out to be an Output that is not secret.
         """
-        return pulumi.Output.from_input(self._judged())
+        return pulumi.Output.from_input(self._judged()) if self._open else None
 
     async def _judged(self) -> Mapping[str, Any] | None:
         for path, outputs in self._must.items():
             if not any([await output.is_secret() for output in outputs]):
                 return {PLAIN: show(path)}  # for `check` to refuse: Pulumi prints a traceback for an error in here
         found: dict[str, Any] = {}
-        for path, outputs in self._open() if self._session is not None else ():
+        for path, outputs in self._open.items():
             if path not in self._must and any([await output.is_secret() for output in outputs]):
                 _mark(found, path)
         return found or None
-
-    def _open(self) -> Iterator[tuple[Path, list[pulumi.Output[Any]]]]:
-        assert self._session is not None
-        for path, text in _leaves(self._session.canonical()):
-            if outputs := self._values.outputs(text):
-                yield path, outputs
 
 
 def as_secrets(policy: Mapping[str, Any]) -> Mapping[str, Any]:

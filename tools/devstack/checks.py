@@ -13,7 +13,7 @@ from tools.devstack.paths import Paths
 from tools.devstack.progress import duration
 from tools.devstack.variables import environment
 
-SUITES = ("unit", "contract", "engine", "cluster")
+SUITES = ("unit", "contract", "fuzz", "engine", "cluster")
 _SOURCES = ("components", "provider", "tools", "tests", "examples")
 
 
