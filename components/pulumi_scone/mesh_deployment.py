@@ -10,6 +10,7 @@ from pulumi_kubernetes.helm.v3 import Release, ReleaseArgs
 
 from pulumi_scone._arguments import MeshDeploymentArgs
 from pulumi_scone._mesh_files import own_charts, service_files
+from pulumi_scone._policy import as_secrets
 from pulumi_scone._pull_secret import host_of, pull_secrets
 from pulumi_scone._sources import (
     builder_words,
@@ -204,7 +205,7 @@ class MeshDeployment(pulumi.ComponentResource):
             name,
             way=namespace.way,
             session=f"{draft.plan.namespace}/{service}",
-            policy=draft.values.show(draft.plan.policies[service]),
+            policy=as_secrets(draft.values.show(draft.plan.policies[service])),
             adopt=bool(args.get("adopt")),
             opts=pulumi.ResourceOptions(
                 parent=self, depends_on=[namespace.policy, *([shared.policy] if shared else [])]

@@ -66,7 +66,7 @@ class SealedPolicyProvider(SecurityPolicyProvider):
         known = olds.get("predecessor")
         if found is None or found.hash == known:
             pulumi.log.warn(f"{wanted.name}: the version before this one was never uploaded to {cas.url}.")
-        elif difference := self._difference(_parsed(found), scone_policy.parse(olds["policy"])):  # type: ignore[arg-type]
+        elif difference := self._difference(_parsed(found), scone_policy.parse(olds["policy"]), olds):  # type: ignore[arg-type]
             raise CasError(
                 "CAS has a version of this policy that this stack did not make; what would have to be undone:\n"
                 + "\n".join(f"    {line}" for line in difference),
