@@ -244,8 +244,6 @@ class Sessions:
         policy, decision = self._decision(live, caller)
         if not decision.permits(policy.may_list_sessions) and not decision.is_creator():
             raise Refusal(403, f"no permission to list the sessions of the namespace '{namespace}'{_as(caller)}")
-        if after is not None and parent(after) != namespace:
-            raise Refusal(400, f"after: must be the name of a session right below '{namespace}'")
         names = tuple(islice(self._store.below(namespace, after=after), limit + 1))
         return Listed(names=names[:limit], following=names[limit - 1] if len(names) > limit else None)
 

@@ -167,7 +167,7 @@ class Store:
     def below(self, namespace: str, *, after: str | None) -> Iterator[str]:
         """The names right below a namespace in their order, those after `after`: one or two look-ups for each."""
         prefix = "" if namespace == ROOT else f"{namespace}/"
-        last = after or prefix
+        last = max(after or prefix, prefix)
         while True:
             row = self._db.execute(
                 "SELECT name FROM session WHERE name > ? AND name < ? ORDER BY name LIMIT 1",

@@ -47,6 +47,13 @@ def test_good_evidence() -> None:
     found = read(json.dumps({"evidence": GOOD}).encode())
     assert found.cas_key == CAS.key_hash
     assert (found.debug, found.tcb_status, found.mrenclave) == (True, "simulated", "00" * 32)
+    assert found.session_encryption_key == SESSION_KEY.public_bytes_raw().hex()
+
+
+def test_evidence_of_an_older_cas() -> None:
+    """Evidence that names no session encryption key is evidence all the same."""
+    claims = {key: value for key, value in CLAIMS.items() if key != "session_encryption_key"}
+    assert read(answer(claims)).session_encryption_key is None
 
 
 @pytest.mark.parametrize(
@@ -61,6 +68,8 @@ def test_good_evidence() -> None:
         (answer(CLAIMS | {"mrenclave": "AB" * 32}), "no evidence"),
         (answer(CLAIMS | {"isvsvn": True}), "no evidence"),
         (answer(CLAIMS | {"tcb_status": None}), "no evidence"),
+        (answer(CLAIMS | {"session_encryption_key": "AB" * 32}), "no evidence"),
+        (answer(CLAIMS | {"session_encryption_key": 1}), "no evidence"),
         (answer([]), "no evidence"),
         (b"{}", "no evidence"),
         (b"[" * 100_000, "no evidence"),

@@ -10,8 +10,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scone_cas.access import signer_key_hash
+from scone_cas.description import open_upload, read_upload
+from scone_cas.messages import Refusal
 from scone_cas.parts import assemble, initialise
 from scone_policy.encrypted import encrypt_session
 from scone_policy.signed import sign_session
@@ -142,6 +146,50 @@ def test_what_is_not_encrypted_is_refused(cas, person, body: bytes) -> None:
     answer = cas.ask("PUT", "/v1/encrypted_sessions", who=person("ann"), body=body)
     assert answer.status == 400
     assert b"log says more" not in answer.body
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+KEY = X25519PrivateKey.from_private_bytes(b"k" * 32)
+
+
+@given(
+    st.binary()
+    | JSON.map(lambda tree: json.dumps(tree).encode())
+    | st.fixed_dictionaries({"encrypted_session": JSON, "encryption_key": JSON}).map(lambda it: json.dumps(it).encode())
+)
+def test_anything_encrypted_is_refused_in_words(body: bytes) -> None:
+    """Whatever comes on the route for encrypted sessions: opened, or refused as a request, nothing else."""
+    with pytest.raises(Refusal) as refused:
+        open_upload(body, KEY)
+    assert refused.value.status == 400
+
+
+@given(
+    st.fixed_dictionaries({"session": JSON, "signatures": JSON})
+    | st.fixed_dictionaries(
+        {
+            "session": st.text(),
+            "signatures": st.lists(st.fixed_dictionaries({"signer": JSON | st.just(signer(ED)), "signature": JSON})),
+        }
+    )
+)
+def test_anything_signed_is_refused_in_words(document: dict[str, object]) -> None:
+    """Whatever looks like a signed session and is not signed: refused as a request, nothing else."""
+    with pytest.raises(Refusal) as refused:
+        read_upload(json.dumps(document).encode())
+    assert refused.value.status == 400
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_signed_text_that_is_no_session_is_refused_in_words(text: str) -> None:
+    """A signature makes no session of a text that is none."""
+    with pytest.raises(Refusal) as refused:
+        read_upload(json.dumps(sign_session(text, keys=[ED])).encode())
+    assert refused.value.status == 400
 
 
 def test_session_for_another_cas_is_refused(cas, person) -> None:
