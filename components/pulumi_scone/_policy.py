@@ -9,7 +9,7 @@ from pulumi_scone._sources import given_variables, read_text
 from pulumi_scone._values import Values
 from scone_policy.digest import masked
 from scone_policy.errors import SconeError
-from scone_policy.holes import has_hole
+from scone_policy.holes import has_hole, is_hole
 from scone_policy.problems import refuse
 from scone_policy.session import Session, check, secret_paths, written_problems
 from scone_policy.source import Document, Path, load, show
@@ -18,6 +18,8 @@ from scone_provider.policy_state import PLAIN, plain_secret
 
 _NOT_SECRET = frozenset({"public-key", "x509", "x509-ca", "config-fragment"})
 """Kinds of secrets whose explicit values may be public; where they are Pulumi secrets, they stay so."""
+_FORMS = {"fspf_key": "0" * 64, "private_key": "-----"}
+"""What a secret looks like under these keys; elsewhere any text is one."""
 
 
 class GivenPolicy:
@@ -79,11 +81,12 @@ class GivenPolicy:
     def _explicit(self, session: Session) -> Iterator[tuple[Path, list[pulumi.Output[Any]]]]:
         """The explicit secret values, with the Outputs in each. Raises SconeError for one that has none."""
         canonical = session.canonical()
-        for path in secret_paths(canonical):
+        for path in secret_paths(_as_if_known(canonical)):
             value: Any = canonical
             for step in path:
                 value = value[step]
-            if path[0] == "secrets" and session.secrets[path[1]].kind in _NOT_SECRET:
+            kind = session.secrets[path[1]].kind if path[0] == "secrets" else None
+            if kind in _NOT_SECRET or (path[-1] == "private_key" and kind != "aad-token"):
                 continue
             if not has_hole(value):
                 raise plain_secret(show(path))
@@ -110,6 +113,13 @@ class GivenPolicy:
 def as_secrets(policy: Mapping[str, Any]) -> Mapping[str, Any]:
     """A derived policy (canonical) whose explicit values, given in a manifest, are Pulumi secrets from here on."""
     return masked(policy, secret=pulumi.Output.secret)
+
+
+def _as_if_known(tree: Any, key: str = "") -> Any:  # noqa: ANN401
+    """The tree with a text in the form of a secret wherever an Output stands alone."""
+    if isinstance(tree, Mapping):
+        return {name: _as_if_known(value, name) for name, value in tree.items()}
+    return _FORMS.get(key, "secret") if is_hole(tree) else tree
 
 
 def _leaves(tree: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:  # noqa: ANN401

@@ -14,7 +14,7 @@ from pulumi.output import UNKNOWN
 from scone_policy import command
 from scone_policy.holes import has_hole
 from scone_provider.errors import ImageError
-from scone_provider.image.build import ImagePlan, KeylessPlan, fingerprints, plan_image, plan_without_key
+from scone_provider.image.build import ImageFacts, ImagePlan, KeylessPlan, fingerprints, plan_image, plan_without_key
 from scone_provider.image.cache import BaseCache
 from scone_provider.image.launcher import launcher_bytes
 from scone_provider.image.layout import PATH_KEYS, ImageInputs, wanted_paths
@@ -64,8 +64,11 @@ class ConfidentialImageProvider(SconeProvider):
             return unknowns.show(inputs) | unknown | {"files": self._files(wanted)}
         if self.settings.image_key is None and preview:
             facts = plan_without_key(wanted, base, launcher=launcher_bytes())
+            _tell_notes(facts)
             return inputs | {"base": base.to_dict()} | _known_without_key(facts)
         plan = self._plan(wanted, base)
+        if preview:
+            _tell_notes(plan)
         return inputs | {"base": base.to_dict()} | _known(plan)
 
     @clean
@@ -241,6 +244,11 @@ def _known_without_key(facts: KeylessPlan) -> Props:
         "files": dict.fromkeys(facts.files, UNKNOWN),
         "measurement": facts.measurement,
     }
+
+
+def _tell_notes(facts: ImageFacts) -> None:
+    for note in facts.notes:
+        _tell(f"{facts.name}: {note}")
 
 
 def _tell(line: str) -> None:

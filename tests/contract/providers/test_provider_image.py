@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -303,3 +304,22 @@ def test_wrapped_image(process: ProviderProcess, inputs: Inputs) -> None:
     found = check(process, wanted)
     assert found["files"] == {}
     assert found["measurement"] == check(process, inputs())["measurement"]
+
+
+def test_what_is_not_protected_is_said_in_preview(
+    base_registry: RealRegistry,
+    inputs: Inputs,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A path that nobody verifies is told to whoever reads the preview, once."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    config = {"scone:imageKey": IMAGE_KEY, "scone:registryMirrors": f"registry.test={base_registry.host}"}
+    provider = ConfidentialImageProvider()
+    provider.configure(SimpleNamespace(config=config))  # type: ignore[arg-type]
+    wanted = inputs(plain_files={"/usr/bin/tool": True})
+    assert provider.check({}, wanted).failures == []
+    assert "hello: plain_files: nobody notices when /usr/bin/tool is changed" in capsys.readouterr().out
+    assert provider.check({}, {**wanted, "preview": False}).failures == []
+    assert "nobody notices" not in capsys.readouterr().out

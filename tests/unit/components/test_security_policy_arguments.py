@@ -142,6 +142,19 @@ def test_outputs_that_are_not_secret_are_refused(run: Run) -> None:
     assert run(program).only(":SecurityPolicy").inputs["private"] == {"plain": "secrets.token.value"}
 
 
+def test_keys_in_plain_outputs_are_refused_too(run: Run) -> None:
+    """The same for keys and tokens; and a secret Output is taken, without a word about it in `private`."""
+
+    def given(key: Any) -> dict[str, Any]:
+        service = {"command": "a", "fspf_key": key, "fspf_tag": "cd" * 16, "attestation": {"mrenclave": "ab" * 32}}
+        return policy(services={"api": service})
+
+    plain = run(lambda: SecurityPolicy("p", cas=CAS, policy=given(pulumi.Output.from_input("ab" * 32))))
+    assert plain.only(":SecurityPolicy").inputs["private"] == {"plain": "services.api.fspf_key"}
+    taken = run(lambda: SecurityPolicy("p", cas=CAS, policy=given(pulumi.Output.secret("ab" * 32))))
+    assert "private" not in taken.only(":SecurityPolicy").inputs
+
+
 def test_public_values_may_be_plain(run: Run) -> None:
     """A config fragment is no secret by itself."""
     wanted = policy(secrets={"token": {"kind": "config-fragment", "value": {"a": [1]}}})
