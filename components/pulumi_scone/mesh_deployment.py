@@ -128,7 +128,7 @@ class MeshDeployment(pulumi.ComponentResource):
             "namespace": draft.plan.namespace,
             "cas_url": draft.values.show(cas.cas_url),
             "tolerance": cas.tolerance or "",
-            "policy": draft.values.show(draft.plan.namespace_policy),
+            "policy": as_secrets(draft.values.show(draft.plan.namespace_policy)),
             "adopt": bool(args.get("adopt")),
             "mode": cas.mode,
         }
@@ -176,7 +176,7 @@ class MeshDeployment(pulumi.ComponentResource):
             f"{name}-shared",
             way=way,
             session=session,
-            policy=draft.values.show(draft.plan.shared_policy),
+            policy=as_secrets(draft.values.show(draft.plan.shared_policy)),
             adopt=bool(args.get("adopt")),
             opts=pulumi.ResourceOptions(parent=namespace, depends_on=[way.attested or namespace.cas]),
         )

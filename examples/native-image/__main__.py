@@ -14,7 +14,7 @@ registry = config.require("registry")
 if config.get("with") == "docker":
     import pulumi_docker
 
-    native = pulumi_docker.Image(
+    native: object = pulumi_docker.Image(
         "native", image_name=f"{registry}/native:1", build=pulumi_docker.DockerBuildArgs(context="app")
     )
 else:
