@@ -51,17 +51,20 @@ def carried(session: Session, before: "Live | None") -> dict[str, bytes]:
     return {
         name: before.generated[name]
         for name, secret in session.secrets.items()
-        if secret.is_generated and _migrates(before.session.secrets.get(name), secret)
+        if secret.is_generated and name in before.generated and _migrates(before.session.secrets.get(name), secret)
     }
 
 
-def slow(session: Session, before: "Live | None") -> dict[str, bytes]:
+def slow(view: "View", session: Session, before: "Live | None") -> dict[str, bytes]:
     """Fresh values for those secrets that take long to make, so that no transaction waits for them. Raises Refusal."""
     kept = carried(session, before)
     found = {
         name: secret
         for name, secret in session.secrets.items()
-        if secret.is_generated and secret.key_type in RSA_KEYS and name not in kept
+        if secret.is_generated
+        and secret.key_type in RSA_KEYS
+        and name not in kept
+        and not view.is_held(session.name, name)
     }
     if len(found) > _MOST_RSA_KEYS:
         raise Refusal(400, f"secrets: at most {_MOST_RSA_KEYS} new RSA keys can be made at once, not {len(found)}")
@@ -76,7 +79,9 @@ def complete(view: "View", live: "Live", values: MutableMapping[str, bytes], rea
     """
     for name in _in_order(live.session):
         secret = live.session.secrets[name]
-        if secret.is_generated and secret.kind in _DRAWN and name not in values:
+        if view.is_held(live.session.name, name):
+            values.pop(name, None)
+        elif secret.is_generated and secret.kind in _DRAWN and name not in values:
             values[name] = ready.get(name) or to_stored(generate(name, secret))
         elif secret.is_generated and secret.kind in CERTIFICATES:
             values[name] = to_stored(view.issued(live, name))

@@ -15,6 +15,7 @@ from scone_cas.access_values import meaning
 from scone_cas.audit import Journal, Silent
 from scone_cas.entra import Entra
 from scone_cas.entra_settings import EntraSettings
+from scone_cas.key_store import KeyStore
 from scone_cas.messages import Refusal
 from scone_cas.store import AUDIT_NOTE, Store, Version
 from scone_cas.tags import Tags
@@ -91,11 +92,16 @@ class Sessions:
         *,
         clock: Callable[[], datetime] | None = None,
         entra: Entra | None = None,
+        key_store: KeyStore | None = None,
     ) -> None:
         self._store = store
         self._journal = journal or Silent()
         self._means = Means(
-            find=self._find, renew=self._renew, clock=clock or _now, entra=entra or Entra(EntraSettings())
+            find=self._find,
+            renew=self._renew,
+            clock=clock or _now,
+            entra=entra or Entra(EntraSettings()),
+            key_store=key_store,
         )
         self._cache: OrderedDict[str, Live] = OrderedDict()
         self._lock = threading.Lock()
@@ -187,7 +193,7 @@ class Sessions:
         before = self._find(wanted.session.name)
         # Judged again in the transaction: here so that nobody makes the CAS work who may not.
         self._may_replace(wanted.session, before, caller)
-        ready = making.slow(wanted.session, before)
+        ready = making.slow(self.view(), wanted.session, before)
         try:
             return self._announced(wanted, caller, ready)
         except sqlite3.IntegrityError:

@@ -13,9 +13,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from scone_cas import certificates, keys, sharing, tokens
+from scone_cas import certificates, keys, log, sharing, tokens
 from scone_cas.certificates import Issuer
 from scone_cas.entra import Certified, Entra, TokenError, TokenRequest
+from scone_cas.key_store import KeyStore, key_type
+from scone_cas.key_store_settings import HeldSecret
+from scone_cas.key_store_token import KeyStoreError
 from scone_cas.keys import SigningKey
 from scone_cas.making import CERTIFICATES
 from scone_cas.messages import Refusal
@@ -43,13 +46,14 @@ class Means:
     """What values are made with.
 
     `find` gives the newest version of a session; `renew` replaces a certificate that `is_stale` in the store, unless
-    somebody was faster, and gives what is stored then.
+    somebody was faster, and gives what is stored then. `key_store` holds what its settings name.
     """
 
     find: Callable[[str], "Live | None"]
     renew: Callable[["Live", str], bytes]
     clock: Callable[[], datetime]
     entra: Entra
+    key_store: KeyStore | None = None
 
 
 class View:
@@ -93,7 +97,9 @@ class View:
             raise Refusal(400, f"{_place(live, name)}: is made from more than {_DEEPEST} others, or from itself")
         self._depth += 1
         try:
-            found = self._made[live.hash, name] = self._make(live, name, live.session.secrets[name])
+            found = self._made[live.hash, name] = self._taken(live, name) or self._make(
+                live, name, live.session.secrets[name]
+            )
         finally:
             self._depth -= 1
         return found
@@ -106,6 +112,8 @@ class View:
         value = self.value(live, name)
         if value.kind != "private-key":
             raise ValueError(f"{name} is a secret of kind {value.kind}, not private-key")
+        if value.signer is not None:
+            return value.signer
         return keys.load(value.content)
 
     def expect(self, live: "Live") -> None:
@@ -120,6 +128,11 @@ class View:
     def check(self, live: "Live", name: str) -> None:
         """Raises Refusal when a secret of an upload could not be made when it is asked for."""
         secret = live.session.secrets[name]
+        held = self._held(live.session.name, name)
+        if held is not None:
+            with _in_words(live, name):
+                self._check_held(live, name, held)
+            return
         if secret.import_ is not None:
             return
         if secret.kind == "public-key" or (secret.kind in CERTIFICATES and secret.value is not None):
@@ -130,6 +143,26 @@ class View:
             if secret.export_public is True:
                 raise Refusal(400, f"{_place(live, name)}: {_NEVER_PUBLIC}")
             self._token_request(live, name, secret)
+
+    def is_held(self, session: str, name: str) -> bool:
+        """Whether the key store holds a secret: then the store keeps nothing of it."""
+        return self._held(session, name) is not None
+
+    def _held(self, session: str, name: str) -> HeldSecret | None:
+        key_store = self._means.key_store
+        return None if key_store is None else key_store.held(session, name)
+
+    def _check_held(self, live: "Live", name: str, held: HeldSecret) -> None:
+        secret = live.session.secrets[name]
+        if not secret.is_generated:
+            raise ValueError("is held by the CAS's key store, so that it takes neither value nor import")
+        if secret.kind != held.kind:
+            raise ValueError(f"is held by the CAS's key store as {held.kind}, not {secret.kind}")
+        if held.kind == "private-key" and secret.key_type is not None:
+            found = key_type(self.signing_key(live, name))
+            if found != secret.key_type:
+                raise ValueError(f"key_type is {secret.key_type}, and the key in the CAS's key store is {found}")
+        self.own_value(live, name)
 
     def issued(self, live: "Live", name: str) -> Value:
         """A new certificate for a secret that CAS generates, without its other parts. Raises Refusal."""
@@ -160,8 +193,16 @@ class View:
             return True
         key = _named(live, secret.private_key)
         # A key of the session itself changes with the session only, and then the certificate is made anew.
-        is_imported = live.session.secrets[key].import_ is not None
-        return is_imported and keys.public_der(self.signing_key(live, key)) != _spki(certificate)
+        may_change = live.session.secrets[key].import_ is not None or self.is_held(live.session.name, key)
+        return may_change and keys.public_der(self.signing_key(live, key)) != _spki(certificate)
+
+    def _taken(self, live: "Live", name: str) -> Value | None:
+        """The value of a secret that the key store holds."""
+        key_store = self._means.key_store
+        if key_store is None or not self.is_held(live.session.name, name):
+            return None
+        with _in_words(live, name):
+            return key_store.value(live.session.name, name)
 
     def _make(self, live: "Live", name: str, secret: Secret) -> Value:
         with _in_words(live, name):
@@ -177,6 +218,8 @@ class View:
                     return Value(kind="jwt", content=self._jwt(live, name, secret))
                 case "aad-token":
                     return Value(kind="aad-token", content=self._token(live, name, secret))
+        if name not in live.generated:
+            raise Refusal(503, f"{_place(live, name)}: was held by a key store, which does not hold it any more")
         return from_stored(_kind(secret), live.generated[name])
 
     def _x509(self, live: "Live", name: str, secret: Secret) -> Value:
@@ -190,15 +233,18 @@ class View:
                 certificate = certificates.load(from_stored(_kind(secret), self._means.renew(live, name)).content)
             content = certificate.public_bytes(Encoding.DER)
             chain = issuer.whole_chain if issuer is not None else b""
-        more = {"chain": chain}
+        more, signer = {"chain": chain}, None
         if secret.private_key is not None:
             key = _named(live, secret.private_key)
             if secret.value is not None and keys.public_der(self.signing_key(live, key)) != _spki(
                 certificates.load(content)
             ):
                 raise ValueError(f"the certificate is not one of the key {key}")
-            more["private_key"] = self.value(live, key).content
-        return Value(kind=_kind(secret), content=content, more=more)
+            found = self.value(live, key)
+            signer = found.signer
+            if signer is None:
+                more["private_key"] = found.content
+        return Value(kind=_kind(secret), content=content, more=more, signer=signer)
 
     def _issuer(self, live: "Live", secret: Secret) -> Issuer | None:
         if secret.issuer is None:
@@ -215,7 +261,10 @@ class View:
         issuer = live.session.secrets[name]
         if issuer.private_key is not None:
             return self.signing_key(live, _named(live, issuer.private_key))
-        key = self.value(live, name).more.get("private_key")
+        found = self.value(live, name)
+        if found.signer is not None:
+            return found.signer
+        key = found.more.get("private_key")
         if key is None:
             raise ValueError(
                 f"the private key of {name} cannot be reached, and nothing can be signed without it: "
@@ -337,9 +386,12 @@ def _place(live: "Live", name: str) -> str:
 
 @contextmanager
 def _in_words(live: "Live", name: str, key: str = "") -> Iterator[None]:
-    """Turns ValueError, whose words are meant for the secret's owner, into a refusal."""
+    """Turns ValueError, whose words are meant for the secret's owner, into a refusal; and what the key store says."""
     try:
         yield
+    except KeyStoreError as problem:
+        log.event("key-store-fault", session=live.session.name, secret=name, what=problem.what, where=problem.where)
+        raise Refusal(503, f"{_place(live, name)}: the CAS's key store: {problem.what}") from None
     except ValueError as problem:
         where = f"secrets.{name}.{key}" if key else f"secrets.{name}"
         raise Refusal(400, f"{where} of '{live.session.name}': {problem}") from None

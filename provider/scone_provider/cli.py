@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--workers", type=int, default=2, help="processes of the enclave port (default: %(default)s)")
     serve.add_argument("--no-audit-log", dest="audit_log", action="store_false", help="record nothing in audit.log")
     add_entra_options(serve)
+    serve.add_argument("--config", metavar="FILE", type=Path, help="its key store: docs/key-stores.md (default: none)")
     serve.set_defaults(run=_cas_serve)
 
     audit = commands.add_parser("audit", help="the audit log of the embedded CAS")
@@ -100,6 +101,7 @@ def _identity_create(parsed: argparse.Namespace) -> int:
 
 
 def _cas_serve(parsed: argparse.Namespace) -> int:
+    from scone_cas.key_store_settings import read_settings  # noqa: PLC0415  keeps --help quick
     from scone_cas.server import ServeOptions, serve  # noqa: PLC0415  needs Twisted, which nothing else here does
 
     serve(
@@ -111,6 +113,7 @@ def _cas_serve(parsed: argparse.Namespace) -> int:
             workers=parsed.workers,
             audit_log=parsed.audit_log,
             entra=EntraSettings.parse(parsed),
+            key_store=read_settings(parsed.config) if parsed.config is not None else None,
         )
     )
     return 0
