@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pkcs11
 
 NONCE_SIZE = 12
+_KEY_SIZE = 32
 _TAG_SIZE = 16
 _LARGEST = 64 * 1024
 _CURVES: dict[bytes, ec.EllipticCurve] = {
@@ -67,12 +68,12 @@ def data(session: "pkcs11.Session", label: str) -> bytes:
 
 
 def secret_key(session: "pkcs11.Session", label: str) -> Any:  # noqa: ANN401 - see private_key
-    """The AES key with this label. Raises KeyStoreError unless there is exactly one."""
-    from pkcs11 import KeyType, ObjectClass  # noqa: PLC0415
+    """The AES-256 key with this label. Raises KeyStoreError unless there is exactly one."""
+    from pkcs11 import Attribute, KeyType, ObjectClass  # noqa: PLC0415
 
     found = _only(session, label, ObjectClass.SECRET_KEY, "secret key")
-    if found.key_type != KeyType.AES:
-        raise KeyStoreError("the key is no AES key", where=_place(label))
+    if found.key_type != KeyType.AES or found[Attribute.VALUE_LEN] != _KEY_SIZE:
+        raise KeyStoreError("the key is no AES key of 32 bytes (CKA_VALUE_LEN)", where=_place(label))
     return found
 
 

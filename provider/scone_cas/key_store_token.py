@@ -105,9 +105,9 @@ class Token:
             return self._library
         try:
             self._library = pkcs11.lib(str(self._settings.module))
-        except pkcs11.PKCS11Error:
-            raise
-        except (RuntimeError, OSError):
+        except (RuntimeError, OSError) as problem:
+            if isinstance(problem, pkcs11.PKCS11Error) and type(problem) is not pkcs11.PKCS11Error:
+                raise  # the module itself says what is wrong
             raise KeyStoreError(
                 "this is no PKCS#11 module, or it cannot be loaded",
                 where=str(self._settings.module),

@@ -1,7 +1,7 @@
 """CASes and people for the contract tests."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,8 +28,8 @@ def own_cas(tmp_path: Path) -> Iterator[Callable[..., RealCas]]:
     """CASes that a test starts, and may stop, for itself."""
     made: list[RealCas] = []
 
-    def make(*options: str, name: str = "own") -> RealCas:
-        made.append(RealCas(tmp_path / name, *options).start())
+    def make(*options: str, name: str = "own", environment: Mapping[str, str] | None = None) -> RealCas:
+        made.append(RealCas(tmp_path / name, *options, environment=environment).start())
         return made[-1]
 
     yield make
