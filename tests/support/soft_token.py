@@ -64,10 +64,8 @@ class SoftToken:
         """A private key from outside, sensitive and not extractable from now on."""
         file = self.folder / "key.pem"
         file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        self._run(
-            ["softhsm2-util", "--import", str(file), "--token", LABEL, "--label", label, "--id", self._id()]
-            + ["--pin", PIN]
-        )
+        options = ["--token", LABEL, "--label", label, "--id", self._id(), "--pin", PIN]
+        self._run(["softhsm2-util", "--import", str(file), *options])
         file.unlink()
 
     def put_aes(self, label: str, key: bytes) -> None:

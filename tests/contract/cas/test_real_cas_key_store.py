@@ -19,6 +19,7 @@ from support.soft_token import PIN, SoftToken
 from support.software_enclave import MEASUREMENT
 
 LAUNCHER = PROVIDER / "launcher"
+FREE = ("--client-port", "0", "--enclave-port", "0")
 SEALING = bytes(range(32))
 IDENTITY = ec.derive_private_key(0x1D, ec.SECP256R1())
 CA = ec.derive_private_key(0xCA, ec.SECP384R1())
@@ -74,14 +75,14 @@ class Enclave:
         self._cas = cas
 
     def attest(self, config_id: str, **changes: object) -> tuple[int, dict[str, object]]:
+        """Status, and what a service receives."""
         return self._cas.enclave.attest(config_id, **changes)
 
 
 def refused(token: SoftToken, state: Path, config: Path, **environment: str) -> str:
     """The error of a CAS that does not start."""
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "scone_cas", "serve", "--state", str(state), "--config", str(config)]
-        + ["--client-port", "0", "--enclave-port", "0"],
+        [sys.executable, "-P", "-m", "scone_cas", "serve", "--state", str(state), "--config", str(config), *FREE],
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(PROVIDER), **token.environment, **environment},
         capture_output=True,
         text=True,
@@ -95,7 +96,7 @@ def refused(token: SoftToken, state: Path, config: Path, **environment: str) -> 
 
 
 def test_both_clients_and_a_restart(held: RealCas, ann) -> None:
-    """The identity is the token's key; evidence and a pin both lead to it; a restart keeps identity, secrets and log."""
+    """The identity is the token's key; evidence and a pin both lead to it; a restart keeps it, and all else."""
     assert held.key_hash == public_key_hash(IDENTITY.public_key())
     client = held.client(ann)
     client.upload(secret_session(SECRETS, FORMS))
@@ -144,7 +145,7 @@ def test_issued_chain(held: RealCas, ann, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_keys_stay_in_the_token(held: RealCas, token: SoftToken, ann) -> None:
+def test_keys_stay_in_the_token(held: RealCas, ann) -> None:
     """No planted key and no PIN is in the state or the log, and no PIN in the processes' environment or arguments.
 
     What SoftHSM itself has in memory is not looked at: it is software, in the processes that use it.
