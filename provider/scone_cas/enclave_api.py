@@ -120,7 +120,7 @@ class EnclaveApi:
 
     def _attest(self, request: Request) -> Response:
         evidence = read_evidence(request.body)
-        self._sessions.expect(evidence.config_id.rpartition("/")[0])
+        self._sessions.expect(evidence.config_id.rpartition("/")[0], measurement=evidence.measurement)
         try:
             live, service, sealed = self._judge(evidence)
         except RefusedError as refused:
