@@ -27,6 +27,7 @@ EVENTS = frozenset(
         *CHANGES,
         "session_failed",
         "session_read",
+        "certificate_renewed",
         "service_attested",
         "service_refused",
         "service_exited",

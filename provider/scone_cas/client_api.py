@@ -13,8 +13,8 @@ from scone_cas.audit import Journal, Silent
 from scone_cas.description import open_upload
 from scone_cas.messages import Refusal, Request, Response, document, error_document, error_text, text
 from scone_cas.sessions import Sessions
+from scone_cas.spelling import public_form
 from scone_cas.store import Version
-from scone_cas.values import public_form
 from scone_policy.errors import SconeError
 from scone_policy.names import ROOT, session_name
 

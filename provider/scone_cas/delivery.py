@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from scone_cas.evidence import Evidence
 from scone_cas.hostvalues import host_argument, host_variable
-from scone_cas.values import Value, spell
+from scone_cas.spelling import spell
+from scone_cas.values import Value
 from scone_policy.placeholders import Placeholder, parts, resolve
 from scone_policy.services import Service
 from scone_policy.session import Session

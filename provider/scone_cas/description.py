@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import yaml
@@ -13,15 +13,17 @@ from scone_cas.access import check_certificates
 from scone_cas.access_values import check_references
 from scone_cas.hostvalues import check_positions
 from scone_cas.messages import Refusal
+from scone_cas.spelling import text_form
 from scone_cas.unsupported import refuse_unserved
+from scone_policy import references
 from scone_policy.canonical import canonical_json
 from scone_policy.encrypted import decrypt_session
 from scone_policy.errors import PolicyError
-from scone_policy.placeholders import Placeholder, parts, resolve
+from scone_policy.placeholders import SELF, Placeholder, parts, resolve
 from scone_policy.services import Service
 from scone_policy.session import Session
 from scone_policy.signed import Signed, parse_signed, verify_signed
-from scone_policy.source import Number, load
+from scone_policy.source import NUMBER, Number, load
 
 _DOMAIN = b"scone-cas session v1\0"
 
@@ -43,7 +45,7 @@ class Description:
     @property
     def hash(self) -> str:
         """SHA-256, 64 hex digits, over the whole description with creator and predecessor: any change changes it."""
-        return hashlib.sha256(_DOMAIN + canonical_json(self.data).encode()).hexdigest()
+        return hashlib.sha256(_DOMAIN + canonical_json(_hashed(self.data)).encode()).hexdigest()
 
     @property
     def text(self) -> str:
@@ -59,7 +61,58 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+class _FragmentNumber(Number):
+    """A number in a config fragment: only there it is not the same as its digits in quotes."""
+
+    __slots__ = ()
+
+
+def _represent_number(dumper: _Dumper, value: _FragmentNumber) -> yaml.ScalarNode:
+    tag = dumper.resolve(yaml.ScalarNode, str(value), (True, False))  # type: ignore[no-untyped-call]
+    return dumper.represent_scalar(tag, str(value))
+
+
+def _represent_text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
+    """In quotes where our reader would take it for a number, which PyYAML knows fewer spellings of."""
+    if NUMBER.fullmatch(value):
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="'")
+    return dumper.represent_str(value)
+
+
+_Dumper.add_representer(str, _represent_text)
 _Dumper.add_representer(Number, lambda dumper, value: dumper.represent_str(str(value)))
+_Dumper.add_representer(_FragmentNumber, _represent_number)
+
+
+def _hashed(tree: object) -> object:
+    """The tree with a mark at fragments' numbers: NUL, which no text holds."""
+    if isinstance(tree, _FragmentNumber):
+        return f"\0{tree}"
+    if isinstance(tree, Mapping):
+        return {key: _hashed(value) for key, value in tree.items()}
+    return [_hashed(item) for item in tree] if isinstance(tree, list) else tree
+
+
+def _with_fragments(data: dict[str, object]) -> dict[str, object]:
+    """The description's data with the numbers in config fragments told apart from texts."""
+    secrets = data.get("secrets")
+    if isinstance(secrets, Mapping):
+        return {**data, "secrets": {name: _fragment(secret) for name, secret in secrets.items()}}
+    return {**data, "secrets": [_fragment(secret) for secret in secrets]} if isinstance(secrets, list) else data
+
+
+def _fragment(secret: object) -> object:
+    if not isinstance(secret, Mapping) or secret.get("kind") != "config-fragment" or "value" not in secret:
+        return secret
+    return {**secret, "value": _numbered(secret["value"])}
+
+
+def _numbered(tree: object) -> object:
+    if isinstance(tree, Mapping):
+        return {key: _numbered(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_numbered(item) for item in tree]
+    return _FragmentNumber(tree) if isinstance(tree, Number) else tree
 
 
 def read_upload(body: bytes) -> Description:
@@ -84,7 +137,7 @@ def read_upload(body: bytes) -> Description:
     if session.predecessor is not None and session.namespace_hash is not None:
         raise Refusal(400, "namespace_hash and predecessor exclude each other")
     _check(session)
-    return Description(session=session, data=data, signers=signed.signers)
+    return Description(session=session, data=_with_fragments(data), signers=signed.signers)
 
 
 def open_upload(body: bytes, key: X25519PrivateKey) -> bytes:
@@ -110,6 +163,7 @@ def _check(session: Session) -> None:
     refuse_unserved(session)
     check_certificates(session.access_policy)
     check_references(session)
+    _check_spellings(session)
     for name, service in session.services.items():
         _check_service(session, f"services.{name}", service)
 
@@ -117,37 +171,38 @@ def _check(session: Session) -> None:
 def _check_service(session: Session, where: str, service: Service) -> None:
     assert service.command is not None
     check_positions(f"{where}.command", service.command)
-    for path, text in _texts(where, service):
-        for part in parts(text):
-            if isinstance(part, Placeholder):
-                _check_spelling(session, path, part)
     if service.fspf_key is not None and service.fspf_key.startswith("$$"):
         _check_key(session, f"{where}.fspf_key", service.fspf_key)
 
 
-def _texts(where: str, service: Service) -> Iterator[tuple[str, str]]:
-    for argument in service.command or ():
-        yield f"{where}.command", argument
-    for variable, text in service.environment.items():
-        yield f"{where}.environment.{variable}", text
+def _check_spellings(session: Session) -> None:
+    kinds = {name: secret.kind for name, secret in session.secrets.items()}
+    for path, text in references.texts(session):
+        # Files take any bytes, and a key's form is its own affair.
+        takes_bytes = path[0] == "images" or path[-1] == "fspf_key"
+        for part in parts(text):
+            if isinstance(part, Placeholder) and part.name != SELF and (part.escape_json or not takes_bytes):
+                _check_spelling(session, ".".join(map(str, path)), *resolve(part, kinds))
 
 
-def _check_spelling(session: Session, where: str, placeholder: Placeholder) -> None:
+def _check_spelling(session: Session, where: str, name: str, suffix: str) -> None:
     """Raw bytes cannot be an argument or a variable unless they are known to be text without NUL."""
-    name, suffix = resolve(placeholder, {key: secret.kind for key, secret in session.secrets.items()})
     secret = session.secrets[name]
-    if secret.kind != "binary" or suffix not in ("", ":bin"):
+    instead = text_form(secret.kind or "", suffix)
+    if instead is None or (secret.kind == "binary" and _is_text(secret.value)):
         return
+    raise Refusal(
+        400,
+        f"{where}: $$SCONE::{name}{suffix}$$ may hold NUL or bytes that are no text, which cannot stand here: "
+        f"write $$SCONE::{name}{instead}$$",
+    )
+
+
+def _is_text(value: str | None) -> bool:
     try:
-        text = bytes.fromhex(secret.value or "").decode() if secret.value is not None else "\0"
+        return value is not None and "\0" not in bytes.fromhex(value).decode()
     except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
-        raise Refusal(
-            400,
-            f"{where}: the binary secret {name} may hold NUL, which no argument or variable can: "
-            f"write $$SCONE::{name}:hex$$ or $$SCONE::{name}:base64$$",
-        )
+        return False
 
 
 def _check_key(session: Session, where: str, key: str) -> None:

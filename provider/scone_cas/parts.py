@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,8 @@ from scone_cas.audit import AuditLog, Silent
 from scone_cas.challenges import Challenges
 from scone_cas.client_api import ClientApi
 from scone_cas.enclave_api import EnclaveApi
+from scone_cas.entra import Entra
+from scone_cas.entra_settings import EntraSettings
 from scone_cas.identity import CasIdentity
 from scone_cas.seal import KEY_SIZE
 from scone_cas.sessions import Sessions
@@ -22,6 +25,7 @@ from scone_cas.store import Store
 from scone_policy.errors import SconeError
 
 _IDENTITY = "identity"
+_ENTRA = "entra"
 _CHALLENGE_KEY = "challenge key"
 _SESSION_KEY = "session encryption key"
 
@@ -37,7 +41,14 @@ class Parts:
     journal: AuditLog | Silent
 
 
-def initialise(directory: Path, *, now: datetime | None = None, random: bytes, audit_log: bool = True) -> CasIdentity:
+def initialise(
+    directory: Path,
+    *,
+    now: datetime | None = None,
+    random: bytes,
+    audit_log: bool = True,
+    entra: EntraSettings | None = None,
+) -> CasIdentity:
     """Make or check the state of a CAS that starts, and void the challenges of its last run. Raises SconeError.
 
     `random`: 32 fresh random bytes, the key of this run's challenges. Without `audit_log` nothing is recorded until
@@ -47,14 +58,14 @@ def initialise(directory: Path, *, now: datetime | None = None, random: bytes, a
         raise ValueError("a challenge key has 32 bytes")
     prepare_directory(directory)
     try:
-        return _initialise(directory, now or _now(), random, audit_log=audit_log)
+        return _initialise(directory, now or _now(), random, audit_log=audit_log, entra=entra or EntraSettings())
     except (OSError, sqlite3.Error) as problem:
         raise SconeError(
             f"the state cannot be written: {problem}", where=str(directory), fix="look at the disk and its permissions"
         ) from None
 
 
-def _initialise(directory: Path, now: datetime, random: bytes, *, audit_log: bool) -> CasIdentity:
+def _initialise(directory: Path, now: datetime, random: bytes, *, audit_log: bool, entra: EntraSettings) -> CasIdentity:
     store = Store(directory, first_seal_key(directory))
     try:
         store.initialise({_IDENTITY: CasIdentity.create(now=now).to_pem()})
@@ -62,6 +73,7 @@ def _initialise(directory: Path, now: datetime, random: bytes, *, audit_log: boo
             store.keep(_CHALLENGE_KEY, random)
             if not store.keeps(_SESSION_KEY):
                 store.keep(_SESSION_KEY, X25519PrivateKey.generate().private_bytes_raw())
+            store.keep(_ENTRA, entra.to_json())
         Challenges.reset(directory)
         identity = CasIdentity.from_pem(store.kept(_IDENTITY))
         audit_state.begin(directory, store, identity, enabled=audit_log, clock=lambda: now)
@@ -79,15 +91,17 @@ def finish(directory: Path, *, reason: str) -> None:
         store.close()
 
 
-def assemble(directory: Path) -> Parts:
-    """The parts over an initialised state. Raises SconeError."""
+def assemble(directory: Path, *, clock: Callable[[], datetime] | None = None) -> Parts:
+    """The parts over an initialised state; `clock` is the system's unless given. Raises SconeError."""
+    clock = clock or _now
     store = Store(directory, seal_key(directory))
     identity = CasIdentity.from_pem(store.kept(_IDENTITY))
     session_key = X25519PrivateKey.from_private_bytes(store.kept(_SESSION_KEY))
     challenges = Challenges(directory, store.kept(_CHALLENGE_KEY), clock=time.monotonic)
     # Opens its file with the first entry: processes are forked before that.
-    journal = audit_state.opened(directory, store, clock=_now)
-    sessions = Sessions(store, journal)
+    journal = audit_state.opened(directory, store, clock=clock)
+    entra = EntraSettings.from_json(store.kept(_ENTRA)) if store.keeps(_ENTRA) else EntraSettings()
+    sessions = Sessions(store, journal, clock=clock, entra=Entra(entra))
     # Processes are forked and threads started after this; SQLite connections must not be carried over.
     store.close()
     return Parts(

@@ -3,18 +3,22 @@
 import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import islice
 from types import MappingProxyType
 
-from scone_cas import description, root, sharing
+from scone_cas import certificates, description, making, root, sharing
 from scone_cas.access import Caller, Decision, creator_key_hash, creator_of, effective, may_name_creator, names_creator
 from scone_cas.access_values import meaning
 from scone_cas.audit import Journal, Silent
+from scone_cas.entra import Entra
+from scone_cas.entra_settings import EntraSettings
 from scone_cas.messages import Refusal
 from scone_cas.store import AUDIT_NOTE, Store, Version
-from scone_cas.values import Value, carried, explicit
+from scone_cas.values import Value, to_stored
+from scone_cas.views import Means, View
 from scone_policy.access import AccessPolicy
 from scone_policy.names import ROOT, parent
 from scone_policy.session import Session, is_retired
@@ -24,7 +28,10 @@ _CACHED = 512
 
 @dataclass(frozen=True, kw_only=True)
 class Live:
-    """The newest version of a session, parsed, with the values it holds itself. Never changes: safe to share."""
+    """The newest version of a session, parsed, with the values it stores. Never changes: safe to share without `view`.
+
+    `view` makes what is not stored.
+    """
 
     hash: str
     number: int
@@ -32,6 +39,7 @@ class Live:
     creator: str | None
     generated: Mapping[str, bytes] = field(repr=False)
     salted: bool = False
+    view: View | None = field(default=None, repr=False, compare=False)
 
     @property
     def public_hash(self) -> str | None:
@@ -44,11 +52,9 @@ class Live:
         return is_retired(self.session)
 
     def own_value(self, name: str) -> Value:
-        """The value of a secret that is not imported."""
-        secret = self.session.secrets[name]
-        assert secret.kind is not None
-        content = self.generated[name] if secret.is_generated else explicit(secret)
-        return Value(kind=secret.kind, content=content)
+        """The value of a secret that is not imported. Raises Refusal."""
+        assert self.view is not None
+        return self.view.own_value(self, name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,14 +83,38 @@ class Listed:
 class Sessions:
     """All sessions of one CAS. Safe for threads and for several processes on one store."""
 
-    def __init__(self, store: Store, journal: Journal | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        journal: Journal | None = None,
+        *,
+        clock: Callable[[], datetime] | None = None,
+        entra: Entra | None = None,
+    ) -> None:
         self._store = store
         self._journal = journal or Silent()
+        self._means = Means(
+            find=self._find, renew=self._renew, clock=clock or _now, entra=entra or Entra(EntraSettings())
+        )
         self._cache: OrderedDict[str, Live] = OrderedDict()
         self._lock = threading.Lock()
 
     def live(self, name: str) -> Live | None:
         """The newest version of a session. One index look-up when it is known already."""
+        return self.view().live(name)
+
+    def view(self, *, measurement: str | None = None) -> View:
+        """The sessions as one asker sees them; `measurement` is that of the service that asks."""
+        return View(self._means, measurement=measurement)
+
+    def expect(self, name: str, *, measurement: str) -> None:
+        """Raises NeededError when something must be fetched before a service can have its values without waiting."""
+        view = View(self._means, measurement=measurement, waits=False)
+        live = view.live(name)
+        if live is not None:
+            view.expect(live)
+
+    def _find(self, name: str) -> Live | None:
         session_hash = self._store.current_hash(name)
         if session_hash is None:
             return _DEFAULT_ROOT if name == ROOT else None
@@ -111,26 +141,63 @@ class Sessions:
             generated=generated,
             salted=salted,
         )
+        if not self._store.is_writing:  # what this transaction changed may still come to nothing
+            with self._lock:
+                self._cache[version.hash] = live
+                while len(self._cache) > _CACHED:
+                    self._cache.popitem(last=False)
+        return self.view().bind(live)
+
+    def _renew(self, asked: Live, name: str) -> bytes:
+        """The stored certificate of a secret after it was renewed, by this transaction or by a faster one."""
+        with self._store.writing():
+            newest = self._load(asked.session.name)
+            if newest is None or newest.hash != asked.hash:
+                # The session was replaced in this moment: what was asked for is answered as it stood.
+                return asked.generated[name]
+            view = self.view()
+            if not view.is_stale(newest, name):
+                stored = newest.generated[name]
+            else:
+                certificate = view.issued(newest, name)
+                stored = to_stored(certificate)
+                self._record_renewal(newest, name, certificate)
+                self._store.renew(name=newest.session.name, session_hash=newest.hash, secret=name, value=stored)
         with self._lock:
-            self._cache[version.hash] = live
-            while len(self._cache) > _CACHED:
-                self._cache.popitem(last=False)
-        return live
+            self._cache.pop(asked.hash, None)
+        return stored
+
+    def _record_renewal(self, live: Live, name: str, certificate: Value) -> None:
+        found = certificates.load(certificate.content)
+        self._journal.record(
+            "certificate_renewed",
+            session=live.session.name,
+            hash=live.public_hash,
+            secret=name,
+            serial=f"{found.serial_number:x}",
+            until=found.not_valid_after_utc.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        )
+        self._journal.sync()
 
     def upload(self, body: bytes, caller: Caller) -> Uploaded:
         """Create a session, or replace the version that `predecessor` names. Raises Refusal."""
         wanted = description.read_upload(body)
+        caller = caller.signed_by(wanted.signers)
+        before = self._find(wanted.session.name)
+        # Judged again in the transaction: here so that nobody makes the CAS work who may not.
+        self._may_replace(wanted.session, before, caller)
+        ready = making.slow(wanted.session, before)
         try:
-            return self._announced(wanted, caller.signed_by(wanted.signers))
+            return self._announced(wanted, caller, ready)
         except sqlite3.IntegrityError:
             raise Refusal(409, _lost(wanted.session.predecessor)) from None
 
-    def _announced(self, wanted: description.Description, caller: Caller) -> Uploaded:
+    def _announced(self, wanted: description.Description, caller: Caller, ready: Mapping[str, bytes]) -> Uploaded:
         """The change, with its entry in the log before it can be seen, and a note of the entry in the store."""
         entry = None
         try:
             with self._store.writing():
-                done = self._replace(wanted, caller)
+                done = self._replace(wanted, caller, ready)
                 entry = self._journal.record(
                     "session_created" if done.number == 1 else "session_updated",
                     session=done.name,
@@ -148,19 +215,19 @@ class Sessions:
             raise
         return done
 
-    def _replace(self, wanted: description.Description, caller: Caller) -> Uploaded:
+    def _replace(self, wanted: description.Description, caller: Caller, ready: Mapping[str, bytes]) -> Uploaded:
         session = wanted.session
         before = self._load(session.name)
-        if before is None:
-            self._may_create(session, caller)
-        else:
-            self._may_follow(session, before, caller)
+        self._may_replace(session, before, caller)
         wanted = _with_creator(wanted, caller)
         sharing.check_imports(session, wanted.hash, self.live)
-        generated = carried(session, before.session if before else None, before.generated if before else {})
         number = before.number + 1 if before else 1
         if session.salt is not None and not self._store.keeps(_salted(session.name)):
             self._store.keep(_salted(session.name), str(number).encode())
+        values = making.carried(session, before)
+        creator = creator_key_hash(wanted.session.creator)
+        live = Live(hash=wanted.hash, number=number, session=session, creator=creator, generated=values)
+        making.complete(self.view(), live, values, ready)
         version = Version(
             hash=wanted.hash,
             name=session.name,
@@ -168,7 +235,7 @@ class Sessions:
             predecessor=session.predecessor,
             description=wanted.text,
         )
-        self._store.add(version, generated)
+        self._store.add(version, values)
         return Uploaded(name=session.name, hash=wanted.hash, number=number, salted=self._is_salted(version))
 
     def _is_salted(self, version: Version) -> bool:
@@ -178,12 +245,20 @@ class Sessions:
 
     def _decision(self, live: Live, caller: Caller) -> tuple[AccessPolicy, Decision]:
         """The access policy that is in force for a session, and what it is decided with."""
+        # A token names nobody: nothing is fetched to decide.
+        view = View(self._means, anyone=True)
 
         def fill(reference: str) -> object:
-            return meaning(live.session, reference, lambda name: sharing.value(live, name, self.live))
+            return meaning(live.session, reference, lambda name: view.value(live, name))
 
         policy = effective(live.session.access_policy, fill)
         return policy, Decision(caller=caller, creator=live.creator, fill=fill)
+
+    def _may_replace(self, session: Session, before: Live | None, caller: Caller) -> None:
+        if before is None:
+            self._may_create(session, caller)
+        else:
+            self._may_follow(session, before, caller)
 
     def _may_create(self, session: Session, caller: Caller) -> None:
         namespace = parent(session.name)
@@ -264,9 +339,10 @@ class Sessions:
 
     def public_values(self, name: str) -> dict[str, Value]:
         """Secret → value of those with `export_public`, for anyone. Raises Refusal."""
-        live = self._existing(name)
+        view = View(self._means, anyone=True)
+        live = view.bind(self._existing(name))
         return {
-            secret: sharing.value(live, secret, self.live)
+            secret: view.value(live, secret)
             for secret, definition in sorted(live.session.secrets.items())
             if definition.export_public is True
         }
@@ -295,6 +371,10 @@ def _with_creator(wanted: description.Description, caller: Caller) -> descriptio
         creator = creator_of(caller)
         return wanted if creator is None else wanted.with_creator(creator)
     return wanted
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _lost(predecessor: str | None) -> str:

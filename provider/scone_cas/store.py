@@ -111,15 +111,28 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """One serial transaction: what is read in it is still true when it commits; all of it happens or nothing."""
+        """One serial transaction: what is read in it is still true when it commits; all of it happens or nothing.
+
+        Inside another one of the same thread it is a part of that one.
+        """
         db = self._db
+        if self.is_writing:
+            yield db
+            return
         db.execute("BEGIN IMMEDIATE")
+        self._local.writing = True
         try:
             yield db
             db.execute("COMMIT")
         finally:
+            self._local.writing = False
             if db.in_transaction:
                 db.execute("ROLLBACK")
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether this thread is inside `writing()`."""
+        return getattr(self._local, "writing", False)
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -227,6 +240,11 @@ class Store:
             ],
         )
         self._db.execute("DELETE FROM value WHERE session = ?", (version.predecessor or "",))
+
+    def renew(self, *, name: str, session_hash: str, secret: str, value: bytes) -> None:
+        """Replace one value of a session's newest version; to be called inside `writing()`."""
+        sealed = self._sealer.seal(value, "value", name, session_hash, secret)
+        self._db.execute("UPDATE value SET sealed = ? WHERE session = ? AND secret = ?", (sealed, session_hash, secret))
 
     def close(self) -> None:
         """Close this thread's connection."""

@@ -29,8 +29,35 @@ _SERVICE = frozenset(
         "attestation",
     }
 )
-_SECRET = frozenset({"kind", "size", "value", "import", "export", "export_public"})
-_KINDS = frozenset({"ascii", "binary", None})
+_SECRET = frozenset(
+    {
+        "kind",
+        "size",
+        "value",
+        "value_json",
+        "import",
+        "export",
+        "export_public",
+        "key_type",
+        "migrate",
+        "private_key",
+        "issuer",
+        "common_name",
+        "endpoint",
+        "dns",
+        "san",
+        "valid_for",
+        "tenant_id",
+        "client_id",
+        "application_secret",
+        "certificate_thumbprint",
+        "signer",
+        "alg",
+        "validity",
+        "payload",
+    }
+)
+_REAL_ONLY = ": only a real SCONE CAS does it"
 _IMPORT = frozenset({"session", "secret"})
 _EXPORT = frozenset({"session", "namespace", "session_hash"})
 _IMAGE = frozenset({"injection_files"})
@@ -38,6 +65,8 @@ _IMAGE = frozenset({"injection_files"})
 
 def refuse_unserved(session: Session) -> None:
     """Raises Refusal: 501 with the path for what is not served."""
+    if session.secret_config.store_in is not None:
+        raise _unserved("secret_config.store_in", "Azure Key Vault is", _REAL_ONLY)
     _only(session.canonical(), _SESSION | _JUDGED_APART, "")
     _security(session)
     for name, secret in session.secrets.items():
@@ -89,8 +118,8 @@ def _security(session: Session) -> None:
 
 
 def _secret(where: str, secret: Secret) -> None:
-    if secret.kind not in _KINDS:
-        raise _unserved(f"{where}.kind", f"kind {secret.kind} is")
+    if secret.import_akv is not None:
+        raise _unserved(f"{where}.import_akv", "Azure Key Vault is", _REAL_ONLY)
     _only(secret.canonical(), _SECRET, where)
     if secret.import_ is not None:
         _only(secret.import_.canonical(), _IMPORT, f"{where}.import")

@@ -6,18 +6,21 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
 
 from scone_cas.access import Caller
 from scone_cas.challenges import Challenges
+from scone_cas.entra_settings import EntraSettings
 from scone_cas.messages import Request, Response
 from scone_cas.parts import Parts, assemble, initialise
 from scone_cas.sessions import Sessions, Uploaded
 from scone_cas.state import seal_key
 from scone_cas.store import Store
 from scone_provider.cas.identity import Identity
+from support.software_enclave import SoftwareEnclave
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -51,14 +54,18 @@ def person() -> Callable[[str], Person]:
 
 
 class Cas:
-    """One CAS; `upload` and `read` speak for the person given."""
+    """One CAS; `upload` and `read` speak for the person given. `sessions` and `parts` are as of two processes.
 
-    def __init__(self, state: Path) -> None:
+    `now` is the time for what is made with secrets; a test may move it.
+    """
+
+    def __init__(self, state: Path, *, entra: EntraSettings | None = None) -> None:
         self.state = state
-        initialise(state, now=NOW, random=secrets.token_bytes(32))
+        self.now = NOW
+        initialise(state, now=NOW, random=secrets.token_bytes(32), entra=entra)
         self.store = Store(state, seal_key(state))
-        self.sessions = Sessions(self.store)
-        self.parts: Parts = assemble(state)
+        self.sessions = Sessions(self.store, clock=lambda: self.now)
+        self.parts: Parts = assemble(state, clock=lambda: self.now)
 
     def upload(self, text: str, who: Person | None) -> Uploaded:
         """Upload a session description."""
@@ -74,6 +81,17 @@ class Cas:
         request = Request(method=method, path=path, query=query, body=body, certificate=certificate)
         return self.parts.client_api.handle(request)
 
+    def attest(self, config_id: str, **changes: object) -> tuple[int, dict[str, Any]]:
+        """What a service receives: 200 and its configuration, or the refusal."""
+        challenge = self._post("/v1/enclave/challenge", {"protocol": 1})[1]["challenge"]
+        enclave = SoftwareEnclave()
+        status, answer = self._post("/v1/enclave/attest", enclave.request(challenge, config_id, **changes))
+        return (status, enclave.open(answer)) if status == 200 else (status, answer["error"])
+
+    def _post(self, path: str, body: object) -> tuple[int, dict[str, Any]]:
+        answer = self.parts.enclave_api.handle(Request(method="POST", path=path, body=json.dumps(body).encode()))
+        return answer.status, json.loads(answer.body)
+
     def close(self) -> None:
         """Close this thread's connections."""
         self.store.close()
@@ -82,11 +100,23 @@ class Cas:
 
 
 @pytest.fixture
-def cas(tmp_path: Path) -> Iterator[Cas]:
+def new_cas(tmp_path: Path) -> Iterator[Callable[..., Cas]]:
+    """Makes the CAS of a test, with settings of its own."""
+    made = []
+
+    def make(**settings: Any) -> Cas:
+        made.append(Cas(tmp_path / "state", **settings))
+        return made[-1]
+
+    yield make
+    for found in made:
+        found.close()
+
+
+@pytest.fixture
+def cas(new_cas: Callable[..., Cas]) -> Cas:
     """A CAS with an empty store."""
-    found = Cas(tmp_path / "state")
-    yield found
-    found.close()
+    return new_cas()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import yaml
 
 from scone_cas.messages import Refusal
 from scone_cas.sharing import value
-from scone_cas.values import public_form
+from scone_cas.spelling import public_form
 
 People = Callable[[str], object]
 VERSION = 'version: "0.3.12"\n'

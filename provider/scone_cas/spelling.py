@@ -1,0 +1,160 @@
+"""Values as placeholders ask for them: one form for each kind and suffix (session language, section 3)."""
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
+
+from scone_cas import keys, pgp
+from scone_cas.values import Value
+from scone_policy import pem
+
+Form = Callable[[Value], bytes]
+
+
+def spell(value: Value, suffix: str, *, escape_json: bool) -> bytes:
+    """The value in the form that a placeholder's suffix asks for. Raises ValueError when it cannot be spelt so."""
+    form = _FORMS.get(value.kind, {}).get(suffix)
+    if form is None:
+        raise ValueError(f"the suffix {suffix or '(none)'} does not fit a secret of kind {value.kind}")
+    written = form(value)
+    if not escape_json:
+        return written
+    try:
+        return json.dumps(written.decode(), ensure_ascii=False)[1:-1].encode()
+    except UnicodeDecodeError:
+        raise ValueError("escape(json) needs text, and the value is not") from None
+
+
+def public_form(value: Value) -> str:
+    """What `/v1/values` shows: the value as it is given, hex for binary, PEM for keys and certificates.
+
+    Of a certificate and of a pgp-key never the private part; a private-key has no other.
+    """
+    return _PUBLIC[value.kind](value).decode()
+
+
+def text_form(kind: str, suffix: str) -> str | None:
+    """A suffix in whose place text comes, where the given one asks for raw bytes; None when it asks for text itself."""
+    return _TEXT_INSTEAD.get(kind, {}).get(suffix)
+
+
+def _content(value: Value) -> bytes:
+    return value.content
+
+
+def _hex(value: Value) -> bytes:
+    return value.content.hex().encode()
+
+
+def _base64(value: Value) -> bytes:
+    return base64.b64encode(value.content)
+
+
+def _pem(label: str) -> Form:
+    return lambda value: pem.armour(label, value.content).encode()
+
+
+def _key_of_certificate(value: Value) -> bytes:
+    try:
+        return value.more["private_key"]
+    except KeyError:
+        raise ValueError("the private key of the certificate is not known here") from None
+
+
+def _key_pem(value: Value) -> bytes:
+    return pem.armour(pem.PRIVATE_KEY, _key_of_certificate(value)).encode()
+
+
+def _chain(value: Value) -> bytes:
+    return value.more["chain"]
+
+
+def _pkcs12(value: Value) -> bytes:
+    """Key, certificate and chain under the empty password, as the language has no place for another."""
+    chain = value.more["chain"]
+    above = x509.load_pem_x509_certificates(chain) if chain else None
+    key = keys.load(_key_of_certificate(value))
+    return pkcs12.serialize_key_and_certificates(
+        None, key, x509.load_der_x509_certificate(value.content), above, NoEncryption()
+    )
+
+
+def _fragment(value: Value) -> bytes:
+    """A text as it is; anything else as JSON in one line, which is YAML too."""
+    found = json.loads(value.content)
+    return found.encode() if isinstance(found, str) else value.content
+
+
+def _armoured(half: str) -> Form:
+    return lambda value: pgp.armour(value, half=half)
+
+
+def _pgp_public(value: Value) -> bytes:
+    return value.more["public_key"]
+
+
+_KEY = {suffix: _pem(pem.PRIVATE_KEY) for suffix in ("", ":pem", ":pkcs8:pem")}
+_X509: Mapping[str, Form] = {
+    **{suffix: _pem(pem.CERTIFICATE) for suffix in ("", ":crt", ":crt:pem")},
+    ":crt:der": _content,
+    **{f":privatekey{suffix}": _key_pem for suffix in ("", ":pem", ":pkcs8:pem")},
+    **{f":privatekey{suffix}": _key_of_certificate for suffix in (":der", ":pkcs8:der")},
+    ":chain": _chain,
+    ":pkcs12-with-private-key": _pkcs12,
+}
+_FORMS: Mapping[str, Mapping[str, Form]] = {
+    "ascii": {"": _content},
+    "binary": {
+        "": _content,
+        ":bin": _content,
+        ":hex": _hex,
+        ":base64": _base64,
+        ":base64url": lambda value: base64.urlsafe_b64encode(value.content),
+        ":base32": lambda value: base64.b32encode(value.content),
+        ":base32nopad": lambda value: base64.b32encode(value.content).rstrip(b"="),
+    },
+    "private-key": {**_KEY, ":der": _content, ":pkcs8:der": _content},
+    "public-key": {"": _pem(pem.PUBLIC_KEY), ":spki:pem": _pem(pem.PUBLIC_KEY), ":spki:der": _content},
+    "x509": _X509,
+    "x509-ca": _X509,
+    "aad-token": {"": _content},
+    "config-fragment": {"": _fragment},
+    "jwt": {"": _content},
+    "pgp-key": {
+        ":privatekey:asciiarmored": _armoured("privatekey"),
+        ":privatekey:binary": _content,
+        ":privatekey:base64": _base64,
+        ":publickey:asciiarmored": _armoured("publickey"),
+        ":publickey:binary": _pgp_public,
+        ":publickey:base64": lambda value: base64.b64encode(_pgp_public(value)),
+    },
+}
+_PUBLIC: Mapping[str, Form] = {
+    "ascii": _content,
+    "binary": _hex,
+    "private-key": _pem(pem.PRIVATE_KEY),
+    "public-key": _pem(pem.PUBLIC_KEY),
+    "x509": _pem(pem.CERTIFICATE),
+    "x509-ca": _pem(pem.CERTIFICATE),
+    "config-fragment": _content,
+    "jwt": _content,
+    "aad-token": _content,
+    "pgp-key": _armoured("publickey"),
+}
+_X509_TEXT = {
+    ":crt:der": ":crt",
+    ":privatekey:der": ":privatekey",
+    ":privatekey:pkcs8:der": ":privatekey",
+    ":pkcs12-with-private-key": ":privatekey",
+}
+_TEXT_INSTEAD: Mapping[str, Mapping[str, str]] = {
+    "binary": {"": ":hex", ":bin": ":hex"},
+    "private-key": {":der": ":pem", ":pkcs8:der": ":pkcs8:pem"},
+    "public-key": {":spki:der": ":spki:pem"},
+    "x509": _X509_TEXT,
+    "x509-ca": _X509_TEXT,
+    "pgp-key": {f":{half}:binary": f":{half}:base64" for half in ("privatekey", "publickey")},
+}

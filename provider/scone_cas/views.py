@@ -1,0 +1,345 @@
+"""Values of secrets as one asker sees them: stored, given, imported, or made at this moment from others."""
+
+import dataclasses
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from scone_cas import certificates, keys, sharing, tokens
+from scone_cas.certificates import Issuer
+from scone_cas.entra import Certified, Entra, TokenError, TokenRequest
+from scone_cas.keys import SigningKey
+from scone_cas.making import CERTIFICATES
+from scone_cas.messages import Refusal
+from scone_cas.needed import NeededError
+from scone_cas.spelling import spell
+from scone_cas.values import Value, from_stored
+from scone_policy import durations, pem
+from scone_policy.placeholders import SELF, Placeholder, is_reference, parts, resolve
+from scone_policy.secrets import Secret
+
+if TYPE_CHECKING:
+    from scone_cas.sessions import Live
+
+_DEEPEST = 16
+"""Secrets that are made from one another, across all sessions."""
+
+_FETCHED = frozenset({"aad-token", "jwt"})
+"""Kinds that are fetched, or may be made from what is."""
+
+_NEVER_PUBLIC = "an aad-token cannot be public"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Means:
+    """What values are made with.
+
+    `find` gives the newest version of a session; `renew` replaces a certificate that `is_stale` in the store, unless
+    somebody was faster, and gives what is stored then.
+    """
+
+    find: Callable[[str], "Live | None"]
+    renew: Callable[["Live", str], bytes]
+    clock: Callable[[], datetime]
+    entra: Entra
+
+
+class View:
+    """For one request and one thread: what is made in it is made once.
+
+    `measurement` is that of the attested service that asks (64 hex digits); None when no service asks. With `waits` a
+    token is fetched when it is asked for; without, for `expect`, an unknown one is noted and nothing stands for it.
+    For `anyone` there are none.
+    """
+
+    def __init__(
+        self, means: Means, *, measurement: str | None = None, waits: bool = True, anyone: bool = False
+    ) -> None:
+        self._means = means
+        self._anyone = anyone
+        self._waits = waits
+        self._needed: list[Callable[[], None]] = []
+        self._measurement = measurement
+        self._made: dict[tuple[str, str], Value] = {}
+        self._depth = 0
+
+    def live(self, name: str) -> "Live | None":
+        """The newest version of a session, whose values are those of this view."""
+        found = self._means.find(name)
+        return None if found is None else self.bind(found)
+
+    def bind(self, live: "Live") -> "Live":
+        """The same version, in this view."""
+        return dataclasses.replace(live, view=self)
+
+    def value(self, live: "Live", name: str) -> Value:
+        """The value of a secret, wherever it lives. Raises Refusal."""
+        return sharing.value(self.bind(live), name, self.live)
+
+    def own_value(self, live: "Live", name: str) -> Value:
+        """The value of a secret that is not imported. Raises Refusal."""
+        known = self._made.get((live.hash, name))
+        if known is not None:
+            return known
+        if self._depth >= _DEEPEST:
+            raise Refusal(400, f"{_place(live, name)}: is made from more than {_DEEPEST} others, or from itself")
+        self._depth += 1
+        try:
+            found = self._made[live.hash, name] = self._make(live, name, live.session.secrets[name])
+        finally:
+            self._depth -= 1
+        return found
+
+    def signing_key(self, live: "Live", name: str) -> SigningKey:
+        """The key of a private-key secret, to sign with; it need not be one whose bytes anybody can have.
+
+        Raises ValueError, in words, when the secret is no such key; Refusal when it cannot be reached.
+        """
+        value = self.value(live, name)
+        if value.kind != "private-key":
+            raise ValueError(f"{name} is a secret of kind {value.kind}, not private-key")
+        return keys.load(value.content)
+
+    def expect(self, live: "Live") -> None:
+        """Raises NeededError when values of the session, or those that they are made from, must be fetched first."""
+        for name, secret in live.session.secrets.items():
+            if secret.kind in _FETCHED or (secret.kind is None and secret.import_ is not None):
+                with suppress(Refusal):  # said at delivery, if a service needs it
+                    self.value(live, name)
+        if self._needed:
+            raise NeededError(self._needed)
+
+    def check(self, live: "Live", name: str) -> None:
+        """Raises Refusal when a secret of an upload could not be made when it is asked for."""
+        secret = live.session.secrets[name]
+        if secret.import_ is not None:
+            return
+        if secret.kind == "public-key" or (secret.kind in CERTIFICATES and secret.value is not None):
+            self.own_value(live, name)
+        elif secret.kind == "jwt":
+            self._jwt_key(live, name, secret)
+        elif secret.kind == "aad-token":
+            if secret.export_public is True:
+                raise Refusal(400, f"{_place(live, name)}: {_NEVER_PUBLIC}")
+            self._token_request(live, name, secret)
+
+    def issued(self, live: "Live", name: str) -> Value:
+        """A new certificate for a secret that CAS generates, without its other parts. Raises Refusal."""
+        secret = live.session.secrets[name]
+        assert secret.private_key is not None
+        with _in_words(live, name, "private_key"):
+            key = self.signing_key(live, _named(live, secret.private_key))
+        with _in_words(live, name, "issuer" if secret.issuer else ""):
+            issuer = self._issuer(live, secret)
+            signer = self._issuer_key(live, secret) if issuer is not None else key
+            if issuer is not None and _spki(issuer.certificate) != keys.public_der(signer):
+                raise ValueError("names a certificate of another key than the one that is reachable")
+            certificate = certificates.issue(
+                name, secret, subject_key=key.public_key(), signer=signer, issuer=issuer, now=self._means.clock()
+            )
+        return Value(kind=_kind(secret), content=certificate.public_bytes(Encoding.DER))
+
+    def is_stale(self, live: "Live", name: str) -> bool:
+        """Whether a stored certificate must be made anew: it ends soon, or its issuer or itself has another key."""
+        secret = live.session.secrets[name]
+        with _in_words(live, name):
+            return self._is_stale(live, secret, _certificate(live, name), self._issuer(live, secret))
+
+    def _is_stale(self, live: "Live", secret: Secret, certificate: x509.Certificate, issuer: Issuer | None) -> bool:
+        if certificates.is_due(certificate, self._means.clock()):
+            return True
+        if issuer is not None and not certificates.is_signed_by(certificate, issuer):
+            return True
+        key = _named(live, secret.private_key)
+        # A key of the session itself changes with the session only, and then the certificate is made anew.
+        is_imported = live.session.secrets[key].import_ is not None
+        return is_imported and keys.public_der(self.signing_key(live, key)) != _spki(certificate)
+
+    def _make(self, live: "Live", name: str, secret: Secret) -> Value:
+        with _in_words(live, name):
+            if secret.kind in CERTIFICATES:
+                return self._x509(live, name, secret)
+            if secret.value is not None:
+                return _given(secret)
+            match secret.kind:
+                case "public-key":
+                    key = self.signing_key(live, _named(live, secret.private_key))
+                    return Value(kind="public-key", content=keys.public_der(key))
+                case "jwt":
+                    return Value(kind="jwt", content=self._jwt(live, name, secret))
+                case "aad-token":
+                    return Value(kind="aad-token", content=self._token(live, name, secret))
+        return from_stored(_kind(secret), live.generated[name])
+
+    def _x509(self, live: "Live", name: str, secret: Secret) -> Value:
+        if secret.value is not None:
+            content, *above = pem.blocks(secret.value, pem.CERTIFICATE)
+            chain = "".join(pem.armour(pem.CERTIFICATE, der) for der in above).encode()
+        else:
+            issuer = self._issuer(live, secret)
+            certificate = _certificate(live, name)
+            if self._is_stale(live, secret, certificate, issuer):
+                certificate = certificates.load(from_stored(_kind(secret), self._means.renew(live, name)).content)
+            content = certificate.public_bytes(Encoding.DER)
+            chain = issuer.whole_chain if issuer is not None else b""
+        more = {"chain": chain}
+        if secret.private_key is not None:
+            key = _named(live, secret.private_key)
+            if secret.value is not None and keys.public_der(self.signing_key(live, key)) != _spki(
+                certificates.load(content)
+            ):
+                raise ValueError(f"the certificate is not one of the key {key}")
+            more["private_key"] = self.value(live, key).content
+        return Value(kind=_kind(secret), content=content, more=more)
+
+    def _issuer(self, live: "Live", secret: Secret) -> Issuer | None:
+        if secret.issuer is None:
+            return None
+        name = _named(live, secret.issuer)
+        found = self.value(live, name)
+        if found.kind not in CERTIFICATES:
+            raise ValueError(f"{name} is a secret of kind {found.kind}, not x509-ca")
+        return Issuer(certificate=certificates.load(found.content), chain=found.more.get("chain", b""))
+
+    def _issuer_key(self, live: "Live", secret: Secret) -> SigningKey:
+        """The key of the issuer, which need not be known where the issuer only is imported."""
+        name = _named(live, secret.issuer)
+        issuer = live.session.secrets[name]
+        if issuer.private_key is not None:
+            return self.signing_key(live, _named(live, issuer.private_key))
+        key = self.value(live, name).more.get("private_key")
+        if key is None:
+            raise ValueError(
+                f"the private key of {name} cannot be reached, and nothing can be signed without it: "
+                "give private_key there, or import the certificate from where its key is"
+            )
+        return keys.load(key)
+
+    def _jwt(self, live: "Live", name: str, secret: Secret) -> bytes:
+        assert secret.validity is not None
+        key = self._jwt_key(live, name, secret)
+        payload = {
+            claim: self._text(live, f"{_place(live, name)}: payload.{claim}", text)
+            for claim, text in (secret.payload or {}).items()
+        }
+        seconds = durations.seconds(secret.validity.for_)
+        return tokens.jwt(payload, key=key, now=self._means.clock(), seconds=seconds)
+
+    def _jwt_key(self, live: "Live", name: str, secret: Secret) -> ec.EllipticCurvePrivateKey:
+        with _in_words(live, name, "signer"):
+            signer = _named(live, secret.signer)
+            key = self.signing_key(live, signer)
+            if not isinstance(key, ec.EllipticCurvePrivateKey) or not keys.is_p384(key):
+                raise ValueError(f"ES384 needs a P-384 key, and {signer} has another type")
+            return key
+
+    def _token(self, live: "Live", name: str, secret: Secret) -> bytes:
+        if self._anyone:
+            raise Refusal(400, f"{_place(live, name)}: {_NEVER_PUBLIC}")
+        request, now = self._token_request(live, name, secret), self._means.clock()
+        if not self._waits and not self._means.entra.knows(request, now=now):
+            self._needed.append(partial(self._fetch, request, now))
+            return b""
+        try:
+            return self._means.entra.token(request, now=now, nonce=str(uuid.uuid4()))
+        except TokenError as problem:
+            raise Refusal(502, f"{_place(live, name)}: there is no token: {problem}") from None
+
+    def _fetch(self, request: TokenRequest, now: datetime) -> None:
+        with suppress(TokenError):  # remembered, and said at delivery
+            self._means.entra.token(request, now=now, nonce=str(uuid.uuid4()))
+
+    def _token_request(self, live: "Live", name: str, secret: Secret) -> TokenRequest:
+        proof: str | Certified
+        if secret.application_secret is not None:
+            proof = self._text(live, f"{_place(live, name)}: application_secret", secret.application_secret)
+        else:
+            with _in_words(live, name, "private_key"):
+                proof = Certified(key=self._rsa_key(live, secret), thumbprint=secret.certificate_thumbprint or "")
+        return TokenRequest(tenant_id=secret.tenant_id or "", client_id=secret.client_id or "", proof=proof)
+
+    def _rsa_key(self, live: "Live", secret: Secret) -> rsa.RSAPrivateKey:
+        written = secret.private_key or ""
+        key = self.signing_key(live, _named(live, written)) if is_reference(written) else keys.load_pem(written)
+        if not isinstance(key, rsa.RSAPrivateKey):
+            raise ValueError("the key of an application's certificate must be RSA")  # noqa: TRY004
+        return key
+
+    def _text(self, live: "Live", where: str, text: str) -> str:
+        """The text with its placeholders filled in; what was put in is never looked at again."""
+        kinds = {name: secret.kind for name, secret in live.session.secrets.items()}
+        found = []
+        for part in parts(text):
+            if isinstance(part, Placeholder) and part.name == SELF:
+                if self._measurement is None:
+                    raise Refusal(400, f"{where}: {SELF} stands for the service that asks, and none does")
+                found.append(self._measurement)
+            elif isinstance(part, Placeholder):
+                name, suffix = resolve(part, kinds)
+                try:
+                    found.append(spell(self.value(live, name), suffix, escape_json=part.escape_json).decode())
+                except UnicodeDecodeError:
+                    raise Refusal(400, f"{where}: the secret {name} put in here is not text") from None
+            else:
+                found.append(part)
+        return "".join(found)
+
+
+def _given(secret: Secret) -> Value:
+    """The value that the description gives."""
+    given, kind = str(secret.value), _kind(secret)
+    match kind:
+        case "binary":
+            return Value(kind=kind, content=bytes.fromhex(given))
+        case "private-key" | "public-key":
+            label = pem.PRIVATE_KEY if kind == "private-key" else pem.PUBLIC_KEY
+            return Value(kind=kind, content=pem.blocks(given, label)[0])
+    return Value(kind=kind, content=given.encode())
+
+
+def _certificate(live: "Live", name: str) -> x509.Certificate:
+    kind = _kind(live.session.secrets[name])
+    return certificates.load(from_stored(kind, live.generated[name]).content)
+
+
+def _spki(certificate: x509.Certificate) -> bytes:
+    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _kind(secret: Secret) -> str:
+    assert secret.kind is not None
+    return secret.kind
+
+
+def _named(live: "Live", written: str | None) -> str:
+    """The secret that a key such as `issuer` names, as its name or as a placeholder. Raises ValueError."""
+    assert written is not None
+    (part,) = parts(written)
+    secrets = live.session.secrets
+    if isinstance(part, Placeholder):
+        return resolve(part, {name: secret.kind for name, secret in secrets.items()})[0]
+    if part not in secrets:
+        raise ValueError(f"{part} is no secret of this session")
+    return part
+
+
+def _place(live: "Live", name: str) -> str:
+    return f"secrets.{name} of '{live.session.name}'"
+
+
+@contextmanager
+def _in_words(live: "Live", name: str, key: str = "") -> Iterator[None]:
+    """Turns ValueError, whose words are meant for the secret's owner, into a refusal."""
+    try:
+        yield
+    except ValueError as problem:
+        where = f"secrets.{name}.{key}" if key else f"secrets.{name}"
+        raise Refusal(400, f"{where} of '{live.session.name}': {problem}") from None
