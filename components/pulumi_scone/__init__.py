@@ -2,6 +2,7 @@
 
 from pulumi_scone._arguments import (
     BuildArgs,
+    BuilderArgs,
     CasArgs,
     CasNamespaceArgs,
     ConfidentialImageArgs,
@@ -11,11 +12,13 @@ from pulumi_scone._arguments import (
     MeshDeploymentArgs,
     MeshPolicyArgs,
     MeshServiceArgs,
+    NativeStageArgs,
     RepoArgs,
     SecretArgs,
     SecretsArgs,
     ServiceManifestArgs,
     ServiceVariablesArgs,
+    SignatureArgs,
     VariableArgs,
 )
 from pulumi_scone.cas_namespace import CasNamespace
@@ -25,6 +28,7 @@ from pulumi_scone.resources import Cas, SealedPolicy, SecurityPolicy
 
 __all__ = [
     "BuildArgs",
+    "BuilderArgs",
     "Cas",
     "CasArgs",
     "CasNamespace",
@@ -38,6 +42,7 @@ __all__ = [
     "MeshDeploymentArgs",
     "MeshPolicyArgs",
     "MeshServiceArgs",
+    "NativeStageArgs",
     "RepoArgs",
     "SealedPolicy",
     "SecretArgs",
@@ -45,5 +50,6 @@ __all__ = [
     "SecurityPolicy",
     "ServiceManifestArgs",
     "ServiceVariablesArgs",
+    "SignatureArgs",
     "VariableArgs",
 ]

@@ -66,6 +66,16 @@ SecretsArgs = TypedDict(
 )
 SecretsArgs.__doc__ = "Secrets of a service: its own, those it shares with the mesh, and those it takes from a sibling."
 
+
+class SignatureArgs(TypedDict):
+    """Whether the image is signed, and with which key."""
+
+    sign: bool
+    """Sign the image's digest, as cosign does."""
+    key: NotRequired[str]
+    """File with the private key, relative to the manifest; default: a key of the stack's."""
+
+
 BuildArgs = TypedDict(
     "BuildArgs",
     {
@@ -75,8 +85,18 @@ BuildArgs = TypedDict(
         "command": pulumi.Input[str],
         "from": NotRequired[str],
         "pwd": NotRequired[str],
+        "requirements": NotRequired[str],
+        "run": NotRequired[Sequence[pulumi.Input[str]]],
         "copy": NotRequired[Sequence[str]],
         "dirs": NotRequired[Sequence[str]],
+        "fs_dirs": NotRequired[Sequence[str]],
+        "fs_files": NotRequired[Sequence[str]],
+        "plains": NotRequired[Sequence[str]],
+        "plain_files": NotRequired[Sequence[str]],
+        "host_paths": NotRequired[Sequence[str]],
+        "binaries": NotRequired[Sequence[str]],
+        "volumes": NotRequired[Sequence[Mapping[str, Any]]],
+        "signature": NotRequired[SignatureArgs],
     },
 )
 BuildArgs.__doc__ = "How one confidential image is built; `copy` is relative to the program's folder."
@@ -227,6 +247,24 @@ class CasNamespaceArgs(TypedDict):
     """Take over a policy of this name that this stack did not create."""
 
 
+class BuilderArgs(TypedDict):
+    """A command that builds confidential images with another toolchain (docs/vendor-toolchain.md)."""
+
+    command: Sequence[str]
+    """Program and arguments; no shell is involved."""
+
+
+class NativeStageArgs(TypedDict):
+    """How a container builder carries out `run` and `requirements` of a service manifest."""
+
+    builder: NotRequired[str]
+    """Name of a buildx builder; default: the one that BUILDX_BUILDER names, or the current one."""
+    pip_config: NotRequired[pulumi.Input[str]]
+    """Text of a pip.conf (index, credentials): a build secret, which is in no image and makes no difference to one."""
+    build_args: NotRequired[Mapping[str, pulumi.Input[str]]]
+    """Build arguments, such as HTTPS_PROXY; they are no secrets."""
+
+
 class ConfidentialImageArgs(TypedDict):
     """A service manifest and how to treat its image."""
 
@@ -240,6 +278,12 @@ class ConfidentialImageArgs(TypedDict):
     """Values of its `global` variables, as a mesh gives them."""
     cas_key: NotRequired[str]
     """Key hash of CAS that the image pins."""
+    native_image: NotRequired[Any]
+    """An image that the program makes, in the place of `from`: a reference, an Output of one, or the image resource."""
+    builder: NotRequired[BuilderArgs]
+    """Who builds, in place of this package; default: the stack's setting `scone:builder`, a JSON list of words."""
+    native_stage: NotRequired[NativeStageArgs]
+    """How `run` and `requirements` are carried out."""
     delete_images: NotRequired[bool]
     """Remove pushed images from the registry when the resource is destroyed."""
     refresh_base: NotRequired[bool]
@@ -275,5 +319,11 @@ class MeshDeploymentArgs(TypedDict):
     """Make the pull secrets that the services name from the docker configuration; else they must exist."""
     registry_credentials: NotRequired[pulumi.Input[str]]
     """Docker configuration (JSON) for these pull secrets, in place of the one of whoever deploys."""
+    native_images: NotRequired[Mapping[str, Any]]
+    """Service → an image that the program makes, in the place of the `from` of that service's manifest."""
+    builder: NotRequired[BuilderArgs]
+    """Who builds, in place of this package; default: the stack's setting `scone:builder`, a JSON list of words."""
+    native_stage: NotRequired[NativeStageArgs]
+    """How `run` and `requirements` of all manifests are carried out."""
     rollout_timeout: NotRequired[int]
     """Seconds until a rollout that is not ready fails; default: 120."""

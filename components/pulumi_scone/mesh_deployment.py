@@ -10,8 +10,10 @@ from pulumi_kubernetes.helm.v3 import Release, ReleaseArgs
 
 from pulumi_scone._arguments import MeshDeploymentArgs
 from pulumi_scone._mesh_files import own_charts, service_files
+from pulumi_scone._policy import as_secrets
 from pulumi_scone._pull_secret import host_of, pull_secrets
 from pulumi_scone._sources import (
+    builder_words,
     check_arguments,
     files_of,
     given_variables,
@@ -28,7 +30,7 @@ from scone_policy.errors import SconeError
 from scone_provider.chart import lay_out
 from scone_provider.derive import ImageFacts, MeshPlan, derive
 from scone_provider.derive.chart import kubernetes_name
-from scone_provider.derive.image import destination, encrypted_paths, image_inputs
+from scone_provider.derive.image import destination, encrypted_paths, image_inputs, volume_paths
 from scone_provider.manifest import Mesh, ServiceManifest
 from scone_provider.manifest.mesh import ENCRYPTED_ONLY, NO_UPLOAD
 from scone_provider.manifest.overrides import overridden
@@ -126,7 +128,7 @@ class MeshDeployment(pulumi.ComponentResource):
             "namespace": draft.plan.namespace,
             "cas_url": draft.values.show(cas.cas_url),
             "tolerance": cas.tolerance or "",
-            "policy": draft.values.show(draft.plan.namespace_policy),
+            "policy": as_secrets(draft.values.show(draft.plan.namespace_policy)),
             "adopt": bool(args.get("adopt")),
             "mode": cas.mode,
         }
@@ -174,7 +176,7 @@ class MeshDeployment(pulumi.ComponentResource):
             f"{name}-shared",
             way=way,
             session=session,
-            policy=draft.values.show(draft.plan.shared_policy),
+            policy=as_secrets(draft.values.show(draft.plan.shared_policy)),
             adopt=bool(args.get("adopt")),
             opts=pulumi.ResourceOptions(parent=namespace, depends_on=[way.attested or namespace.cas]),
         )
@@ -185,7 +187,8 @@ class MeshDeployment(pulumi.ComponentResource):
     ) -> ConfidentialImage:
         inputs = draft.values.show(draft.image_inputs(service))
         options = pulumi.ResourceOptions(parent=self, depends_on=[namespace.cas])
-        image = ConfidentialImage.of_inputs(f"{name}-{service}", inputs, args, options)
+        settings = {**args, "native_image": (args.get("native_images") or {}).get(service)}
+        image = ConfidentialImage.of_inputs(f"{name}-{service}", inputs, settings, options)
         draft.know_image(service, image)
         return image
 
@@ -202,7 +205,7 @@ class MeshDeployment(pulumi.ComponentResource):
             name,
             way=namespace.way,
             session=f"{draft.plan.namespace}/{service}",
-            policy=draft.values.show(draft.plan.policies[service]),
+            policy=as_secrets(draft.values.show(draft.plan.policies[service])),
             adopt=bool(args.get("adopt")),
             opts=pulumi.ResourceOptions(
                 parent=self, depends_on=[namespace.policy, *([shared.policy] if shared else [])]
@@ -218,15 +221,24 @@ class _Draft:
         self.release = args.get("release") or kubernetes_name(name)
         variables = given_variables(args, self.values)
         self.mesh: Mesh = read_mesh(args.get("mesh_file"), args.get("mesh"), variables, self.values)
-        sources = [read_manifest(file, None, variables, self.values) for file in files_of(args, "manifest_files")]
-        sources += [read_manifest(None, content, variables, self.values) for content in args.get("manifests") or ()]
+        builder = builder_words(args)
+        sources = [
+            read_manifest(file, None, variables, self.values, builder=builder)
+            for file in files_of(args, "manifest_files")
+        ]
+        sources += [
+            read_manifest(None, content, variables, self.values, builder=builder)
+            for content in args.get("manifests") or ()
+        ]
         self.manifests, self._folders = _assign(self.mesh, sources)
         files = {service: service_files(self.mesh, service, variables) for service in self.manifests}
         self.manifests = {service: overridden(one, files[service]) for service, one in self.manifests.items()}
         templates = {service: one.image_policy for service, one in files.items() if one.image_policy is not None}
         self._tolerances = {called: tolerance_map(cas.tolerance or "") for called, cas in self.mesh.cas.items()}
         _refuse_in_production(self.mesh)
-        self._facts = {service: self._promise(manifest) for service, manifest in self.manifests.items()}
+        self._facts = {
+            service: self._promise(manifest, vendor=bool(builder)) for service, manifest in self.manifests.items()
+        }
         self._digests = {service: self.values.promise() for service in self.manifests}
         self._cas_keys = {called: self.values.promise() for called, cas in self.mesh.cas.items() if not cas.cas_key}
         self.plan: MeshPlan = derive(
@@ -277,6 +289,8 @@ class _Draft:
         self.values.keep(facts.reference, image.reference)
         self.values.keep(facts.measurement, image.measurement)
         self.values.keep(facts.fspf_tag, image.fspf_tag)
+        if facts.key is not None:
+            self.values.keep(facts.key, image.key)
 
     def tolerance(self, called: str) -> dict[str, object]:
         """The switches under which a CAS is trusted."""
@@ -327,13 +341,15 @@ class _Draft:
             },
         }
 
-    def _promise(self, manifest: ServiceManifest) -> ImageFacts:
+    def _promise(self, manifest: ServiceManifest, *, vendor: bool) -> ImageFacts:
         return ImageFacts(
             reference=self.values.promise(),
             measurement=self.values.promise(),
             fspf_tag=self.values.promise(),
             identity=hidden_identity(manifest.build.to, self.values),
-            encrypted_paths=encrypted_paths(manifest),
+            key=self.values.promise() if vendor else None,
+            encrypted_paths=() if vendor else encrypted_paths(manifest),
+            volumes=volume_paths(manifest),
         )
 
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -207,6 +208,33 @@ func (s *scenario) start() started {
 	return report
 }
 
+// TestImageDefaults proves that a wrapped image's own variables and working directory reach its program, but never over the policy's
+// words, and not at all where nothing of the image was verified.
+func TestImageDefaults(t *testing.T) {
+	s := newScenario(t)
+	s.builder.defaults = map[string]any{"environment": map[string]string{"LANG": "of the image", "PATH": "/usr/bin"}, "pwd": "/data"}
+	s.rebuild()
+	s.policy.Answer["working_directory"] = "/"
+	s.policy.Answer["arguments"] = []string{"program"}
+	report := s.start()
+	if got := strings.Join(report.Environment, " "); got != "API_PASSWORD="+plantedSecret+" LANG=C PATH=/usr/bin" {
+		t.Errorf("environment: %s", got)
+	}
+	if report.Directory != "/data" {
+		t.Errorf("working directory: %s", report.Directory)
+	}
+	s.policy.Answer["working_directory"] = "/python"
+	if report := s.start(); report.Directory != "/python" {
+		t.Errorf("working directory: %s", report.Directory)
+	}
+	delete(s.policy.Answer, "files")
+	s.policy.Answer["protection"] = nil
+	s.policy.Answer["files"] = []any{}
+	if report := s.start(); strings.Contains(strings.Join(report.Environment, " "), "PATH") {
+		t.Errorf("environment without a tag: %v", report.Environment)
+	}
+}
+
 // TestStart proves that the program gets exactly what the policy delivers, and nothing of the host.
 func TestStart(t *testing.T) {
 	s := newScenario(t)
@@ -338,6 +366,31 @@ func TestStartWithoutProtection(t *testing.T) {
 	}
 }
 
+// TestStartOfTheImagesProgram proves that without a command the program is the one that the image was built for, alone.
+func TestStartOfTheImagesProgram(t *testing.T) {
+	s := newScenario(t)
+	s.policy.Answer["arguments"] = []string{}
+	if got := strings.Join(s.start().Arguments, " "); got != "/usr/bin/program" {
+		t.Errorf("arguments: %s", got)
+	}
+}
+
+// TestStartWithoutTag proves that a key without a tag takes any image under that key, says so, and takes no other.
+func TestStartWithoutTag(t *testing.T) {
+	s := newScenario(t)
+	s.policy.Answer["protection"] = map[string]any{"key": hex.EncodeToString(testKey), "tag": nil}
+	quiet := s.container.Environment
+	s.container.Environment = append(slices.Clone(quiet), "SCONE_LOG=warn")
+	seen := s.run()
+	warning := "[launcher] warn: the policy gives no fspf_tag for this service: any older image under its key would be accepted as well\n"
+	if seen.code != 0 || !strings.HasPrefix(seen.stderr, warning) || !bytes.Contains(seen.stdout, []byte("/python/app.py")) {
+		t.Errorf("exit code %d\n%s\n%s", seen.code, seen.stderr, seen.stdout)
+	}
+	s.container.Environment = quiet
+	s.policy.Answer["protection"] = map[string]any{"key": strings.Repeat("00", 32), "tag": nil}
+	expect(t, s.run(), 66, "Integrity check failed: /.scone/service.fspf: does not open with the key of the policy")
+}
+
 // TestVolumeInEncryptedDirectory proves that making room in memory spares a volume that is mounted inside.
 func TestVolumeInEncryptedDirectory(t *testing.T) {
 	s := newScenario(t)
@@ -351,14 +404,19 @@ func TestVolumeInEncryptedDirectory(t *testing.T) {
 	}
 }
 
-// TestBusy proves that a busy CAS is asked again, and that the log names every step without a secret.
+// TestBusy proves that a busy CAS is asked again, and that the log names every step without a secret or password.
 func TestBusy(t *testing.T) {
 	s := newScenario(t)
 	s.policy.Busy = 2
-	s.container.Environment = append(s.container.Environment, "SCONE_LOG=debug")
+	s.policy.ConfigID += "@123456"
+	s.policy.Answer["config_id"] = s.policy.ConfigID
+	s.container.Environment = append(s.container.Environment[1:], "SCONE_LOG=debug", "SCONE_CONFIG_ID="+s.policy.ConfigID)
 	seen := s.run()
 	if seen.code != 0 || strings.Contains(seen.stderr, plantedSecret) || strings.Count(seen.stderr, "the CAS is busy, again in") != 2 {
 		t.Errorf("exit code %d\n%s", seen.code, seen.stderr)
+	}
+	if strings.Contains(seen.stderr, "123456") {
+		t.Errorf("the log shows the one-time password:\n%s", seen.stderr)
 	}
 	for _, step := range []string{"measured /usr/bin/program: ", "attested as ns/session/service by ", "verified ", "decrypted 1 directories", "starting /usr/bin/program"} {
 		if !strings.Contains(seen.stderr, step) {

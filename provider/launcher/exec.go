@@ -49,10 +49,18 @@ func renouncePrivileges() error {
 
 // become executes the program; it only returns when that fails.
 func become(image *image, answer *answer, log *logger) error {
+	if answer.Protection != nil {
+		// The image's configuration was verified with everything else; without a tag it is anybody's word.
+		useDefaults(image.configuration, answer)
+	}
 	if err := os.Chdir(answer.WorkingDirectory); err != nil {
 		return startFailed("the working directory %s: %s", answer.WorkingDirectory, reason(err))
 	}
-	program, err := findProgram(answer.Arguments[0], answer.Environment)
+	arguments := answer.Arguments
+	if len(arguments) == 0 {
+		arguments = []string{image.configuration.program}
+	}
+	program, err := findProgram(arguments[0], answer.Environment)
 	if err != nil {
 		return err
 	}
@@ -74,9 +82,21 @@ func become(image *image, answer *answer, log *logger) error {
 	if err := shedInherited(); err != nil {
 		return startFailed("cannot drop what the host left open: %s", err)
 	}
-	err = syscall.Exec(program, answer.Arguments, environment)
+	err = syscall.Exec(program, arguments, environment)
 	_ = os.Remove(readyMark)
 	return startFailed("%s: %s", program, execReason(err))
+}
+
+// useDefaults fills in what the image says and the policy does not.
+func useDefaults(configuration configuration, answer *answer) {
+	if answer.WorkingDirectory == "/" && configuration.workingDirectory != "" {
+		answer.WorkingDirectory = configuration.workingDirectory
+	}
+	for name, value := range configuration.environment {
+		if _, set := answer.Environment[name]; !set {
+			answer.Environment[name] = value
+		}
+	}
 }
 
 // markReady leaves the mark that the readiness probe looks for.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 )
 
 const version = "1"
@@ -71,7 +72,9 @@ func start(arguments []string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	log.info("attested as %s by %s", settings.configID, settings.address)
+	// A one-time password may stand behind the name.
+	name, _, _ := strings.Cut(settings.configID, "@")
+	log.info("attested as %s by %s", name, settings.address)
 
 	if err := establish(paths{}, image, answer, log); err != nil {
 		return err
@@ -89,6 +92,9 @@ func establish(p paths, image *image, answer *answer, log *logger) error {
 			return integrity("the policy delivers injection files, but no protection of the file system to hold them")
 		}
 		return nil
+	}
+	if answer.Protection.Tag == nil {
+		log.warn("the policy gives no fspf_tag for this service: any older image under its key would be accepted as well")
 	}
 	protection, err := loadProtection(p, image, answer.Protection)
 	if err != nil {

@@ -16,7 +16,7 @@ ENTRY_CONTEXT = b"pulumi-scone audit v1\0"
 KEY_CONTEXT = b"pulumi-scone audit key v1\0"
 
 STARTED = "cas_started"
-CHANGES = ("session_created", "session_updated")
+CHANGES = ("session_created", "session_updated", "service_tag_updated", "volume_tag_updated")
 """Events that announce a transaction of the store."""
 EVENTS = frozenset(
     {
@@ -31,11 +31,10 @@ EVENTS = frozenset(
         "service_attested",
         "service_refused",
         "service_exited",
-        "service_tag_updated",
-        "volume_tag_updated",
     }
 )
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _LINE = re.compile(rb'\{"entry":(\{.*\}),"signature":"([A-Za-z0-9+/]{86}==)"\}\n', re.DOTALL)
 _SIGNATURE = re.compile("[A-Za-z0-9+/]{86}==")
 _KEYS = {"number": int, "time": str, "event": str, "fields": dict, "previous": str}
@@ -72,16 +71,14 @@ def write_line(
     previous: str,
 ) -> tuple[Entry, bytes]:
     """A signed entry and its line. Raises ValueError when the line would be too long."""
-    content = json.dumps(
+    content = _ENCODER.encode(
         {
             "number": number,
             "time": time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "event": event,
             "fields": fields,
             "previous": previous,
-        },
-        ensure_ascii=False,
-        separators=(",", ":"),
+        }
     ).encode()
     signature = base64.b64encode(key.sign(ENTRY_CONTEXT + content))
     line = b'{"entry":%b,"signature":"%b"}\n' % (content, signature)

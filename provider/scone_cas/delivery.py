@@ -3,47 +3,74 @@
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Mapping
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from scone_cas.evidence import Evidence
+from scone_cas.filling import Filler, UndeliverableError
 from scone_cas.hostvalues import host_argument, host_variable
-from scone_cas.spelling import spell
-from scone_cas.values import Value
-from scone_policy.placeholders import Placeholder, parts, resolve
 from scone_policy.services import Service
 from scone_policy.session import Session
 
 _CONTEXT = b"pulumi-scone answer v1\0"
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
-Values = Callable[[str], Value]
 
+def configuration(
+    session: Session, service: Service, fill: Filler, evidence: Evidence, *, tag: str | None
+) -> dict[str, object]:
+    """What the answer says (docs/enclave-protocol.md, step 2). `tag`: that of the service's file system, as it is now.
 
-class UndeliverableError(Exception):
-    """A value cannot be put where the policy wants it. The text says which and why, without the value."""
-
-
-def configuration(session: Session, service: Service, values: Values, evidence: Evidence) -> bytes:
-    """The plaintext of the answer (docs/enclave-protocol.md, step 2).
-
-    Raises UndeliverableError, MissingHostValueError, and whatever `values` raises.
+    Raises UndeliverableError, MissingHostValueError, and whatever `fill` raises.
     """
-    fill = _Filler(session, values)
-    answer = {
+    return {
         "protocol": 1,
         "config_id": evidence.config_id,
         "arguments": [_argument(text, evidence, fill) for text in service.command or ()],
         "environment": {
             name: _variable(name, text, evidence, fill) for name, text in sorted(service.environment.items())
         },
-        "working_directory": service.pwd,
-        "protection": _protection(service, fill),
+        "working_directory": None if service.pwd is None else _folder("pwd", service.pwd, fill),
+        "protection": _protection(service, fill, tag),
         "files": _files(session, service, fill),
     }
-    return json.dumps(answer, ensure_ascii=False).encode()
+
+
+def file_system(service: Service, fill: Filler) -> dict[str, object] | None:
+    """Where the service's protected file system is described, and what may be done to its tag."""
+    if service.fspf_key is None:
+        return None
+    path = None if service.fspf_path is None else _folder("fspf_path", service.fspf_path, fill)
+    return {"path": path, "update_policy": service.fspf_update_policy}
+
+
+def templates(session: Session, service: Service, fill: Filler) -> dict[str, object] | None:
+    """The files of the image that are templates, and what may be put into them; None when there is no such file."""
+    image = session.images[service.image_name] if service.image_name is not None else None
+    files = [
+        {"path": path, "mode": file.permission}
+        for path, file in sorted(image.injection_files.items() if image is not None else ())
+        if file.content is None
+    ]
+    if image is None or not files:
+        return None
+    provided = session.secrets if image.provide_secrets is None else image.provide_secrets
+    values = {form: value for name in sorted(provided) for form, value in fill.forms(name).items()}
+    return {"files": files, "values": {form: base64.b64encode(value).decode() for form, value in values.items()}}
+
+
+def has_templates(session: Session, service: Service) -> bool:
+    """True when files of the service's own image are templates."""
+    if service.image_name is None:
+        return False
+    return any(file.content is None for file in session.images[service.image_name].injection_files.values())
+
+
+def written(answer: dict[str, object]) -> bytes:
+    """The plaintext of an answer."""
+    return _ENCODER.encode(answer).encode()
 
 
 def seal(evidence: Evidence, plaintext: bytes) -> bytes:
@@ -52,65 +79,34 @@ def seal(evidence: Evidence, plaintext: bytes) -> bytes:
     return _SUITE.encrypt(plaintext, X25519PublicKey.from_public_bytes(evidence.public_key), info)
 
 
-class _Filler:
-    """Replaces placeholders; what was put in is never looked at again."""
-
-    def __init__(self, session: Session, values: Values) -> None:
-        self._kinds: Mapping[str, str | None] = {name: secret.kind for name, secret in session.secrets.items()}
-        self._values = values
-
-    def content(self, text: str) -> bytes:
-        return b"".join(self._piece(part) for part in parts(text))
-
-    def text(self, where: str, text: str) -> str:
-        try:
-            filled = self.content(text).decode()
-        except UnicodeDecodeError:
-            raise UndeliverableError(f"{where}: a secret put in here is not text") from None
-        if "\0" in filled:
-            raise UndeliverableError(f"{where}: a secret put in here holds NUL")
-        return filled
-
-    def key(self, text: str) -> str:
-        (part,) = parts(text)
-        if not isinstance(part, Placeholder):
-            return part
-        name, _ = resolve(part, self._kinds)
-        value = self._values(name)
-        if value.kind != "binary" or len(value.content) != 32:
-            raise UndeliverableError(f"fspf_key: {name} is not a binary secret of 32 bytes")
-        return value.content.hex()
-
-    def _piece(self, part: str | Placeholder) -> bytes:
-        if isinstance(part, str):
-            return part.encode()
-        name, suffix = resolve(part, self._kinds)
-        try:
-            return spell(self._values(name), suffix, escape_json=part.escape_json)
-        except ValueError as problem:
-            raise UndeliverableError(f"secret {name}: {problem}") from None
-
-
-def _argument(text: str, evidence: Evidence, fill: _Filler) -> str:
+def _argument(text: str, evidence: Evidence, fill: Filler) -> str:
     given = host_argument(text, evidence.host_arguments)
     return fill.text("command", text) if given is None else given
 
 
-def _variable(name: str, text: str, evidence: Evidence, fill: _Filler) -> str:
+def _variable(name: str, text: str, evidence: Evidence, fill: Filler) -> str:
     given = host_variable(text, evidence.host_environment)
     return fill.text(f"environment.{name}", text) if given is None else given
 
 
-def _protection(service: Service, fill: _Filler) -> dict[str, str] | None:
-    if service.fspf_tag is None or service.fspf_key is None:
+def _folder(where: str, text: str, fill: Filler) -> str:
+    folder = fill.text(where, text)
+    if not folder.startswith("/") and folder != text:
+        raise UndeliverableError(f"{where}: what the secrets make of it is not an absolute path")
+    return folder
+
+
+def _protection(service: Service, fill: Filler, tag: str | None) -> dict[str, str | None] | None:
+    if service.fspf_key is None:
         return None
-    return {"key": fill.key(service.fspf_key), "tag": service.fspf_tag}
+    return {"key": fill.key("fspf_key", service.fspf_key), "tag": tag}
 
 
-def _files(session: Session, service: Service, fill: _Filler) -> list[dict[str, object]]:
+def _files(session: Session, service: Service, fill: Filler) -> list[dict[str, object]]:
     if service.image_name is None:
         return []
     return [
-        {"path": path, "content": base64.b64encode(fill.content(file.content or "")).decode(), "mode": file.permission}
+        {"path": path, "content": base64.b64encode(fill.content(file.content)).decode(), "mode": file.permission}
         for path, file in sorted(session.images[service.image_name].injection_files.items())
+        if file.content is not None
     ]

@@ -166,11 +166,13 @@ def _check(session: Session) -> None:
     _check_spellings(session)
     for name, service in session.services.items():
         _check_service(session, f"services.{name}", service)
+    for name, volume in session.volumes.items():
+        if volume.fspf_key is not None and volume.fspf_key.startswith("$$"):
+            _check_key(session, f"volumes.{name}.fspf_key", volume.fspf_key)
 
 
 def _check_service(session: Session, where: str, service: Service) -> None:
-    assert service.command is not None
-    check_positions(f"{where}.command", service.command)
+    check_positions(f"{where}.command", service.command or ())
     if service.fspf_key is not None and service.fspf_key.startswith("$$"):
         _check_key(session, f"{where}.fspf_key", service.fspf_key)
 

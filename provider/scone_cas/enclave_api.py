@@ -1,41 +1,34 @@
-"""The enclave port as a function of requests: challenge and attest, with every refusal of docs/enclave-protocol.md."""
+"""The enclave port as a function of requests: attest, deliver, and what follows (docs/enclave-protocol.md)."""
 
 import base64
-import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 
 from scone_cas import delivery, log, openapi
 from scone_cas.audit import Journal, Silent
-from scone_cas.challenges import LIFETIME, BadChallengeError, Challenges
-from scone_cas.delivery import UndeliverableError
-from scone_cas.evidence import FORMAT, Evidence, MalformedError, read_challenge_request, read_evidence
+from scone_cas.challenges import LIFETIME as CHALLENGE_LIFETIME
+from scone_cas.challenges import BadChallengeError, Challenges
+from scone_cas.evidence import FORMAT, Evidence, MalformedError, read_challenge_request, read_evidence, read_message
+from scone_cas.filling import UndeliverableError
 from scone_cas.hostvalues import MissingHostValueError
+from scone_cas.keeping import Keeping
+from scone_cas.leases import LIFETIME, Holder, Leases
 from scone_cas.messages import CALM, Refusal, Request, Response, document
 from scone_cas.needed import NeededError
+from scone_cas.passwords import Passwords
+from scone_cas.refused import RefusedError
 from scone_cas.sessions import Live, Sessions
+from scone_cas.store import Store
+from scone_cas.terms import TermsCache
 from scone_policy.services import Service
 
 LARGEST_REQUEST = 64 * 1024
 LARGEST_ANSWER = 16 * 1024 * 1024
-_DEBUG = "debug-mode"
-_SERVED = {"/v1/enclave/challenge": "POST", "/v1/enclave/attest": "POST", openapi.PATH: "GET"}
-
-
-class RefusedError(Exception):
-    """An attestation is refused: status, code and one line without secrets; `expected` and `found` where both exist."""
-
-    def __init__(
-        self, status: int, code: str, message: str, *, expected: tuple[str, ...] | None = None, found: str | None = None
-    ) -> None:
-        super().__init__(status, code, message)
-        self.status, self.code, self.message = status, code, message
-        self.expected, self.found = expected, found
-
-    def response(self) -> Response:
-        """The answer that says so."""
-        error: dict[str, object] = {"code": self.code, "message": self.message}
-        if self.expected is not None and self.found is not None:
-            error |= {"expected": list(self.expected), "found": self.found}
-        return document(self.status, {"error": error})
+KEEPS_VOLUMES = "volumes"
+"""The word in evidence that asks for volumes and a lease."""
+FILLS_TEMPLATES = "templates"
+"""The word in evidence of who puts secrets into the image's own files."""
 
 
 def busy(status: int, seconds: int) -> Response:
@@ -54,13 +47,41 @@ def malformed(message: str) -> Response:
     return RefusedError(400, "malformed", message).response()
 
 
-class EnclaveApi:
-    """Answers the requests of one worker. Safe for threads."""
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """Which service a config id names, and the one-time password behind it."""
 
-    def __init__(self, sessions: Sessions, challenges: Challenges, journal: Journal | None = None) -> None:
+    live: Live
+    name: str
+    service: Service
+    password: str | None
+
+
+class EnclaveApi:
+    """Answers the requests of one worker. Safe for threads. `clock` tells the time of day."""
+
+    def __init__(
+        self,
+        store: Store,
+        sessions: Sessions,
+        challenges: Challenges,
+        journal: Journal | None = None,
+        *,
+        clock: Callable[[], datetime],
+    ) -> None:
         self._sessions = sessions
         self._journal = journal or Silent()
         self._challenges = challenges
+        self._terms = TermsCache()
+        self._passwords = Passwords(store, clock=clock)
+        self._leases = Leases(store, clock=clock)
+        self._keeping = Keeping(store, sessions, self._leases, self._terms, self._journal)
+        self._served = dict.fromkeys(["/v1/enclave/challenge", "/v1/enclave/attest", *self._keeping.routes], "POST")
+        self._served[openapi.PATH] = "GET"
+
+    def waits(self, request: Request) -> bool:
+        """True for a request that may have to wait for the store's one writer and the disk."""
+        return request.path in self._keeping.routes
 
     def begin(self, request: Request) -> tuple[Response, int]:
         """The answer to one request, and the place in the audit log that `sync` must reach before it is sent.
@@ -93,6 +114,8 @@ class EnclaveApi:
             return malformed(str(problem))
         except RefusedError as refused:
             return refused.response()
+        except (Refusal, UndeliverableError) as problem:
+            return _unavailable(problem).response()
         except Exception as problem:  # noqa: BLE001 - the last line: whatever happens, a client learns nothing of it
             log.event("enclave-fault", kind=type(problem).__name__)
             return failed()
@@ -107,7 +130,9 @@ class EnclaveApi:
                 return self._attest(request)
             case "GET", openapi.PATH:
                 return document(200, openapi.enclave())
-        served = _SERVED.get(request.path)
+            case "POST", path if path in self._keeping.routes:
+                return document(200, self._keeping.routes[path](read_message(request.body), request.address))
+        served = self._served.get(request.path)
         if served is not None:
             error = {"code": "malformed", "message": f"only {served} is served here"}
             return document(405, {"error": error}, headers=(("Allow", served),))
@@ -116,35 +141,38 @@ class EnclaveApi:
     def _challenge(self, request: Request) -> Response:
         read_challenge_request(request.body)
         challenge = base64.b64encode(self._challenges.make()).decode()
-        return document(200, {"protocol": 1, "challenge": challenge, "expires_in": LIFETIME})
+        return document(200, {"protocol": 1, "challenge": challenge, "expires_in": CHALLENGE_LIFETIME})
 
     def _attest(self, request: Request) -> Response:
         evidence = read_evidence(request.body)
-        self._sessions.expect(evidence.config_id.rpartition("/")[0], measurement=evidence.measurement)
+        # Without the password: one that was refused for another reason may still be good.
+        named = evidence.config_id.partition("@")[0]
+        self._sessions.expect(named.rpartition("/")[0], measurement=evidence.measurement)
         try:
-            live, service, sealed = self._judge(evidence)
+            asked, sealed = self._judge(evidence)
         except RefusedError as refused:
             self._journal.record(
                 "service_refused",
-                config_id=_shown(evidence.config_id),
+                config_id=_shown(named),
                 code=refused.code,
                 measurement=evidence.measurement,
                 address=request.address,
             )
-            log.event("service-refused", config_id=evidence.config_id, code=refused.code, address=request.address)
+            log.event("service-refused", config_id=named, code=refused.code, address=request.address)
             raise
-        self._journal.record(
+        told = self._journal.record(
             "service_attested",
-            session=live.session.name,
-            hash=live.public_hash,
-            service=service,
+            session=asked.live.session.name,
+            hash=asked.live.public_hash,
+            service=asked.name,
             measurement=evidence.measurement,
             address=request.address,
         )
-        log.event("service-attested", config_id=evidence.config_id, address=request.address)
+        if told is None:
+            log.event("service-attested", config_id=named, address=request.address)
         return document(200, {"sealed": base64.b64encode(sealed).decode()})
 
-    def _judge(self, evidence: Evidence) -> tuple[Live, str, bytes]:
+    def _judge(self, evidence: Evidence) -> tuple[_Asked, bytes]:
         try:
             self._challenges.consume(evidence.challenge)
         except BadChallengeError as problem:
@@ -157,12 +185,17 @@ class EnclaveApi:
             raise RefusedError(403, "unsupported_evidence", "simulated evidence that does not say it is debug")
         if evidence.countersigned:
             raise RefusedError(403, "unsupported_evidence", "this CAS does not judge countersignatures")
-        live, service = self._find(evidence.config_id)
-        _check_attestation(live, service, evidence)
-        return live, evidence.config_id.rpartition("/")[2], self._deliver(live, service, evidence)
+        asked = self._find(evidence.config_id)
+        try:
+            return asked, self._deliver(asked, evidence)
+        except MissingHostValueError as problem:
+            raise RefusedError(403, "missing_host_value", str(problem)) from None
+        except (Refusal, UndeliverableError) as problem:
+            raise _unavailable(problem) from None
 
-    def _find(self, config_id: str) -> tuple[Live, Service]:
-        session_name, _, service_name = config_id.rpartition("/")
+    def _find(self, config_id: str) -> _Asked:
+        named, at, password = config_id.partition("@")
+        session_name, _, service_name = named.rpartition("/")
         live = self._sessions.live(session_name) if session_name else None
         if live is None:
             raise RefusedError(403, "unknown_service", f"there is no session '{_shown(session_name)}'")
@@ -173,44 +206,56 @@ class EnclaveApi:
             raise RefusedError(
                 403, "unknown_service", f"the session '{session_name}' has no service '{_shown(service_name)}'"
             )
-        return live, service
+        return _Asked(live=live, name=service_name, service=service, password=password if at else None)
 
-    def _deliver(self, live: Live, service: Service, evidence: Evidence) -> bytes:
-        view = self._sessions.view(measurement=evidence.measurement)
-        try:
-            plaintext = delivery.configuration(live.session, service, lambda name: view.value(live, name), evidence)
-        except MissingHostValueError as problem:
-            raise RefusedError(403, "missing_host_value", str(problem)) from None
-        except Refusal as problem:
-            raise RefusedError(403, "secret_unavailable", problem.message) from None
-        except UndeliverableError as problem:
-            raise RefusedError(403, "secret_unavailable", str(problem)) from None
-        if len(plaintext) > LARGEST_ANSWER * 3 // 4 - 1024:
+    def _deliver(self, asked: _Asked, evidence: Evidence) -> bytes:
+        live, name, service = asked.live, asked.name, asked.service
+        fill = self._keeping.filler(live, evidence.measurement)
+        terms = self._terms.of(live, name, fill)
+        terms.judge(measurement=evidence.measurement, quoting_key=evidence.quoting_key)
+        tag = self._keeping.tag_of_service(live, name, service)
+        answer = delivery.configuration(live.session, service, fill, evidence, tag=tag)
+        keeps = KEEPS_VOLUMES in evidence.accepts
+        if keeps:
+            answer["file_system"] = delivery.file_system(service, fill)
+            answer["volumes"] = self._keeping.volumes(live, name, evidence.measurement)
+        if FILLS_TEMPLATES in evidence.accepts:
+            answer["templates"] = delivery.templates(live.session, service, fill)
+        elif delivery.has_templates(live.session, service):
+            raise RefusedError(
+                403,
+                "templates_unsupported",
+                "the policy has secrets put into files of the image, which this launcher cannot",
+            )
+        plaintext = delivery.written(answer)
+        if len(plaintext) > LARGEST_ANSWER * 3 // 4 - 2048:
             raise RefusedError(403, "secret_unavailable", "the configuration is too large to be delivered")
+        # What happens once comes last: nothing above can make a password useless that is used up here.
+        if terms.shared_secret is not None:
+            self._passwords.use(terms.shared_secret, asked.password)
+        elif asked.password is not None:
+            raise RefusedError(403, "otp_unexpected", "the policy asks for no one-time password, and one was given")
+        if keeps or terms.singleton:
+            holder = Holder(
+                session=live.session.name,
+                service=name,
+                measurement=evidence.measurement,
+                quoting_key=evidence.quoting_key,
+            )
+            lease = self._leases.take(holder, singleton=terms.singleton, renewable=keeps)
+            if lease is not None:
+                key = base64.b64encode(lease.key).decode()
+                answer["lease"] = {"id": lease.id, "key": key, "expires_in": LIFETIME}
+                plaintext = delivery.written(answer)
         try:
             return delivery.seal(evidence, plaintext)
         except ValueError:
             raise RefusedError(400, "malformed", "public_key is not a usable X25519 key") from None
 
 
-def _check_attestation(live: Live, service: Service, evidence: Evidence) -> None:
-    attestation = live.session.security.attestation
-    if attestation.mode == "none":
-        return
-    if _DEBUG not in attestation.tolerate:
-        raise RefusedError(
-            403,
-            "debug_not_tolerated",
-            "the evidence is of a debug enclave, and the policy does not tolerate debug-mode",
-            expected=("production",),
-            found=_DEBUG,
-        )
-    measured = [variant for variant in service.attestation if variant.signer is None]
-    expected = tuple(sorted({value for variant in measured for value in variant.mrenclave}))
-    if not any(hmac.compare_digest(value, evidence.measurement) for value in expected):
-        raise RefusedError(
-            403, "unexpected_measurement", "unexpected measurement", expected=expected, found=evidence.measurement
-        )
+def _unavailable(problem: Refusal | UndeliverableError) -> RefusedError:
+    message = problem.message if isinstance(problem, Refusal) else str(problem)
+    return RefusedError(403, "secret_unavailable", message)
 
 
 def _shown(name: str) -> str:

@@ -47,6 +47,7 @@ class App:
         self._rate = RateLimit(rate=rate, burst=2 * rate)
         self._gate = Gate(_QUEUE)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="disk")
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._askers = ThreadPoolExecutor(_ASKERS, thread_name_prefix="ask")
         self._reached = 0
         self._syncing: asyncio.Future[None] | None = None
@@ -67,7 +68,8 @@ class App:
             return busy(503, 1)
         try:
             # Read first: an answer to a request that was not read ends the connection, and may get lost with it.
-            body = await asyncio.wait_for(_body(scope, receive), _BODY_TIME)
+            async with asyncio.timeout(_BODY_TIME):
+                body = await _body(scope, receive)
             if not self._rate.admits(address):
                 return busy(429, 1)
             request = Request(method=scope["method"], path=scope["path"], body=body, address=address)
@@ -88,11 +90,14 @@ class App:
 
     async def _begin(self, request: Request) -> tuple[Response, int]:
         """The answer, and its place in the audit log. What must be fetched is, in threads: no other request waits."""
+        loop = asyncio.get_running_loop()
         for _ in range(2):
             try:
+                if self._api.waits(request):
+                    return await loop.run_in_executor(self._writer, self._api.begin, request)
                 return self._api.begin(request)
             except NeededError as needed:
-                await asyncio.get_running_loop().run_in_executor(self._askers, needed.ask)
+                await loop.run_in_executor(self._askers, needed.ask)
         return busy(503, 1), 0
 
     async def _on_disk(self, place: int) -> None:

@@ -1,11 +1,12 @@
-"""Evidence of the software mode: exact syntax and signature (docs/enclave-protocol.md, step 2). Judges nothing."""
+"""Requests on the enclave port: their exact syntax, and the signature of evidence. Judges nothing."""
 
 import base64
 import binascii
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import UnionType
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
@@ -26,6 +27,9 @@ _KEYS = {
     "host_arguments": list,
     "host_environment": dict,
 }
+_MAY = {"accepts": list}
+_LEASE = re.compile("[0-9a-f]{32}")
+_LARGEST_NUMBER = 2**53
 
 
 class MalformedError(Exception):
@@ -48,6 +52,7 @@ class Evidence:
     quoting_key: bytes
     host_arguments: tuple[str, ...]
     host_environment: Mapping[str, str]
+    accepts: frozenset[str]
 
     def is_signed(self) -> bool:
         """True when the signature over the exact body verifies under the evidence's own quoting key."""
@@ -56,6 +61,15 @@ class Evidence:
         except (InvalidSignature, ValueError):
             return False
         return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """What an enclave says under its lease. `lease` is 32 hex digits; nothing in it is known to be true yet."""
+
+    lease: str
+    body: bytes = field(repr=False)
+    mac: bytes
 
 
 def read_challenge_request(body: bytes) -> None:
@@ -70,7 +84,7 @@ def read_evidence(body: bytes) -> Evidence:
     outer = read_object(body, {"evidence": dict})["evidence"]
     envelope = _keys(outer, {"body": str, "signature": str, "countersignatures": list})
     signed = _bytes(envelope, "body")
-    claims = read_object(signed, _KEYS)
+    claims = read_object(signed, _KEYS, _MAY)
     if not _MEASUREMENT.fullmatch(claims["measurement"]):
         raise MalformedError("measurement is not 64 hex digits")
     if len(claims["config_id"]) > _LONGEST_CONFIG_ID:
@@ -78,6 +92,9 @@ def read_evidence(body: bytes) -> Evidence:
     host = [*claims["host_arguments"], *claims["host_environment"].values(), *claims["host_environment"]]
     if not all(isinstance(item, str) and "\0" not in item for item in host):
         raise MalformedError("host values are not texts without NUL")
+    accepts = claims.get("accepts", [])
+    if not all(isinstance(word, str) for word in accepts):
+        raise MalformedError("accepts is not a list of words")
     return Evidence(
         body=signed,
         signature=_bytes(envelope, "signature", size=64),
@@ -91,17 +108,39 @@ def read_evidence(body: bytes) -> Evidence:
         quoting_key=_bytes(claims, "quoting_key", size=32),
         host_arguments=tuple(claims["host_arguments"]),
         host_environment=claims["host_environment"],
+        accepts=frozenset(accepts),
     )
 
 
-def read_object(body: bytes, keys: Mapping[str, type]) -> dict[str, Any]:
-    """A JSON object with exactly these keys, each of its type. Raises MalformedError."""
+def read_message(body: bytes) -> Message:
+    """A message under a lease. Raises MalformedError."""
+    outer = read_object(body, {"lease": str, "body": str, "mac": str})
+    if not _LEASE.fullmatch(outer["lease"]):
+        raise MalformedError("lease is not 32 hex digits")
+    return Message(lease=outer["lease"], body=_bytes(outer, "body"), mac=_bytes(outer, "mac", size=32))
+
+
+def read_said(message: Message, keys: Mapping[str, type | UnionType]) -> dict[str, Any]:
+    """What stands in a message: its `number` and these keys. Raises MalformedError."""
+    found = read_object(message.body, {"number": int, **keys})
+    if isinstance(found["number"], bool) or not 0 < found["number"] <= _LARGEST_NUMBER:
+        raise MalformedError("number is not a whole number from 1 on")
+    return found
+
+
+def read_object(
+    body: bytes, keys: Mapping[str, type | UnionType], may: Mapping[str, type] | None = None
+) -> dict[str, Any]:
+    """A JSON object with exactly these keys, and those that it may have, each of its type. Raises MalformedError."""
     try:
-        found = json.loads(body.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
-        json.dumps(found, ensure_ascii=False).encode("utf-8")
+        found = _DECODER.decode(body.decode("utf-8"))
+        if b"\\u" in body:
+            # Only an escape can bring half a character into text that was UTF-8.
+            json.dumps(found, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
         raise MalformedError("not one JSON object in UTF-8") from None
-    return _keys(found, keys)
+    present = {key: kind for key, kind in (may or {}).items() if isinstance(found, dict) and key in found}
+    return _keys(found, {**keys, **present} if present else keys)
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -115,7 +154,10 @@ def _no_constant(_name: str) -> object:
     raise ValueError("NaN and Infinity are not JSON")
 
 
-def _keys(found: object, keys: Mapping[str, type]) -> dict[str, Any]:
+_DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant)
+
+
+def _keys(found: object, keys: Mapping[str, type | UnionType]) -> dict[str, Any]:
     if not isinstance(found, dict) or set(found) != set(keys):
         raise MalformedError(f"not an object with exactly the keys {', '.join(keys)}")
     for key, kind in keys.items():

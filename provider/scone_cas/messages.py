@@ -8,6 +8,7 @@ from cryptography import x509
 
 from scone_cas import VERSION
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 CALM = "try again a little later"
 
 
@@ -52,7 +53,7 @@ def text(status: int, body: str, *, headers: tuple[tuple[str, str], ...] = ()) -
 
 def document(status: int, content: Mapping[str, object], *, headers: tuple[tuple[str, str], ...] = ()) -> Response:
     """A JSON answer."""
-    body = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    body = _ENCODER.encode(content).encode()
     return Response(status=status, body=body, headers=headers)
 
 

@@ -9,10 +9,11 @@ PATH = "/v1/openapi.json"
 Tree = dict[str, object]
 
 _HASH: Tree = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
-_SEGMENT = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9_.~-]{1,128}"
+_SEGMENT = r"(?!\.{1,2}(?:[/,]|$))[A-Za-z0-9_.~-]{1,128}"
 _NAME: Tree = {"type": "string", "maxLength": 256, "pattern": f"^{_SEGMENT}(?:/{_SEGMENT})*$"}
 _NAMESPACE: Tree = {"type": "string", "maxLength": 256, "pattern": f"^(?:/|{_SEGMENT}(?:/{_SEGMENT})*)$"}
 _BASE64: Tree = {"type": "string", "contentEncoding": "base64"}
+_MAC: Tree = {"type": "string", "contentEncoding": "base64", "minLength": 44, "maxLength": 44}
 _BUSY: Tree = {"Retry-After": {"description": "seconds", "schema": {"type": "string", "pattern": "^[0-9]+$"}}}
 _ALLOW: Tree = {"Allow": {"description": "the methods that are served", "schema": {"type": "string"}}}
 
@@ -192,9 +193,34 @@ def enclave() -> Tree:
                     body=_body("application/json", attest),
                 )
             },
+            "/v1/enclave/tag": {
+                "post": _operation(
+                    "setTag",
+                    "A new tag of a file system that the service keeps, for the one that it replaces.",
+                    {"200": _json("the tag is kept", "Said"), **_errors(400, 403, 409)},
+                    body=_body("application/json", _said("number, volume, replaces, tag")),
+                )
+            },
+            "/v1/enclave/renew": {
+                "post": _operation(
+                    "renewLease",
+                    "The enclave lives.",
+                    {"200": _json("the lease lives on", "Said"), **_errors(400, 403)},
+                    body=_body("application/json", _said("number")),
+                )
+            },
+            "/v1/enclave/exit": {
+                "post": _operation(
+                    "endLease",
+                    "The enclave ends.",
+                    {"200": _json("the lease has ended", "Said"), **_errors(400, 403)},
+                    body=_body("application/json", _said("number, status")),
+                )
+            },
             PATH: {"get": _operation("openapi", "This document.", {"200": _json("it", "Document"), **_errors(400)})},
         },
         {
+            "Said": _object(body=_BASE64, mac=_MAC),
             "Challenge": _object(
                 protocol={"const": 1},
                 challenge={"type": "string", "contentEncoding": "base64", "minLength": 44, "maxLength": 44},
@@ -259,6 +285,12 @@ def _object(*, required: tuple[str, ...] | None = None, **properties: object) ->
         "properties": properties,
         "additionalProperties": False,
     }
+
+
+def _said(keys: str) -> Tree:
+    """A message under a lease; `keys` are those of the JSON object in its body."""
+    body = _BASE64 | {"description": f"a JSON object with the keys {keys}"}
+    return _object(lease={"type": "string", "pattern": "^[0-9a-f]{32}$"}, body=body, mac=_MAC)
 
 
 def _described() -> Tree:

@@ -109,7 +109,7 @@ def assemble(directory: Path, *, clock: Callable[[], datetime] | None = None) ->
         client_api=ClientApi(
             sessions, Attestation(identity, measure(), session_key.public_key()), session_key, journal
         ),
-        enclave_api=EnclaveApi(sessions, challenges, journal),
+        enclave_api=EnclaveApi(store, sessions, challenges, journal, clock=clock),
         challenges=challenges,
         journal=journal,
     )

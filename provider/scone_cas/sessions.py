@@ -4,12 +4,12 @@ import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
 from types import MappingProxyType
 
-from scone_cas import certificates, description, making, root, sharing
+from scone_cas import certificates, description, making, root, sharing, volumes
 from scone_cas.access import Caller, Decision, creator_key_hash, creator_of, effective, may_name_creator, names_creator
 from scone_cas.access_values import meaning
 from scone_cas.audit import Journal, Silent
@@ -17,6 +17,7 @@ from scone_cas.entra import Entra
 from scone_cas.entra_settings import EntraSettings
 from scone_cas.messages import Refusal
 from scone_cas.store import AUDIT_NOTE, Store, Version
+from scone_cas.tags import Tags
 from scone_cas.values import Value, to_stored
 from scone_cas.views import Means, View
 from scone_policy.access import AccessPolicy
@@ -221,6 +222,7 @@ class Sessions:
         self._may_replace(session, before, caller)
         wanted = _with_creator(wanted, caller)
         sharing.check_imports(session, wanted.hash, self.live)
+        volumes.check_volumes(session, wanted.hash, self.live)
         number = before.number + 1 if before else 1
         if session.salt is not None and not self._store.keeps(_salted(session.name)):
             self._store.keep(_salted(session.name), str(number).encode())
@@ -236,6 +238,7 @@ class Sessions:
             description=wanted.text,
         )
         self._store.add(version, values)
+        volumes.provision(Tags(self._store), session, before.session if before else None)
         return Uploaded(name=session.name, hash=wanted.hash, number=number, salted=self._is_salted(version))
 
     def _is_salted(self, version: Version) -> bool:
@@ -244,9 +247,11 @@ class Sessions:
         return self._store.keeps(key) and int(self._store.kept(key)) <= version.number
 
     def _decision(self, live: Live, caller: Caller) -> tuple[AccessPolicy, Decision]:
-        """The access policy that is in force for a session, and what it is decided with."""
-        # A token names nobody: nothing is fetched to decide.
-        view = View(self._means, anyone=True)
+        """The access policy that is in force for a session, and what it is decided with.
+
+        Its secrets are taken as they are stored: a decision renews no certificate and waits for no token.
+        """
+        view = View(replace(self._means, renew=_as_stored), waits=False)
 
         def fill(reference: str) -> object:
             return meaning(live.session, reference, lambda name: view.value(live, name))
@@ -371,6 +376,10 @@ def _with_creator(wanted: description.Description, caller: Caller) -> descriptio
         creator = creator_of(caller)
         return wanted if creator is None else wanted.with_creator(creator)
     return wanted
+
+
+def _as_stored(live: Live, name: str) -> bytes:
+    return live.generated[name]
 
 
 def _now() -> datetime:

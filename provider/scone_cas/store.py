@@ -1,4 +1,4 @@
-"""The store: every version of every session, the secrets' values, the CAS's own keys. SQLite in WAL mode.
+"""The store: every version of every session, the secrets' values, what enclaves keep, the CAS's own keys. SQLite, WAL.
 
 Everything that must be serial happens inside `writing()`. Whatever is confidential is sealed before it gets here.
 """
@@ -9,13 +9,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from scone_cas.seal import Sealer
 from scone_cas.state import DATABASE, make_private
 from scone_policy.errors import SconeError
 from scone_policy.names import ROOT
 
-SCHEMA = 1
+SCHEMA = 2
 _LOCK_WAIT = 20.0
 """Seconds that a writer waits for another one."""
 
@@ -45,6 +46,35 @@ CREATE TABLE value (
 ) STRICT, WITHOUT ROWID;
 """
 
+_SINCE_2 = """
+CREATE TABLE tag (
+    session TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    sealed BLOB NOT NULL,
+    PRIMARY KEY (session, kind, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE password (
+    secret BLOB PRIMARY KEY,
+    step INTEGER NOT NULL,
+    failures INTEGER NOT NULL,
+    since INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX password_since ON password (since);
+CREATE TABLE lease (
+    id TEXT PRIMARY KEY,
+    session TEXT NOT NULL,
+    service TEXT NOT NULL,
+    expires INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    sealed BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX lease_service ON lease (session, service);
+CREATE INDEX lease_expires ON lease (expires);
+"""
+_STEPS = {1: _TABLES, 2: _SINCE_2}
+"""Schema → what it adds to the one before."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
@@ -70,12 +100,13 @@ class Store:
         try:
             with self.writing() as db:
                 if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'schema'").fetchone() is None:
-                    for statement in filter(str.strip, _TABLES.split(";")):
-                        db.execute(statement)
-                    db.execute("INSERT INTO schema VALUES (?)", (SCHEMA,))
+                    _extend(db, 1)
                     for name, value in kept.items():
                         self.keep(name, value)
                 self._check(db)
+                (version,) = db.execute("SELECT max(version) FROM schema").fetchone()
+                for step in range(version + 1, SCHEMA + 1):
+                    _extend(db, step)
         except sqlite3.Error as problem:
             raise SconeError(
                 f"the store is damaged or unreadable: {problem}",
@@ -85,7 +116,7 @@ class Store:
 
     def _check(self, db: sqlite3.Connection) -> None:
         (version,) = db.execute("SELECT max(version) FROM schema").fetchone()
-        if version != SCHEMA:
+        if version not in _STEPS:
             raise SconeError(
                 f"the store has schema {version}, and this CAS knows schema {SCHEMA}",
                 where=str(self._path),
@@ -165,6 +196,19 @@ class Store:
     def forget(self, name: str) -> None:
         """Keep it no longer."""
         self._db.execute("DELETE FROM kept WHERE name = ?", (name,))
+
+    def row(self, statement: str, *values: object) -> tuple[Any, ...] | None:
+        """The first row that a query finds."""
+        found: tuple[Any, ...] | None = self._db.execute(statement, values).fetchone()
+        return found
+
+    def seal(self, plaintext: bytes, *place: str) -> bytes:
+        """Sealed for that place of the store alone."""
+        return self._sealer.seal(plaintext, *place)
+
+    def open(self, sealed: bytes, *place: str) -> bytes:
+        """What was sealed for that place. Raises SconeError when it does not open."""
+        return self._sealer.open(sealed, *place)
 
     def current_hash(self, name: str) -> str | None:
         """The hash of the newest version. Time grows with the logarithm of the number of sessions."""
@@ -252,3 +296,9 @@ class Store:
         if db is not None:
             db.close()
             del self._local.db
+
+
+def _extend(db: sqlite3.Connection, step: int) -> None:
+    for statement in filter(str.strip, _STEPS[step].split(";")):
+        db.execute(statement)
+    db.execute("INSERT INTO schema VALUES (?)", (step,))

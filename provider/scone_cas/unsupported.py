@@ -3,19 +3,27 @@
 The lists are of what *is* served, so that a key which the language gains later is refused until somebody serves it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from scone_cas.messages import Refusal
-from scone_policy.placeholders import is_reference
 from scone_policy.secrets import Secret
 from scone_policy.services import Service
 from scone_policy.session import Session
 
-_SESSION = frozenset({"name", "version", "namespace_hash", "salt", "services", "secrets", "images"})
+_SESSION = frozenset({"name", "version", "namespace_hash", "salt", "services", "secrets", "images", "volumes"})
 _JUDGED_APART = frozenset({"access_policy", "security"})
-_SECURITY = frozenset({"attestation"})
-_ATTESTATION = frozenset({"mode", "tolerate", "ignore_advisories"})
+_SECURITY = frozenset({"attestation", "singleton_enclaves"})
+_ATTESTATION = frozenset(
+    {
+        "mode",
+        "tolerate",
+        "ignore_advisories",
+        "one_time_password_shared_secret",
+        "must_be_sgx_local",
+        "trusted_scone_qe_pubkeys",
+    }
+)
 _SERVICE = frozenset(
     {
         "image_name",
@@ -27,6 +35,8 @@ _SERVICE = frozenset(
         "fspf_tag",
         "fspf_update_policy",
         "attestation",
+        "platforms",
+        "one_time_password_shared_secret",
     }
 )
 _SECRET = frozenset(
@@ -60,7 +70,8 @@ _SECRET = frozenset(
 _REAL_ONLY = ": only a real SCONE CAS does it"
 _IMPORT = frozenset({"session", "secret"})
 _EXPORT = frozenset({"session", "namespace", "session_hash"})
-_IMAGE = frozenset({"injection_files"})
+_IMAGE = frozenset({"injection_files", "volumes", "provide_secrets"})
+_VOLUME = frozenset({"fspf_key", "fspf_tag", "files", "update_policy", "export", "import"})
 
 
 def refuse_unserved(session: Session) -> None:
@@ -74,13 +85,9 @@ def refuse_unserved(session: Session) -> None:
     for name, service in session.services.items():
         _service(f"services.{name}", service)
     for name, image in session.images.items():
-        where = f"images.{name}"
-        _only(image.canonical(), _IMAGE, where)
-        for path, file in image.injection_files.items():
-            if file.content is None:
-                raise Refusal(
-                    501, f"{where}.injection_files.{path}: the image's own files are not served: give content"
-                )
+        _only(image.canonical(), _IMAGE, f"images.{name}")
+    for name, volume in session.volumes.items():
+        _only(volume.canonical(), _VOLUME, f"volumes.{name}")
 
 
 def _unserved(where: str, what: str, fix: str = "") -> Refusal:
@@ -92,29 +99,19 @@ def _only(found: Mapping[str, object], served: frozenset[str], where: str) -> No
         raise _unserved(f"{where}.{key}" if where else key, f"{key} is")
 
 
-def _references(tree: object) -> Iterator[str]:
-    if isinstance(tree, Mapping):
-        for key, value in tree.items():
-            yield from [key] if is_reference(key) else []
-            yield from _references(value)
-    elif isinstance(tree, str) and "$$SCONE::" in tree:
-        yield tree
-
-
 def _security(session: Session) -> None:
-    found: Any = session.security.canonical()
+    found = session.security.canonical()
     if isinstance(found, str):
-        raise _unserved("security", "a placeholder here is")
+        return  # a config fragment holds it: it is judged when a service attests
+    if "service_access_token" in found:
+        raise _unserved("security.service_access_token", "service_access_token is", _REAL_ONLY)
     _only(found, _SECURITY, "security")
-    attestation = found.get("attestation", {})
+    attestation: Any = found.get("attestation", {})
     if isinstance(attestation, str):
-        raise _unserved("security.attestation", "a placeholder here is")
-    _only({key: value for key, value in attestation.items() if key != "url"}, _ATTESTATION, "security.attestation")
+        return
     if attestation.get("mode") == "maa":
-        raise _unserved("security.attestation.mode", "maa is")
-    for key, part in attestation.items():
-        for _ in _references(part):
-            raise _unserved(f"security.attestation.{key}", "a placeholder here is")
+        raise _unserved("security.attestation.mode", "maa is", _REAL_ONLY)
+    _only(attestation, _ATTESTATION | {"url"}, "security.attestation")
 
 
 def _secret(where: str, secret: Secret) -> None:
@@ -130,14 +127,6 @@ def _secret(where: str, secret: Secret) -> None:
 
 
 def _service(where: str, service: Service) -> None:
-    if service.command is None:
-        raise _unserved(f"{where}.command", "the image's own command is", ": write it out")
+    if service.tags:
+        raise _unserved(f"{where}.tags", "tags is", _REAL_ONLY)
     _only(service.canonical(), _SERVICE, where)
-    if service.fspf_key is not None and service.fspf_tag is None:
-        raise _unserved(f"{where}.fspf_key", "fspf_key without fspf_tag is")
-    for variant in service.attestation:
-        for _ in _references({"variant": variant.canonical()}):
-            raise _unserved(f"{where}.attestation", "a placeholder here is")
-    for key in ("pwd", "fspf_path"):
-        for _ in _references(getattr(service, key)):
-            raise _unserved(f"{where}.{key}", "a placeholder here is")

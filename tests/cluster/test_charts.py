@@ -65,3 +65,13 @@ def test_kept_volume_is_a_claim(mesh: MeshProject) -> None:
     (volume,) = [one for one in pod["volumes"] if "persistentVolumeClaim" in one]
     assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
     assert {"name": volume["name"], "mountPath": "/data"} in pod["containers"][0]["volumeMounts"]
+
+
+def test_volume_that_lives_as_long_as_its_pod(mesh: MeshProject) -> None:
+    """A volume of the manifest is mounted where it says, takes what is written, and is said to be readable."""
+    mesh.edit("service.yaml", "  copy:\n", "  volumes: [{name: data, path: /data}]\n  copy:\n")
+    done = mesh.up()
+    assert "the volume data of the service pythonapp is not encrypted in software mode" in done.text
+    mesh.log_until("Integrity OK")
+    mesh.kube("exec", mesh.pod(), "--", "python3", "-c", "open('/data/kept', 'w').write('here')")
+    assert mesh.kube("exec", mesh.pod(), "--", "python3", "-c", "print(open('/data/kept').read())") == "here\n"

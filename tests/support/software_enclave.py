@@ -2,9 +2,11 @@
 
 import base64
 import hashlib
+import hmac
 import http.client
 import json
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -13,6 +15,8 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 MEASUREMENT = "ab" * 32
+
+Post = Callable[[str, object], tuple[int, dict[str, Any]]]
 
 
 class SoftwareEnclave:
@@ -55,6 +59,44 @@ class SoftwareEnclave:
         plaintext = suite.decrypt(base64.b64decode(answer["sealed"]), self.exchange_key, info)
         opened: dict[str, Any] = json.loads(plaintext)
         return opened
+
+
+class Lease:
+    """What an enclave says after it was attested; `post` carries it, `lease` is the answer's."""
+
+    def __init__(self, post: Post, lease: dict[str, Any]) -> None:
+        self._post, self.id = post, lease["id"]
+        self.key = base64.b64decode(lease["key"])
+        self.number = 0
+
+    def message(self, what: str, body: dict[str, object]) -> dict[str, Any]:
+        """A request under the lease, for the route that ends in `what`."""
+        return self.signed(what, json.dumps(body).encode())
+
+    def signed(self, what: str, body: bytes) -> dict[str, Any]:
+        """The same with any bytes in it."""
+        said = b"pulumi-scone lease request v1\0" + f"/v1/enclave/{what}".encode() + b"\0" + body
+        return {"lease": self.id, "body": encode(body), "mac": encode(hmac.digest(self.key, said, "sha256"))}
+
+    def say(self, what: str, **keys: object) -> tuple[int, dict[str, Any]]:
+        """Status and answer, whose mac is right; or the refusal."""
+        self.number += 1
+        request = self.message(what, {"number": self.number, **keys})
+        status, answer = self._post(f"/v1/enclave/{what}", request)
+        if status != 200:
+            return status, answer["error"]
+        body = base64.b64decode(answer["body"])
+        asked = hashlib.sha256(base64.b64decode(request["body"])).digest()
+        mac = hmac.digest(self.key, b"pulumi-scone lease answer v1\0" + asked + body, "sha256")
+        assert hmac.compare_digest(mac, base64.b64decode(answer["mac"]))
+        found: dict[str, Any] = json.loads(body)
+        assert found.pop("number") == self.number
+        return status, found
+
+    def tag(self, tag: str, *, replaces: str | None, volume: str | None = None) -> str:
+        """Replace a tag: "kept", or the code of the refusal."""
+        status, found = self.say("tag", tag=tag, replaces=replaces, volume=volume)
+        return "kept" if status == 200 else str(found["code"])
 
 
 class EnclavePort:

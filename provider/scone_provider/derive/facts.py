@@ -10,7 +10,9 @@ class ImageFacts:
     """One built image. Each text may be a hole, while it is not known.
 
     `reference`: repository@sha256:…; `measurement`: 64 hex digits; `fspf_tag`: 32 hex digits; `identity`: the image's
-    name in key derivation (docs/image-format.md); `encrypted_paths`: mount points of decrypted directories.
+    name in key derivation (docs/image-format.md); `encrypted_paths`: mount points of decrypted directories (memory);
+    `volumes`: name → path of what the program writes to and nothing protects (one without a name goes by its path);
+    `key`: what stands for the file-system key in a policy, by default the key that is derived for `identity`.
     """
 
     reference: str
@@ -18,6 +20,8 @@ class ImageFacts:
     fspf_tag: str
     identity: str
     encrypted_paths: tuple[str, ...] = ()
+    volumes: Mapping[str, str] = field(default_factory=dict)
+    key: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

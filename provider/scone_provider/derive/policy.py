@@ -103,7 +103,7 @@ def service_policy(
         "command": _arguments(given.command, variables),
         "environment": {key: value.text for key, value in given.environment.items()},
         "pwd": _pwd(manifest, variables),
-        "fspf_key": f"{MARKER}{image.identity}",
+        "fspf_key": image.key or f"{MARKER}{image.identity}",
         "fspf_tag": image.fspf_tag,
         "attestation": {"mrenclave": image.measurement},
     }

@@ -51,8 +51,8 @@ def _elsewhere(mesh: Mesh, owners: Sequence[str]) -> Iterator[str]:
             where = mesh.where("policy", f"{role}_policy_name")
             called = mesh.cas_name(role)
             yield (
-                f"what {session} on the CAS {called} says counts, whoever changes it there: "
-                f"no preview shows it ({where})"
+                f"what {session} on the CAS {called} says counts, whoever changes it there: no preview shows it "
+                f"({where})"
             )
     if not owners and (waiting := [name for name, cas in mesh.cas.items() if cas.mode != UPLOAD]):
         yield (

@@ -1,52 +1,57 @@
 """What the manifests can say and this version cannot do yet: refused by name, never ignored."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 from scone_policy.problems import Problem
 from scone_provider.manifest.mesh import Mesh
 from scone_provider.manifest.service import ServiceManifest
 
 _VENDOR_KINDS = frozenset({"java", "java15", "java8", "java17"})
-_BUILD = (
-    "requirements",
-    "run",
-    "fs_dirs",
-    "fs_files",
-    "plains",
-    "plain_files",
-    "host_paths",
-    "binaries",
-    "volumes",
-    "stable",
-)
+Toolchain = Literal["embedded", "vendor"]
+"""Who makes the confidential image: this package, or a builder command around the vendor's toolchain."""
 
 
-def refuse_unsupported(manifest: ServiceManifest | Mesh) -> list[Problem]:
-    """A problem for each thing that the manifest asks for and that is not supported yet."""
-    return list(_of_service(manifest) if isinstance(manifest, ServiceManifest) else _of_mesh(manifest))
+def refuse_unsupported(manifest: ServiceManifest | Mesh, *, toolchain: Toolchain = "embedded") -> list[Problem]:
+    """A problem for each thing that the manifest asks for and that is not supported."""
+    return list(_of_service(manifest, toolchain) if isinstance(manifest, ServiceManifest) else _of_mesh(manifest))
 
 
 def _not_yet(*path: str, fix: str = "") -> Problem:
     return Problem(path=path, rule=f"{path[-1]} is not supported yet", fix=fix)
 
 
-def _of_service(manifest: ServiceManifest) -> Iterator[Problem]:
+def _of_service(manifest: ServiceManifest, toolchain: Toolchain) -> Iterator[Problem]:
     build = manifest.build
-    if build.kind in _VENDOR_KINDS:
+    if build.kind in _VENDOR_KINDS and toolchain != "vendor":
         yield Problem(
             path=("build", "kind"),
-            rule=f"kind {build.kind} needs the vendor's SCONE toolchain, which is not supported yet",
-            fix="Use kind: python.",
+            rule=f"kind {build.kind} needs the vendor's SCONE toolchain",
+            fix="Set scone:builder to a command that runs it (docs/vendor-toolchain.md), or wrap a native image: "
+            "kind: sconify_image.",
         )
-    if build.kind == "sconify_image":
-        yield Problem(path=("build", "kind"), rule="kind sconify_image is not supported yet", fix="Use kind: python.")
-    for key in _BUILD:
-        if getattr(build, key):
-            yield _not_yet("build", key)
-    if build.signature is not None and build.signature.sign:
-        yield _not_yet("build", "signature", fix="Leave it out: images are pushed and used by digest.")
+    if build.requirements and build.kind not in {"python", *_VENDOR_KINDS}:
+        yield Problem(
+            path=("build", "requirements"),
+            rule=f"requirements are Python's, and the kind is {build.kind}",
+            fix="Install what is needed in `run`, or in the image that `from` names.",
+        )
+    for index, volume in enumerate(build.volumes):
+        if volume.path is None:
+            place = ("build", "volumes", index)
+            yield Problem(path=place, rule="the volume has no path", fix="Say where it is mounted: path: /data")
+    if build.stable:
+        yield Problem(
+            path=("build", "stable"),
+            rule="stable is not supported",
+            fix="Leave it out: `rollout: overlap` keeps the last released image trusted until the new one is up.",
+        )
     if build.gen_policy is not None and build.gen_policy.policy:
-        yield _not_yet("build", "gen_policy")
+        yield Problem(
+            path=("build", "gen_policy"),
+            rule="gen_policy is not supported: the vendor reserves it",
+            fix="Leave it out; a Meshfile gives a service a policy template of its own by `image_policy`.",
+        )
 
 
 def _of_mesh(mesh: Mesh) -> Iterator[Problem]:

@@ -66,7 +66,7 @@ class SealedPolicyProvider(SecurityPolicyProvider):
         known = olds.get("predecessor")
         if found is None or found.hash == known:
             pulumi.log.warn(f"{wanted.name}: the version before this one was never uploaded to {cas.url}.")
-        elif difference := self._difference(_parsed(found), scone_policy.parse(olds["policy"])):  # type: ignore[arg-type]
+        elif difference := self._difference(_parsed(found), scone_policy.parse(olds["policy"]), olds):  # type: ignore[arg-type]
             raise CasError(
                 "CAS has a version of this policy that this stack did not make; what would have to be undone:\n"
                 + "\n".join(f"    {line}" for line in difference),
@@ -105,7 +105,7 @@ class SealedPolicyProvider(SecurityPolicyProvider):
         if mode == NO_UPLOAD:
             return {"policy": text}
         if mode == SIGNED:
-            signed = sign_session(text, keys=[self.settings.signing_key()])
+            signed = sign_session(text, keys=[self.settings.session_signer()])
             signatures = cast("list[dict[str, str]]", signed["signatures"])
             return {"policy": text, "signatures": {str(number): one for number, one in enumerate(signatures)}}
         recipient = cas.session_encryption_key(pinned=str(props["recipient"]) if props.get("recipient") else None)

@@ -2,10 +2,12 @@
 
 import json
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
+from scone_cas.passwords import STEP, password
 from support.software_enclave import MEASUREMENT
 
 LAUNCHER = Path(__file__).parents[3] / "provider" / "launcher"
@@ -66,6 +68,40 @@ def test_go_client_is_told_why(driver, cas, ann, name, case: tuple[list[str], st
     done = drive(driver, cas, f"{name}/main", *flags)
     assert done.returncode != 0
     assert said in done.stderr
+
+
+def test_go_client_with_a_password(driver, cas, ann, name) -> None:
+    """A one-time password behind the name passes the launcher's client; its second use is told in words."""
+    secret = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
+    asking = SERVICE.replace("tolerate:", f"one_time_password_shared_secret: {secret}, tolerate:")
+    cas.client(ann).upload(f"name: {name}\n{asking}")
+    config_id = f"{name}/main@{password(secret, int(time.time()) // STEP + 1)}"
+    assert drive(driver, cas, config_id).returncode == 0
+    again = drive(driver, cas, config_id)
+    assert again.stderr == "Attestation failed: the one-time password was used before: wait for the next one\n"
+
+
+def test_go_client_takes_a_service_with_volumes(driver, cas, ann, name) -> None:
+    """Volumes, no command, a key without a tag: the launcher's strict reader takes the answer."""
+    cas.client(ann).upload(
+        f"""name: {name}
+version: '0.3.12'
+services:
+  - name: main
+    image_name: i
+    attestation: {{mrenclave: {MEASUREMENT}}}
+    fspf_key: {"0d" * 32}
+    fspf_update_policy: no_rollback_protection
+images: [{{name: i, volumes: [{{name: db, path: /data}}]}}]
+volumes: [{{name: db}}]
+security: {{attestation: {{tolerate: [debug-mode]}}}}
+"""
+    )
+    done = drive(driver, cas, f"{name}/main")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["arguments"], found["protection"]["tag"]) == ([], None)
+    assert "volumes" not in found
 
 
 def test_many_at_once(driver, cas, ann, name) -> None:

@@ -24,9 +24,9 @@ OPERATIONS = [
     if mode is GenerationMode.POSITIVE or {"parameters", "requestBody"} & set(operation)
 ]
 # No schema tells which descriptions keep every rule of the session language, what is encrypted to this CAS, or which
-# evidence is signed.
-BEYOND_SCHEMAS = {
-    path: ["positive_data_acceptance"] for path in ("/session", "/v1/encrypted_sessions", "/v1/enclave/attest")
+# evidence and messages are signed.
+BEYOND_SCHEMAS = {path: ["positive_data_acceptance"] for path in ("/session", "/v1/encrypted_sessions")} | {
+    f"/v1/enclave/{what}": ["positive_data_acceptance"] for what in ("attest", "tag", "renew", "exit")
 }
 
 

@@ -166,7 +166,7 @@ def test_unfit_signing_key_is_refused(cas: RealCas, ann: Identity, name: str, tm
     """A P-256 key cannot sign sessions; the error says which settings take one that can, and no key."""
     pem = generate_private_key(SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     with started(tmp_path) as process:
-        process.configure({**config(cas, ann), "scone:signingKey": pem})
+        process.configure({**config(cas, ann), "scone:sessionSigningKey": pem})
         sealer = Sealer(process, cas, ann, tmp_path)
         with pytest.raises(grpc.RpcError, match="neither Ed25519 nor P-384") as caught:
             sealer.create(sealer.inputs("SignedManifest", policy=policy(name)))

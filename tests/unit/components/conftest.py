@@ -55,11 +55,13 @@ Run = Callable[..., Result]
 class _Providers(pulumi.runtime.Mocks):
     """Answers as the engine does: the inputs, and what `check` computes."""
 
-    def __init__(self, facts: Mapping[str, str], attested: Mapping[str, str]) -> None:
-        self._facts, self._attested = facts, attested
+    def __init__(
+        self, facts: Mapping[str, str], computed: Mapping[str, Mapping[str, Any]], attested: Mapping[str, str]
+    ) -> None:
+        self._facts, self._computed, self._attested = facts, computed, attested
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str, dict]:
-        computed: dict[str, Any] = {}
+        computed: dict[str, Any] = dict(self._computed.get(args.typ, {}))
         if args.typ == DYNAMIC + "ConfidentialImage":
             computed = dict(self._facts)
         elif args.typ == DYNAMIC + "Cas":
@@ -119,11 +121,14 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         config: Mapping[str, str] | None = None,
         facts: Mapping[str, str] = FACTS,
         attested: Mapping[str, str] = ATTESTED,
+        native: Mapping[str, str] | None = None,
+        computed: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Result:
         warnings: list[str] = []
         logger = logging.Logger("engine")  # noqa: LOG001  of this run alone
         logger.addHandler(_Listener(warnings))
-        monitor = _Monitor(_Providers(facts, attested))
+        others = {"docker-build:index:Image": native or {}, **(computed or {})}
+        monitor = _Monitor(_Providers(facts, others, attested))
         pulumi.runtime.set_mocks(monitor.mocks, preview=preview, monitor=monitor, logger=logger)
         pulumi.runtime.set_all_config(dict(config or {}))
         pulumi.runtime.test(program)()

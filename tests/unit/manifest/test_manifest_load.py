@@ -123,24 +123,19 @@ REFUSED_SERVICE = [
     ("build.name", "a b", "build.name", "letters"),
     ("build.kind", "rust", "build.kind", "one of"),
     ("build.kind", "java17", "build.kind", "vendor's SCONE toolchain"),
-    ("build.kind", "sconify_image", "build.kind", "not supported yet"),
+    ("build.kind", "java", "build.kind", "vendor's SCONE toolchain"),
     ("build.command", "", "build.command", "program"),
     ("build.command", ["python3"], "build.command", "text"),
     ("build.command", "a 'b", "build.command", "not closed"),
     ("build.pwd", "python", "build.pwd", "absolute"),
     ("build.copy", "api.py", "build.copy", "list"),
-    ("build.requirements", "requirements.txt", "build.requirements", "requirements is not supported yet"),
-    ("build.run", ["echo"], "build.run", "run is not supported yet"),
-    ("build.fs_dirs", ["/a"], "build.fs_dirs", "not supported yet"),
-    ("build.fs_files", ["/a"], "build.fs_files", "not supported yet"),
-    ("build.plains", ["/a"], "build.plains", "not supported yet"),
-    ("build.plain_files", ["/a"], "build.plain_files", "not supported yet"),
-    ("build.host_paths", ["/a"], "build.host_paths", "not supported yet"),
-    ("build.binaries", ["/a"], "build.binaries", "not supported yet"),
-    ("build.volumes", [{"name": "v", "path": "/v", "import": {"session": "s"}}], "build.volumes", "not supported yet"),
-    ("build.stable", "a:1", "build.stable", "not supported yet"),
-    ("build.signature.sign", True, "build.signature", "not supported yet"),
-    ("build.gen_policy", {"policy": "p.yaml"}, "build.gen_policy", "not supported yet"),
+    ("build.run", "echo", "build.run", "list"),
+    ("build.fs_dirs", "/a", "build.fs_dirs", "list"),
+    ("build.volumes", [{"name": "v"}], "build.volumes[0]", "no path"),
+    ("build.volumes", [{"path": "data"}], "build.volumes[0].path", "absolute"),
+    ("build.signature.sign", "perhaps", "build.signature.sign", "true or false"),
+    ("build.stable", "a:1", "build.stable", "not supported"),
+    ("build.gen_policy", {"policy": "p.yaml"}, "build.gen_policy", "not supported"),
     ("environment", {"local": {"A": "1"}}, "environment.local", "list of maps"),
     ("environment.local", [{"name": "A"}], "environment.local", "A has no value"),
     ("environment.local", [{"value": "A"}], "environment.local", "entry 1"),
@@ -244,13 +239,13 @@ def test_near_misses_are_suggested() -> None:
 
 def test_several_problems_come_in_one_error() -> None:
     """A person fixes a manifest in one go."""
-    broken = edited(edited(SERVICE, "build.requirements", "r.txt"), "build.run", ["x"])
+    broken = edited(edited(SERVICE, "build.stable", "a:1"), "build.gen_policy.policy", "x")
     with pytest.raises(ManifestErrors) as caught:
         load_service(yaml.safe_dump(broken, sort_keys=False), file="m.yaml")
     first, second = str(caught.value).splitlines()[1:]
     assert first.strip().startswith("m.yaml:")
-    assert "requirements" in first
-    assert "build.run" in second
+    assert "build.stable" in first
+    assert "build.gen_policy" in second
 
 
 def test_a_mesh_has_services() -> None:

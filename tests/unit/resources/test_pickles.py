@@ -13,6 +13,7 @@ from scone_provider.resources.confidential_image import ConfidentialImageProvide
 from scone_provider.resources.rollout import RolloutProvider
 from scone_provider.resources.sealed_policy import SealedPolicyProvider
 from scone_provider.resources.security_policy import SecurityPolicyProvider
+from scone_provider.resources.vendor_image import VendorImageProvider
 
 FROZEN = {
     CasProvider: "scone_provider.resources.cas CasProvider",
@@ -20,6 +21,7 @@ FROZEN = {
     RolloutProvider: "scone_provider.resources.rollout RolloutProvider",
     SealedPolicyProvider: "scone_provider.resources.sealed_policy SealedPolicyProvider",
     SecurityPolicyProvider: "scone_provider.resources.security_policy SecurityPolicyProvider",
+    VendorImageProvider: "scone_provider.resources.vendor_image VendorImageProvider",
 }
 
 

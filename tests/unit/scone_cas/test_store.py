@@ -88,10 +88,25 @@ def test_newer_schema_is_refused(tmp_path) -> None:
     """A store that a newer CAS wrote is not touched."""
     start(tmp_path)
     with sqlite3.connect(tmp_path / "cas.db") as db:
-        db.execute("UPDATE schema SET version = 2")
+        db.execute("INSERT INTO schema VALUES (9)")
     db.close()
-    with pytest.raises(SconeError, match="schema 2, and this CAS knows schema 1"):
+    with pytest.raises(SconeError, match="schema 9, and this CAS knows schema 2"):
         start(tmp_path)
+
+
+def test_older_schema_is_extended(cas, person) -> None:
+    """A store of the first schema gains what is new, and what it held opens as before."""
+    cas.upload("name: x\nversion: '0.3'\nsecrets: [{name: b, kind: ascii, size: 40}]\n", person("ann"))
+    value = cas.store.values(cas.store.current("x"))
+    with cas.store.writing() as db:
+        for table in ("tag", "password", "lease"):
+            db.execute(f"DROP TABLE {table}")
+        db.execute("DELETE FROM schema WHERE version = 2")
+    cas.store.close()
+    initialise(cas.state, now=NOW, random=bytes(32))
+    assert cas.store.values(cas.store.current("x")) == value
+    cas.upload("name: y\nversion: '0.3'\nvolumes: [{name: v}]\n", person("ann"))
+    assert cas.store.row("SELECT count(*) FROM tag") == (1,)
 
 
 def test_state_that_is_a_file_is_said(tmp_path) -> None:

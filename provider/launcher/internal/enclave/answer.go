@@ -13,7 +13,7 @@ import (
 // Answer is what CAS delivers to a program that it accepts.
 type Answer struct {
 	ConfigID         string            `json:"config_id"`
-	Arguments        []string          `json:"arguments"`
+	Arguments        []string          `json:"arguments"` // empty where the image's own program is meant, without arguments
 	Environment      map[string]string `json:"environment"`
 	WorkingDirectory string            `json:"working_directory"` // "/" where the service names none
 	Protection       *Protection       `json:"protection"`        // nil where the service has no fspf_tag
@@ -23,7 +23,7 @@ type Answer struct {
 // Protection opens and identifies the protection file of the image.
 type Protection struct {
 	Key []byte `json:"key"` // 32 bytes
-	Tag []byte `json:"tag"` // 16 bytes
+	Tag []byte `json:"tag"` // 16 bytes; nil where any file under the key will do (no_rollback_protection)
 }
 
 // File is an injection file.
@@ -88,7 +88,7 @@ func (answer *Answer) readArguments(value json.RawMessage) (err error) {
 	if answer.Arguments, err = strictjson.Strings(value); err != nil {
 		return err
 	}
-	if len(answer.Arguments) == 0 || answer.Arguments[0] == "" {
+	if len(answer.Arguments) > 0 && answer.Arguments[0] == "" {
 		return errors.New("no program is named")
 	}
 	for _, argument := range answer.Arguments {
@@ -123,8 +123,10 @@ func (answer *Answer) readProtection(value json.RawMessage) error {
 	if protection.Key, err = strictjson.Hex(members["key"], protectionKeySize); err != nil {
 		return fmt.Errorf("key: %w", err)
 	}
-	if protection.Tag, err = strictjson.Hex(members["tag"], protectionTagSize); err != nil {
-		return fmt.Errorf("tag: %w", err)
+	if !strictjson.IsNull(members["tag"]) {
+		if protection.Tag, err = strictjson.Hex(members["tag"], protectionTagSize); err != nil {
+			return fmt.Errorf("tag: %w", err)
+		}
 	}
 	answer.Protection = protection
 	return nil
