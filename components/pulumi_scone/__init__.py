@@ -2,6 +2,7 @@
 
 from pulumi_scone._arguments import (
     BuildArgs,
+    BuilderArgs,
     CasArgs,
     CasNamespaceArgs,
     ConfidentialImageArgs,
@@ -11,19 +12,23 @@ from pulumi_scone._arguments import (
     MeshDeploymentArgs,
     MeshPolicyArgs,
     MeshServiceArgs,
+    NativeStageArgs,
+    RepoArgs,
     SecretArgs,
     SecretsArgs,
     ServiceManifestArgs,
     ServiceVariablesArgs,
+    SignatureArgs,
     VariableArgs,
 )
 from pulumi_scone.cas_namespace import CasNamespace
 from pulumi_scone.confidential_image import ConfidentialImage
 from pulumi_scone.mesh_deployment import MeshDeployment
-from pulumi_scone.resources import Cas, SecurityPolicy
+from pulumi_scone.resources import Cas, SealedPolicy, SecurityPolicy
 
 __all__ = [
     "BuildArgs",
+    "BuilderArgs",
     "Cas",
     "CasArgs",
     "CasNamespace",
@@ -37,10 +42,14 @@ __all__ = [
     "MeshDeploymentArgs",
     "MeshPolicyArgs",
     "MeshServiceArgs",
+    "NativeStageArgs",
+    "RepoArgs",
+    "SealedPolicy",
     "SecretArgs",
     "SecretsArgs",
     "SecurityPolicy",
     "ServiceManifestArgs",
     "ServiceVariablesArgs",
+    "SignatureArgs",
     "VariableArgs",
 ]

@@ -37,6 +37,19 @@ SecretArgs = TypedDict(
         "export": NotRequired[Sequence[Mapping[str, str]]],
         "import": NotRequired[Mapping[str, str]],
         "export_public": NotRequired[bool],
+        "key_type": NotRequired[str],
+        "migrate": NotRequired[bool],
+        "private_key": NotRequired[pulumi.Input[str]],
+        "issuer": NotRequired[str],
+        "common_name": NotRequired[str],
+        "endpoint": NotRequired[str],
+        "dns": NotRequired[Sequence[str]],
+        "san": NotRequired[Sequence[str]],
+        "valid_for": NotRequired[str],
+        "signer": NotRequired[str],
+        "alg": NotRequired[str],
+        "validity": NotRequired[Mapping[str, str]],
+        "payload": NotRequired[Mapping[str, str]],
     },
 )
 SecretArgs.__doc__ = (
@@ -53,6 +66,16 @@ SecretsArgs = TypedDict(
 )
 SecretsArgs.__doc__ = "Secrets of a service: its own, those it shares with the mesh, and those it takes from a sibling."
 
+
+class SignatureArgs(TypedDict):
+    """Whether the image is signed, and with which key."""
+
+    sign: bool
+    """Sign the image's digest, as cosign does."""
+    key: NotRequired[str]
+    """File with the private key, relative to the manifest; default: a key of the stack's."""
+
+
 BuildArgs = TypedDict(
     "BuildArgs",
     {
@@ -62,8 +85,18 @@ BuildArgs = TypedDict(
         "command": pulumi.Input[str],
         "from": NotRequired[str],
         "pwd": NotRequired[str],
+        "requirements": NotRequired[str],
+        "run": NotRequired[Sequence[pulumi.Input[str]]],
         "copy": NotRequired[Sequence[str]],
         "dirs": NotRequired[Sequence[str]],
+        "fs_dirs": NotRequired[Sequence[str]],
+        "fs_files": NotRequired[Sequence[str]],
+        "plains": NotRequired[Sequence[str]],
+        "plain_files": NotRequired[Sequence[str]],
+        "host_paths": NotRequired[Sequence[str]],
+        "binaries": NotRequired[Sequence[str]],
+        "volumes": NotRequired[Sequence[Mapping[str, Any]]],
+        "signature": NotRequired[SignatureArgs],
     },
 )
 BuildArgs.__doc__ = "How one confidential image is built; `copy` is relative to the program's folder."
@@ -104,8 +137,12 @@ class CasArgs(TypedDict):
     """The other roles that it fills."""
     cas_key: NotRequired[pulumi.Input[str]]
     """Key hash to pin; without it the first attestation decides, under `tolerance`."""
+    cas_encryption_key: NotRequired[pulumi.Input[str]]
+    """Session encryption key, 64 hex digits, for modes that encrypt."""
     tolerance: NotRequired[str]
     """Attestation switches, as of `scone cas attest`."""
+    mode: NotRequired[str]
+    """`Upload` (the default), `SignedManifest`, `EncryptedManifest`, `NoUpload` or `EncryptedOnly`."""
 
 
 class MeshPolicyArgs(TypedDict):
@@ -117,6 +154,16 @@ class MeshPolicyArgs(TypedDict):
     """Comma separated list of what attestation tolerates."""
     ignore_advisories: NotRequired[str]
     """Comma separated list of advisories, or `*`."""
+    maa: NotRequired[str]
+    """URL of Azure's attestation service, where that attests the services."""
+    image_policy_namespace: NotRequired[str]
+    """The session, on the CAS with the role `image`, that holds what services share; default: `namespace`."""
+    security_policy_name: NotRequired[str]
+    """The session, on the CAS with the role `security`, whose fragment `security` replaces what is tolerated here."""
+    access_policy_name: NotRequired[str]
+    """The session, on the CAS with the role `access`, whose fragment `access_policy` says who owns the policies."""
+    attestation_policy_name: NotRequired[str]
+    """The session, on the CAS with the role `attestation`, whose fragment `attestation` replaces what is tolerated."""
 
 
 class ServiceVariablesArgs(TypedDict):
@@ -135,6 +182,23 @@ class MeshServiceArgs(TypedDict):
     """The image, as the `to` of its manifest."""
     name: NotRequired[str]
     """Unique name; derived from the image if absent."""
+    env: NotRequired[str]
+    """File with variables in place of the manifest's."""
+    image_secrets: NotRequired[str]
+    """File with secrets in place of, and beside, the manifest's global ones."""
+    image_policy: NotRequired[str]
+    """File with sections of a session that are laid over the derived policy."""
+    helm_chart: NotRequired[str]
+    """Folder of a Helm chart in place of ours for this service."""
+
+
+class RepoArgs(TypedDict):
+    """Where the images of a mesh are pushed."""
+
+    destination: str
+    """Registry and folder; each image keeps its name and tag in it."""
+    push: NotRequired[bool]
+    """False: leave the images where their manifests put them."""
 
 
 class MeshArgs(TypedDict):
@@ -150,6 +214,8 @@ class MeshArgs(TypedDict):
     """Values for the services and for the chart."""
     services: Sequence[MeshServiceArgs]
     """The services."""
+    repo: NotRequired[RepoArgs]
+    """Where the images are pushed, in place of their manifests' `build.to`."""
     helm_extra_values: NotRequired[str]
     """YAML text that is merged into the chart's values."""
 
@@ -169,12 +235,34 @@ class CasNamespaceArgs(TypedDict):
     """Attestation switches, as of `scone cas attest`."""
     cas_key: NotRequired[pulumi.Input[str]]
     """Key hash to pin."""
+    mode: NotRequired[str]
+    """How the namespace's session gets to CAS, as in a Meshfile; default: `Upload`."""
+    cas_encryption_key: NotRequired[pulumi.Input[str]]
+    """Session encryption key of CAS, 64 hex digits, for modes that encrypt."""
     owners: NotRequired[Sequence[str]]
     """Key hashes that may read, update and create policies; default: the one who creates it."""
     policy: NotRequired[Mapping[str, Any]]
     """The namespace's own session, in place of the one that `owners` gives."""
     adopt: NotRequired[bool]
     """Take over a policy of this name that this stack did not create."""
+
+
+class BuilderArgs(TypedDict):
+    """A command that builds confidential images with another toolchain (docs/vendor-toolchain.md)."""
+
+    command: Sequence[str]
+    """Program and arguments; no shell is involved."""
+
+
+class NativeStageArgs(TypedDict):
+    """How a container builder carries out `run` and `requirements` of a service manifest."""
+
+    builder: NotRequired[str]
+    """Name of a buildx builder; default: the one that BUILDX_BUILDER names, or the current one."""
+    pip_config: NotRequired[pulumi.Input[str]]
+    """Text of a pip.conf (index, credentials): a build secret, which is in no image and makes no difference to one."""
+    build_args: NotRequired[Mapping[str, pulumi.Input[str]]]
+    """Build arguments, such as HTTPS_PROXY; they are no secrets."""
 
 
 class ConfidentialImageArgs(TypedDict):
@@ -190,6 +278,12 @@ class ConfidentialImageArgs(TypedDict):
     """Values of its `global` variables, as a mesh gives them."""
     cas_key: NotRequired[str]
     """Key hash of CAS that the image pins."""
+    native_image: NotRequired[Any]
+    """An image that the program makes, in the place of `from`: a reference, an Output of one, or the image resource."""
+    builder: NotRequired[BuilderArgs]
+    """Who builds, in place of this package; default: the stack's setting `scone:builder`, a JSON list of words."""
+    native_stage: NotRequired[NativeStageArgs]
+    """How `run` and `requirements` are carried out."""
     delete_images: NotRequired[bool]
     """Remove pushed images from the registry when the resource is destroyed."""
     refresh_base: NotRequired[bool]
@@ -221,5 +315,15 @@ class MeshDeploymentArgs(TypedDict):
     """Remove pushed images from the registry when the mesh is destroyed."""
     refresh_base: NotRequired[bool]
     """Resolve the base images' tags again instead of keeping the locked digests."""
+    pull_secret: NotRequired[bool]
+    """Make the pull secrets that the services name from the docker configuration; else they must exist."""
+    registry_credentials: NotRequired[pulumi.Input[str]]
+    """Docker configuration (JSON) for these pull secrets, in place of the one of whoever deploys."""
+    native_images: NotRequired[Mapping[str, Any]]
+    """Service → an image that the program makes, in the place of the `from` of that service's manifest."""
+    builder: NotRequired[BuilderArgs]
+    """Who builds, in place of this package; default: the stack's setting `scone:builder`, a JSON list of words."""
+    native_stage: NotRequired[NativeStageArgs]
+    """How `run` and `requirements` of all manifests are carried out."""
     rollout_timeout: NotRequired[int]
     """Seconds until a rollout that is not ready fails; default: 120."""

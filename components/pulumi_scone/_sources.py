@@ -1,7 +1,8 @@
 """Manifests from files or from typed arguments, read relative to the program."""
 
 import difflib
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from scone_policy.errors import SconeError
 from scone_policy.holes import has_hole
 from scone_provider.image.reference import parse_reference
 from scone_provider.manifest import Mesh, ServiceManifest, load_mesh, load_service
+from scone_provider.manifest.unsupported import Toolchain
 
 _LIMIT = 1 << 20
 
@@ -23,25 +25,58 @@ def read_mesh(
     if (file is None) == (content is None):
         raise SconeError("give either mesh_file or mesh", fix="mesh_file is a path, mesh the same content in Python")
     if file is not None:
-        return load_mesh(_text(file), file=file, variables=variables)
+        return load_mesh(read_text(file), file=file, variables=variables)
     return load_mesh(values.hide(_map(content, "mesh")), file="<mesh>", variables=variables)
 
 
 def read_manifest(
-    file: str | None, content: Mapping[str, Any] | None, variables: Mapping[str, str], values: Values
+    file: str | None,
+    content: Mapping[str, Any] | None,
+    variables: Mapping[str, str],
+    values: Values,
+    *,
+    builder: Sequence[str] = (),
 ) -> tuple[ServiceManifest, str]:
-    """A service manifest and the folder that its `copy` is relative to, from exactly one of `file` and `content`."""
+    """A service manifest and the folder that its `copy` is relative to, from exactly one of `file` and `content`.
+
+    With a `builder` of another toolchain, kinds that only that one knows are in order.
+    """
+    toolchain: Toolchain = "vendor" if builder else "embedded"
     if (file is None) == (content is None):
         raise SconeError(
             "give either manifest_file or manifest", fix="manifest_file is a path, manifest the same content in Python"
         )
     if file is not None:
-        return load_service(_text(file), file=file, variables=variables), str(Path(file).parent)
+        return load_service(read_text(file), file=file, variables=variables, toolchain=toolchain), str(
+            Path(file).parent
+        )
     content = _map(content, "manifest")
     build = content.get("build")
     name = build.get("name") if isinstance(build, Mapping) else None
     file = f"<manifest {name}>" if isinstance(name, str) else "<manifest>"
-    return load_service(values.hide(content), file=file, variables=variables), "."
+    return load_service(values.hide(content), file=file, variables=variables, toolchain=toolchain), "."
+
+
+def builder_words(args: Mapping[str, Any]) -> list[str]:
+    """The command of the builder, from the arguments or the stack's `scone:builder`; empty: this package builds."""
+    where = "builder.command"
+    words: object = (args.get("builder") or {}).get("command")
+    if words is None:
+        where = "scone:builder"
+        words = pulumi.Config("scone").get(where.partition(":")[2])
+        if not words:
+            return []
+        try:
+            words = json.loads(str(words))
+        except ValueError:
+            words = None
+    if not isinstance(words, list | tuple) or not words or not all(isinstance(word, str) for word in words):
+        raise SconeError(
+            "this is no list of words",
+            where=where,
+            fix='pulumi config set scone:builder \'["python3", "builder.py"]\'',
+        )
+    return list(words)
 
 
 def check_arguments(args: object, kind: type) -> None:
@@ -92,7 +127,8 @@ def _map(content: object, name: str) -> Mapping[str, Any]:
     return content
 
 
-def _text(file: str) -> str:
+def read_text(file: str) -> str:
+    """The text of a file of at most 1 MiB, relative to the program. Raises SconeError."""
     path = Path(file)
     try:
         if path.stat().st_size > _LIMIT:

@@ -33,6 +33,11 @@ class Values:
         """A hole for `function` of a text with holes in it."""
         return self._holes.punch(pulumi.Output.from_input(self.show(text)).apply(function))
 
+    def outputs(self, text: str) -> "list[pulumi.Output[Any]]":
+        """The Outputs that stand in a text."""
+        parts = self._holes.fill(text, lambda parts: parts)
+        return [part for part in (parts if isinstance(parts, list) else [parts]) if isinstance(part, pulumi.Output)]
+
     def promise(self) -> str:
         """A hole whose Output does not exist yet; `keep` puts it there."""
         return self._holes.punch(None)
@@ -44,6 +49,11 @@ class Values:
     def show(self, tree: Any) -> Any:  # noqa: ANN401  see hide
         """`tree` with every Output back; text around one becomes an Output itself."""
         return self._holes.fill(tree, lambda parts: pulumi.Output.concat(*parts))  # type: ignore[arg-type]
+
+
+def together(values: Mapping[str, pulumi.Output[Any]]) -> pulumi.Output[Any]:
+    """A map of Outputs as the Output of a map, also when it is empty."""
+    return pulumi.Output.all(**values) if values else pulumi.Output.from_input({})
 
 
 @contextmanager

@@ -1,15 +1,17 @@
 """`ConfidentialImage`: a service manifest's image, encrypted, measured and pushed by digest."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
 
 from pulumi_scone._arguments import ConfidentialImageArgs
-from pulumi_scone._sources import check_arguments, given_variables, hidden_identity, read_manifest
+from pulumi_scone._native import NativeStage, reference_of
+from pulumi_scone._sources import builder_words, check_arguments, given_variables, hidden_identity, read_manifest
 from pulumi_scone._values import Values, user_errors
-from pulumi_scone.resources import ImageBuild
+from pulumi_scone.resources import ImageBuild, VendorImage
 from scone_policy.errors import SconeError
+from scone_policy.services import MARKER
 from scone_provider.derive.image import image_inputs
 from scone_provider.manifest import ServiceManifest
 
@@ -23,13 +25,17 @@ class ConfidentialImage(pulumi.ComponentResource):
     """What attestation finds, 64 hex digits."""
     fspf_tag: pulumi.Output[str]
     """Tag of the image's protection file, 32 hex digits."""
+    key: pulumi.Output[str]
+    """What stands for the image's file-system key in a policy (`fspf_key`); no secret."""
 
     def __init__(self, name: str, args: ConfidentialImageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         values = Values()
         with user_errors():
             check_arguments(args, ConfidentialImageArgs)
             variables = given_variables(args, values)
-            manifest, folder = read_manifest(args.get("manifest_file"), args.get("manifest"), variables, values)
+            manifest, folder = read_manifest(
+                args.get("manifest_file"), args.get("manifest"), variables, values, builder=builder_words(args)
+            )
             inputs = image_inputs(
                 manifest,
                 folder=folder,
@@ -51,11 +57,63 @@ class ConfidentialImage(pulumi.ComponentResource):
     def _set_up(
         self, name: str, inputs: Mapping[str, Any], args: Mapping[str, Any], opts: pulumi.ResourceOptions | None
     ) -> None:
+        self.build: ImageBuild | VendorImage
+        inputs = dict(inputs)
+        wanted, document = inputs.pop("native", None), inputs.pop("document")
+        with user_errors():
+            if builder := builder_words(args):
+                self._let_build(name, inputs, args, opts, document=document, builder=builder)
+                return
+            if args.get("native_image") is not None:
+                inputs["from"] = reference_of(args["native_image"])
+            if "from" not in inputs:
+                raise SconeError(
+                    "nothing says which image is to become confidential",
+                    where=inputs["where"].get("kind", "build"),
+                    fix="name it in `from`, or give an image that the program makes as native_image",
+                )
+            settings = args.get("native_stage") or {}
+            stage = NativeStage.read(name, inputs, wanted=wanted, settings=settings) if wanted else None
         super().__init__("scone:index:ConfidentialImage", name, {"to": inputs["to"]}, opts)
-        settings = {key: True for key in ("delete_images", "refresh_base") if args.get(key)}
         # A component's depends_on does not reach its children.
         child = pulumi.ResourceOptions(parent=self, depends_on=opts.depends_on if opts else None)
-        self.build = ImageBuild(name, inputs={**inputs, **settings}, opts=child)
+        if stage is not None:
+            # docker-build deletes what it pushed; ours stay unless asked for.
+            kept = pulumi.ResourceOptions(retain_on_delete=not args.get("delete_images"))
+            inputs |= {"from": stage.image(pulumi.ResourceOptions.merge(child, kept)), "native_stage": True}
+        asked = {key: True for key in ("delete_images", "refresh_base") if args.get(key)}
+        self.build = ImageBuild(name, inputs={**inputs, **asked}, opts=child)
+        self.key = pulumi.Output.concat(MARKER, inputs["identity"])
+        self._know()
+
+    def _let_build(
+        self,
+        name: str,
+        inputs: Mapping[str, Any],
+        args: Mapping[str, Any],
+        opts: pulumi.ResourceOptions | None,
+        *,
+        document: Mapping[str, Any],
+        builder: Sequence[str],
+    ) -> None:
+        """The image of another toolchain's builder: it gets manifest and folder, and says what it made."""
+        native = reference_of(args["native_image"]) if args.get("native_image") is not None else None
+        super().__init__("scone:index:ConfidentialImage", name, {"to": inputs["to"]}, opts)
+        self.build = VendorImage(
+            name,
+            inputs={
+                **{key: inputs[key] for key in ("name", "identity", "to", "folder", "copy", "where")},
+                "manifest": document,
+                "builder": {str(number): word for number, word in enumerate(builder)},
+                "native_image": native,
+                "delete_images": bool(args.get("delete_images")) or None,
+            },
+            opts=pulumi.ResourceOptions(parent=self, depends_on=opts.depends_on if opts else None),
+        )
+        self.key = self.build.key
+        self._know()
+
+    def _know(self) -> None:
         self.reference = self.build.reference
         self.measurement = self.build.measurement
         self.fspf_tag = self.build.fspf_tag

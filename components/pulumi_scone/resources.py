@@ -6,10 +6,12 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import Resource
 
+from pulumi_scone._policy import GivenPolicy
+from pulumi_scone._values import user_errors
 from scone_provider.resources.cas import CasProvider
-from scone_provider.resources.confidential_image import ConfidentialImageProvider
-from scone_provider.resources.rollout import RolloutProvider
+from scone_provider.resources.sealed_policy import SealedPolicyProvider
 from scone_provider.resources.security_policy import SecurityPolicyProvider
+from scone_provider.resources.vendor_image import VendorImageProvider
 
 _HIDE = pulumi.ResourceOptions(hide_diffs=["__provider"])
 
@@ -53,14 +55,23 @@ class SecurityPolicy(Resource, module="scone", name="SecurityPolicy"):
         name: str,
         *,
         cas: Mapping[str, Any],
-        policy: Mapping[str, Any],
+        policy: Mapping[str, Any] | str | None = None,
+        policy_file: str | None = None,
+        variables: Mapping[str, pulumi.Input[str]] | None = None,
         adopt: bool = False,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """`cas` is `{url, tolerance, key}` as of `Cas`; `policy` the session in either form (docs/policies.md)."""
+        """`cas` is `{url, tolerance, key}` as of `Cas`. The session (docs/policies.md) is a map or YAML text in
+        `policy`, or stands in `policy_file`, relative to the program; with `variables`, `$NAME` in a text is replaced.
+
+        Explicit secret values must be Pulumi secrets: RunError for a plain one, as for a text that breaks a rule.
+        """
+        with user_errors():
+            given = GivenPolicy(policy, file=policy_file, variables=variables)
         props = {
             "cas": dict(cas),
-            "policy": dict(policy),
+            "policy": given.policy,
+            "private": given.private(),
             "adopt": adopt or None,
             "name": None,
             "digest": None,
@@ -68,6 +79,47 @@ class SecurityPolicy(Resource, module="scone", name="SecurityPolicy"):
             "attested_key": None,
         }
         super().__init__(SecurityPolicyProvider(), name, props, pulumi.ResourceOptions.merge(_HIDE, opts))
+
+
+class SealedPolicy(Resource, module="scone", name="SealedPolicy"):
+    """One security policy that somebody else uploads: signed, encrypted for its CAS, or as it is."""
+
+    name: pulumi.Output[str]
+    """Its name at CAS."""
+    digest: pulumi.Output[str]
+    """Over all it says; another digest is another policy. Known in preview."""
+    document: pulumi.Output[Mapping[str, Any]]
+    """What is uploaded: `policy`, and `encryption_key` or `signatures`. Made anew only when the policy changes."""
+    predecessor: pulumi.Output[str]
+    """Hash of the version that it replaces, empty for the first one."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        cas: Mapping[str, Any],
+        policy: Mapping[str, Any],
+        mode: str,
+        recipient: pulumi.Input[str] | None = None,
+        file: str | None = None,
+        adopt: bool = False,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """`cas` and `policy` as of `SecurityPolicy`; `mode` as in a Meshfile.
+
+        `recipient`: session encryption key of CAS, 64 hex digits; `file`: where the document is written, too.
+        """
+        computed = dict.fromkeys(("name", "digest", "document", "predecessor", "attested_key"))
+        props = {
+            "cas": dict(cas),
+            "policy": dict(policy),
+            "mode": mode,
+            "recipient": recipient,
+            "file": file,
+            "adopt": adopt or None,
+            **computed,
+        }
+        super().__init__(SealedPolicyProvider(), name, props, pulumi.ResourceOptions.merge(_HIDE, opts))
 
 
 class ImageBuild(Resource, module="scone", name="ConfidentialImage"):
@@ -84,9 +136,31 @@ class ImageBuild(Resource, module="scone", name="ConfidentialImage"):
 
     def __init__(self, name: str, *, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None = None) -> None:
         """`inputs` as of `scone_provider.resources.confidential_image`."""
+        # A program of policies alone would wait for the libraries that build images.
+        from scone_provider.resources.confidential_image import ConfidentialImageProvider  # noqa: PLC0415
+
         computed = dict.fromkeys(("reference", "digest", "measurement", "fspf_tag"))
         props = {**inputs, "preview": pulumi.runtime.is_dry_run(), **computed}
         super().__init__(ConfidentialImageProvider(), name, props, pulumi.ResourceOptions.merge(_HIDE, opts))
+
+
+class VendorImage(Resource, module="scone", name="VendorImage"):
+    """A confidential image that a builder command around another toolchain makes."""
+
+    reference: pulumi.Output[str]
+    """`repository@sha256:…`."""
+    measurement: pulumi.Output[str]
+    """MRENCLAVE, 64 hex digits."""
+    fspf_tag: pulumi.Output[str]
+    """Tag of its protection file, 32 hex digits."""
+    key: pulumi.Output[str]
+    """What stands for its file-system key in a policy."""
+
+    def __init__(self, name: str, *, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None = None) -> None:
+        """`inputs` as of `scone_provider.resources.vendor_image`."""
+        computed = dict.fromkeys(("reference", "measurement", "fspf_tag", "key"))
+        props = {**inputs, **computed}
+        super().__init__(VendorImageProvider(), name, props, pulumi.ResourceOptions.merge(_HIDE, opts))
 
 
 class Rollout(Resource, module="scone", name="Rollout"):
@@ -103,6 +177,9 @@ class Rollout(Resource, module="scone", name="Rollout"):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """`inputs` as of `scone_provider.resources.rollout`."""
+        # As above: the Kubernetes client is for those who roll out.
+        from scone_provider.resources.rollout import RolloutProvider  # noqa: PLC0415
+
         super().__init__(
             RolloutProvider(), name, {**inputs, "released": None}, pulumi.ResourceOptions.merge(_HIDE, opts)
         )

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,6 +35,7 @@ type builder struct {
 	injected  []string
 	volumes   []string
 	pin       string
+	defaults  map[string]any // more members of launcher.json
 }
 
 func hexDigest(data []byte) string {
@@ -144,6 +146,7 @@ func (b *builder) build(launcher []byte) *testImage {
 	if b.pin != "" {
 		settings["cas_key"] = b.pin
 	}
+	maps.Copy(settings, b.defaults)
 	configuration := canonicalJSON(b.t, settings)
 	b.write("/.scone/launcher.json", configuration, 0o644)
 	entries := map[string]any{"/python": []any{"d", 0o755, 0, ""}}

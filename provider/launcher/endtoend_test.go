@@ -208,6 +208,33 @@ func (s *scenario) start() started {
 	return report
 }
 
+// TestImageDefaults proves that a wrapped image's own variables and working directory reach its program, but never over the policy's
+// words, and not at all where nothing of the image was verified.
+func TestImageDefaults(t *testing.T) {
+	s := newScenario(t)
+	s.builder.defaults = map[string]any{"environment": map[string]string{"LANG": "of the image", "PATH": "/usr/bin"}, "pwd": "/data"}
+	s.rebuild()
+	s.policy.Answer["working_directory"] = "/"
+	s.policy.Answer["arguments"] = []string{"program"}
+	report := s.start()
+	if got := strings.Join(report.Environment, " "); got != "API_PASSWORD="+plantedSecret+" LANG=C PATH=/usr/bin" {
+		t.Errorf("environment: %s", got)
+	}
+	if report.Directory != "/data" {
+		t.Errorf("working directory: %s", report.Directory)
+	}
+	s.policy.Answer["working_directory"] = "/python"
+	if report := s.start(); report.Directory != "/python" {
+		t.Errorf("working directory: %s", report.Directory)
+	}
+	delete(s.policy.Answer, "files")
+	s.policy.Answer["protection"] = nil
+	s.policy.Answer["files"] = []any{}
+	if report := s.start(); strings.Contains(strings.Join(report.Environment, " "), "PATH") {
+		t.Errorf("environment without a tag: %v", report.Environment)
+	}
+}
+
 // TestStart proves that the program gets exactly what the policy delivers, and nothing of the host.
 func TestStart(t *testing.T) {
 	s := newScenario(t)

@@ -49,6 +49,10 @@ func renouncePrivileges() error {
 
 // become executes the program; it only returns when that fails.
 func become(image *image, answer *answer, log *logger) error {
+	if answer.Protection != nil {
+		// The image's configuration was verified with everything else; without a tag it is anybody's word.
+		useDefaults(image.configuration, answer)
+	}
 	if err := os.Chdir(answer.WorkingDirectory); err != nil {
 		return startFailed("the working directory %s: %s", answer.WorkingDirectory, reason(err))
 	}
@@ -81,6 +85,18 @@ func become(image *image, answer *answer, log *logger) error {
 	err = syscall.Exec(program, arguments, environment)
 	_ = os.Remove(readyMark)
 	return startFailed("%s: %s", program, execReason(err))
+}
+
+// useDefaults fills in what the image says and the policy does not.
+func useDefaults(configuration configuration, answer *answer) {
+	if answer.WorkingDirectory == "/" && configuration.workingDirectory != "" {
+		answer.WorkingDirectory = configuration.workingDirectory
+	}
+	for name, value := range configuration.environment {
+		if _, set := answer.Environment[name]; !set {
+			answer.Environment[name] = value
+		}
+	}
 }
 
 // markReady leaves the mark that the readiness probe looks for.

@@ -42,6 +42,9 @@ type configuration struct {
 	program string
 	loader  string // "" for a static program
 	pin     *enclave.KeyHash
+	// What the wrapped image sets for its programs; the policy's own words win. Nobody vouches for it before the protection is verified.
+	environment      map[string]string
+	workingDirectory string
 }
 
 // measureImage reads the image's configuration and computes the measurement of software mode.
@@ -122,7 +125,7 @@ func canonicalString(text string) string {
 
 func parseConfiguration(data []byte) (configuration, error) {
 	var read configuration
-	members, err := strictjson.Object(data, []string{"version", "program", "loader"}, []string{"cas_key"})
+	members, err := strictjson.Object(data, []string{"version", "program", "loader"}, []string{"cas_key", "environment", "pwd"})
 	if err != nil {
 		return read, err
 	}
@@ -145,6 +148,21 @@ func parseConfiguration(data []byte) (configuration, error) {
 			return read, fmt.Errorf("cas_key is %w", err)
 		}
 		read.pin = &pin
+	}
+	if value, present := members["environment"]; present {
+		if read.environment, err = strictjson.StringMap(value); err != nil {
+			return read, fmt.Errorf("environment: %w", err)
+		}
+		for name, text := range read.environment {
+			if name == "" || strings.ContainsAny(name, "=\x00") || strings.Contains(text, "\x00") || strings.HasPrefix(name, "SCONE_") {
+				return read, errors.New("environment has a variable that a program cannot get")
+			}
+		}
+	}
+	if value, present := members["pwd"]; present {
+		if read.workingDirectory, err = strictjson.String(value); err != nil || !enclave.IsCleanPath(read.workingDirectory) {
+			return read, errors.New("pwd is not an absolute path")
+		}
 	}
 	return read, nil
 }

@@ -163,6 +163,10 @@ func TestConfigurationVectors(t *testing.T) {
 		`{"version":2,"program":"/a","loader":""}`, `{"version":1,"program":"a","loader":""}`, `{"version":1,"program":"/a/../b","loader":""}`,
 		`{"version":1,"program":"/a","loader":"b"}`, `{"version":1,"program":"/a"}`, `{"version":1,"program":"/a","loader":"","x":1}`,
 		`{"version":1,"program":"/a","loader":"","cas_key":"abc"}`, `{"version":1,"program":"/a","loader":"","cas_key":null}`, ``,
+		`{"version":1,"program":"/a","loader":"","pwd":"data"}`, `{"version":1,"program":"/a","loader":"","environment":["A=1"]}`,
+		`{"version":1,"program":"/a","loader":"","environment":{"A=B":"1"}}`, `{"version":1,"program":"/a","loader":"","environment":{"":"1"}}`,
+		`{"version":1,"program":"/a","loader":"","environment":{"A":"\u0000"}}`,
+		`{"version":1,"program":"/a","loader":"","environment":{"SCONE_HEAP":"1G"}}`,
 	} {
 		if _, err := parseConfiguration([]byte(bad)); err == nil {
 			t.Errorf("%s was accepted", bad)

@@ -6,7 +6,7 @@ from typing import Any
 from scone_policy import rights
 from scone_policy.canonical import canonical_json
 from scone_policy.change import SECRET, Change, Trust
-from scone_policy.digest import masked
+from scone_policy.digest import masked, without_private
 from scone_policy.holes import has_hole
 from scone_policy.source import show
 
@@ -28,8 +28,11 @@ _WHO = {
 }
 
 
-def compare(old: Map, new: Map) -> list[Change]:
-    """The changes that lead from one canonical form to another, by path; empty exactly when they are equal."""
+def compare(old: Map, new: Map, *, private: Map = _EMPTY) -> list[Change]:
+    """The changes that lead from one canonical form to another, by path; empty exactly when they are equal.
+
+    `private` (nested maps that end in True) names places whose values are secrets although the language does not know.
+    """
     sections: dict[str, Judge] = {
         "services": _entries(
             _service, ("one more program can be started with what this policy holds", "service removed")
@@ -40,7 +43,7 @@ def compare(old: Map, new: Map) -> list[Change]:
         "access_policy": _access,
         "security": _security,
     }
-    old, new = (masked(side, secret=_Hidden) for side in (old, new))
+    old, new = (without_private(masked(side, secret=_Hidden), private, secret=_Hidden) for side in (old, new))
     others: dict[str, Judge] = {"salt": _salt}
     found: list[Change] = []
     for key in sorted({*old, *new}):

@@ -24,6 +24,16 @@ def masked(canonical: Mapping[str, Any], *, secret: Callable[[str], Any]) -> dic
     return found
 
 
+def without_private(tree: Any, private: object, *, secret: Callable[[str], Any]) -> Any:  # noqa: ANN401
+    """`tree` with `secret(text)` for each text that `private` names: nested maps that end in True, for all below it."""
+    if private is True and isinstance(tree, str):
+        return secret(tree)
+    if isinstance(tree, Mapping) and (private is True or isinstance(private, Mapping)):
+        below = (lambda _: True) if private is True else private.get
+        return {key: without_private(value, below(key), secret=secret) for key, value in tree.items()}
+    return tree
+
+
 def _replaced(tree: Mapping[str, Any], path: tuple[str, ...], secret: Callable[[str], Any]) -> dict[str, Any]:
     first, *rest = path
     inner = tree[first]

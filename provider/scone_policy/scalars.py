@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator
 
 from scone_policy.holes import has_hole, is_hole
 from scone_policy.placeholders import is_reference
+from scone_policy.source import Number
 
 _TOKENS = re.compile("\x00hole:[0-9]+\x00")
 
@@ -47,6 +48,8 @@ def whole(value: object) -> int | str:
         return value
     if isinstance(value, str) and re.fullmatch("[0-9]{1,12}", value):
         return int(value)
+    if isinstance(value, Number) and re.fullmatch("0x[0-9a-fA-F]{1,10}|0o[0-7]{1,12}", value):
+        return int(value, 0)
     raise ValueError("must be a whole number")
 
 
@@ -154,7 +157,10 @@ ReferableWhole = Annotated[
 ReferableSwitch = Annotated[
     bool | str | None, PlainValidator(optional(or_reference(switch)), json_schema_input_type=bool | str | None)
 ]
-Switch = Annotated[bool | str, PlainValidator(switch, json_schema_input_type=bool)]
+Switch = Annotated[
+    bool | str,
+    PlainValidator(lambda value: False if value is None else switch(value), json_schema_input_type=bool | None),
+]
 Named = BeforeValidator(by_name())
 Segment = Annotated[
     str, PlainValidator(matching(SEGMENT, "must be 1 to 128 letters, digits, or _ - . ~"), json_schema_input_type=str)

@@ -84,7 +84,9 @@ class Attestation(Model):
     `reference` stands for a config fragment that holds all of it; the other fields then say nothing.
     """
 
-    mode: Annotated[str, PlainValidator(_MODE, json_schema_input_type=str)] = "hardware"
+    mode: Annotated[
+        str, PlainValidator(lambda value: _MODE("hardware" if value is None else value), json_schema_input_type=str)
+    ] = "hardware"
     url: OptionalText = None
     tolerate: Annotated[tuple[str, ...], PlainValidator(_tolerate, json_schema_input_type=list[str])] = ()
     ignore_advisories: Annotated[tuple[str, ...], PlainValidator(_advisories, json_schema_input_type=Any)] = ()

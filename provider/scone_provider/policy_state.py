@@ -8,20 +8,38 @@ import copy
 import hmac
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import cast
 
 from cryptography import x509
 from pulumi.runtime.rpc import wrap_rpc_secret
 
 from scone_policy.digest import masked
+from scone_policy.errors import PolicyError
 from scone_policy.keyhash import certificate_key_hash
 from scone_policy.session import Session, secret_paths
+from scone_provider.errors import ImageError
 from scone_provider.image.keys import derive_keys
+from scone_provider.image.seal import seal, unseal
 
 _MARKER = re.compile(r"derived: (.+)")
+_SEALED = "sealed key "  # no repository path has a space
 _FOREIGN = "not derived from this stack's image key"
 
+PLAIN = "plain"
+"""In `private`, in place of all else: where a secret value is given that is no Pulumi secret."""
+
 Canonical = Mapping[str, object]
+
+
+def plain_secret(where: str) -> PolicyError:
+    """The refusal of an explicit secret value that is no Pulumi secret."""
+    return PolicyError(
+        "this secret is given as plain text: whoever reads the program, or a copy of it, knows it",
+        where=where,
+        fix="pulumi config set --secret NAME, then pulumi.Config().require_secret('NAME'); or leave the value out, "
+        "and CAS generates one that nobody sees",
+    )
 
 
 def marked_images(canonical: Canonical) -> dict[str, str]:
@@ -34,8 +52,31 @@ def marked_images(canonical: Canonical) -> dict[str, str]:
 
 
 def fspf_key(image_key: bytes, identity: str) -> str:
-    """The file-system key of the image with that identity, 64 hex digits (docs/image-format.md, Keys)."""
+    """The file-system key of the image with that identity, 64 hex digits (docs/image-format.md, Keys).
+
+    The key of an image that another toolchain made cannot be derived: its identity is the sealed key itself.
+    """
+    if identity.startswith(_SEALED):
+        return _unseal(image_key, identity.removeprefix(_SEALED))
     return derive_keys(image_key, identity=identity).fspf_key
+
+
+def seal_fspf_key(image_key: bytes, key: str) -> str:
+    """What stands for a key (64 hex digits) that is not derived: it, sealed under the stack's image key."""
+    return _SEALED + seal(derive_keys(image_key, identity=_SEALED), _SEALED.encode(), bytes.fromhex(key)).hex()
+
+
+def _unseal(image_key: bytes, sealed: str) -> str:
+    try:
+        return unseal(
+            derive_keys(image_key, identity=_SEALED).encryption, _SEALED.encode(), bytes.fromhex(sealed)
+        ).hex()
+    except (ValueError, ImageError):
+        raise ImageError(
+            "the image's key was sealed under another image key",
+            where="scone:imageKey",
+            fix="set the image key that the stack had, or have the image built anew",
+        ) from None
 
 
 def with_markers(canonical: Canonical, *, expected: object, image_key: bytes | None) -> dict[str, object]:
@@ -85,12 +126,20 @@ def secret_digest(image_key: bytes, value: str) -> str:
     return hmac.digest(image_key, b"pulumi-scone secret v1\0" + value.encode(), "sha256").hex()
 
 
-def written_by(session: Session, key_hash: str) -> bool:
-    """True when the session's creator has that key; where CAS records no creator, when that key may update it."""
+def creator_key(session: Session) -> str | None:
+    """The key hash of who uploaded this version, or its signer; None where CAS recorded neither."""
     creator = session.creator
     if isinstance(creator, str):
-        return certificate_key_hash(x509.load_pem_x509_certificate(creator.encode())) == key_hash
-    return creator is None and key_hash in session.access_policy.update
+        with suppress(ValueError):
+            return certificate_key_hash(x509.load_pem_x509_certificate(creator.encode()))
+    if isinstance(creator, Mapping) and isinstance(creator.get("signer"), str):
+        return f"the signer {''.join(creator['signer'].split())}"
+    return None
+
+
+def written_by(session: Session, key_hash: str) -> bool:
+    """True when the session's creator has that key; where CAS records no creator, when that key may update it."""
+    return creator_key(session) == key_hash or (session.creator is None and key_hash in session.access_policy.update)
 
 
 def _section(canonical: Canonical, key: str) -> dict[str, dict[str, object]]:

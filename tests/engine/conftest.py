@@ -16,6 +16,8 @@ from support.embedded_cas import EmbeddedCas
 from support.pulumi_project import PulumiProject
 
 IMAGE_KEY = base64.b64encode(bytes(range(32))).decode()
+SOURCES = Path(__file__).parents[2]
+"""Programs and providers run from this checkout, whatever is installed."""
 PULUMI_YAML = "name: engine-test\nruntime: python\n"
 
 
@@ -43,7 +45,9 @@ def cli_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         pytest.exit("the toolchain is not there: run `make test`, or `python3 -m tools.devstack up` first", 3)
     found = environment(paths, work=tmp_path_factory.mktemp("work"), environ={"PATH": os.environ["PATH"]})
     del found["KUBECONFIG"], found["PULUMI_CONFIG_PASSPHRASE_FILE"]
-    return {**found, "HOME": str(tmp_path_factory.mktemp("home")), "LANG": "C.UTF-8"}
+    sources = os.pathsep.join(str(SOURCES / folder) for folder in ("components", "provider"))
+    home = str(tmp_path_factory.mktemp("home"))
+    return {**found, "HOME": home, "LANG": "C.UTF-8", "PYTHONPATH": sources}
 
 
 @pytest.fixture

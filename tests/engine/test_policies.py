@@ -9,6 +9,7 @@ import yaml
 
 from scone_provider.cas.client import CasClient, connect
 from scone_provider.cas.identity import Identity
+from support.cutting_proxy import Cut, CuttingProxy
 from support.embedded_cas import EmbeddedCas
 from support.pulumi_project import PulumiProject
 
@@ -62,10 +63,15 @@ def project(new_project: Make, cas: EmbeddedCas) -> PulumiProject:
 
 def client(project: PulumiProject, cas: EmbeddedCas, *, identity: Identity | None = None) -> CasClient:
     """Someone who talks to the CAS beside Pulumi; by default with the stack's own identity."""
-    if identity is None:
-        identity = Identity.parse(project.run("pulumi", "config", "get", "scone:identity"))
-        del project.transcripts[-1]
-    return connect(f"127.0.0.1:{cas.port}", tolerance=SWITCHES, cas_key=None, connect_to={}, identity=identity)
+    who = identity or own_identity(project)
+    return connect(f"127.0.0.1:{cas.port}", tolerance=SWITCHES, cas_key=None, connect_to={}, identity=who)
+
+
+def own_identity(project: PulumiProject) -> Identity:
+    """The stack's."""
+    found = Identity.parse(project.run("pulumi", "config", "get", "scone:identity"))
+    del project.transcripts[-1]
+    return found
 
 
 def edit(project: PulumiProject, old: str, new: str) -> None:
@@ -150,6 +156,125 @@ def test_drift_shows_by_path_and_is_repaired(project: PulumiProject, cas: Embedd
     now = beside.read("acme/api")
     assert now is not None
     assert "mallory" not in now.description_yaml
+
+
+def test_refresh_tells_who_changed_what_even_when_changed_back(project: PulumiProject, cas: EmbeddedCas) -> None:
+    """Versions by another key since our last write are warnings of refresh with hash, key and paths, and stay in state
+    until the next up, which uploads nothing where all was changed back.
+    """
+    bob = Identity.create(common_name="bob", now=dt.datetime.now(dt.UTC))
+    names = ["CREATOR", own_identity(project).key_hash, bob.key_hash]
+    edit(project, '"services": {', f'"access_policy": {{k: {names} for k in ("read", "update")}}, "services": {{')
+    project.up()
+    beside = client(project, cas, identity=bob)
+    found = beside.read("acme/api")
+    assert found is not None
+    first = _replace(beside, found.description_yaml.replace("myself", "mallory"), found.hash)
+    second = _replace(beside, found.description_yaml, first)
+    text = project.refresh().text
+    for words in (first, second, f"written by {bob.key_hash}", '"myself" → "mallory"', "it was changed back"):
+        assert words in text
+    steps = project.preview_steps()
+    assert set(steps) == {POLICY}
+    assert {path.partition("[")[0].partition(".")[0] for path in steps[POLICY]["diff"]} == {"changed_elsewhere"}
+    assert bob.key_hash in project.preview().text
+    project.up()
+    assert project.preview_steps() == {}
+    now = beside.read("acme/api")
+    assert now is not None
+    assert now.hash == second
+    assert PLANTED.encode() not in project.everything_written()
+
+
+def test_uploads_whose_answer_is_lost(project: PulumiProject, cas: EmbeddedCas) -> None:
+    """Connections that break within an upload, a network that is gone after one: one version each."""
+    proxy = CuttingProxy(cas.port)
+    try:
+        project.pulumi("config", "set", "scone:connectTo", f"127.0.0.1=127.0.0.1:{proxy.port}")
+        edit(project, '"USER": "myself"', f'"FILLER": "{"x" * 60_000}", "USER": "myself"')
+        proxy.cut = Cut(times=1, after_sent=30_000)
+        project.up()
+        assert proxy.cut.times == 0
+        edit(project, '"USER": "myself"', '"USER": "someone"')
+        proxy.cut = Cut(times=1, unanswered_after=60_000)
+        project.up()
+        assert proxy.cut.times == 0
+        edit(project, '"USER": "someone"', '"USER": "somebody"')
+        proxy.cut = Cut(times=1, unanswered_after=60_000, then_down=True)
+        done = project.up(check=False)
+        assert done.status != 0
+        assert "whether the policy was uploaded is not known" in done.text
+        assert "Traceback" not in done.text
+        proxy.cut = None
+        project.up()
+        assert project.preview_steps() == {}
+        assert len(list(client(project, cas).history("acme/api"))) == 4
+    finally:
+        proxy.close()
+
+
+def test_plain_secrets_are_refused(project: PulumiProject) -> None:
+    """A secret value that is no Pulumi secret stops the preview with path and way out, and is shown nowhere."""
+    for plain in (f'"{PLANTED}-plain"', 'config.require("plain")'):
+        project.pulumi("config", "set", "--plaintext", "test:plain", "seen-in-config")
+        edit(project, 'config.require_secret("given")', plain)
+        for done in (project.preview(check=False), project.up(check=False)):
+            assert done.status != 0
+            assert "secrets.given.value: this secret is given as plain text" in done.text
+            assert "require_secret" in done.text
+            assert PLANTED not in done.text
+            assert "seen-in-config" not in done.text
+            assert "Traceback" not in done.text
+        edit(project, plain, 'config.require_secret("given")')
+
+
+def test_secret_in_a_variable_is_never_told(project: PulumiProject, cas: EmbeddedCas) -> None:
+    """A Pulumi secret that stands in a variable is hidden in previews, drift, warnings and conflicts as well."""
+    edit(project, '"USER": "myself"', '"USER": config.require_secret("given")')
+    project.up()
+    beside = client(project, cas)
+    found = beside.read("acme/api")
+    assert found is not None
+    assert PLANTED in found.description_yaml
+    changed = found.description_yaml.replace(f"USER: {PLANTED}", f"USER: {PLANTED}-theirs")
+    _replace(beside, changed, found.hash)
+    edit(project, "/app/api.py", "/app/other.py")
+    assert "environment.USER: [secret] → [secret]" in project.up(check=False).text
+    assert "environment.USER: [secret] → [secret]" in project.refresh().text
+    project.preview()
+    project.up()
+    assert PLANTED.encode() not in project.everything_written()
+
+
+def test_policy_file(project: PulumiProject) -> None:
+    """The same policy as YAML in a file, its secret a variable: no difference to the map, and errors with a line."""
+    text = yaml.safe_dump(
+        {
+            "name": "acme/api",
+            "version": "0.3.10",
+            "secrets": [
+                {"name": "generated", "kind": "ascii", "size": 10},
+                {"name": "given", "kind": "ascii", "value": "$GIVEN"},
+            ],
+            "services": [
+                {
+                    "name": "api",
+                    "command": ["python3", "/app/api.py"],
+                    "environment": {"USER": "myself", "TOKEN": "$$SCONE::given$$"},
+                    "attestation": [{"mrenclave": ["ab" * 32]}],
+                }
+            ],
+        }
+    )
+    (project.folder / "policy.yaml").write_text(text)
+    edit(project, "policy=policy, ", 'policy_file="policy.yaml", variables={"GIVEN": config.require_secret("given")}, ')
+    assert project.preview_steps() == {}
+    (project.folder / "policy.yaml").write_text(text.replace("size: 10", "size: many"))
+    done = project.preview(check=False)
+    assert done.status != 0
+    assert "policy.yaml:" in done.text
+    assert "secrets.generated.size" in done.text
+    assert "Traceback" not in done.text
 
 
 def test_lost_update_is_refused_and_shows_both_sides(project: PulumiProject, cas: EmbeddedCas) -> None:

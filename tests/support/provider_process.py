@@ -20,8 +20,13 @@ SOURCES = Path(__file__).parents[2]
 class ProviderProcess:
     """One `python -m pulumi.dynamic`; methods speak plain dicts."""
 
-    def __init__(self, stub: provider_pb2_grpc.ResourceProviderStub) -> None:
+    def __init__(self, stub: provider_pb2_grpc.ResourceProviderStub, messages: Path) -> None:
         self._stub = stub
+        self._messages = messages
+
+    def messages(self) -> str:
+        """All that it wrote to standard error: without an engine, warnings too."""
+        return self._messages.read_text(encoding="utf-8")
 
     def configure(self, config: Mapping[str, str]) -> None:
         """Stack config, decrypted, as the engine sends it."""
@@ -70,14 +75,22 @@ def started(home: Path) -> Iterator[ProviderProcess]:
         "HOME": str(home),
         "PYTHONPATH": f"{SOURCES / 'components'}:{SOURCES / 'provider'}",
     }
-    with subprocess.Popen(
-        [sys.executable, "-u", "-m", "pulumi.dynamic"], stdout=subprocess.PIPE, env=environment, cwd=home
-    ) as process:
+    messages = home / "messages.txt"
+    with (
+        messages.open("wb") as log,
+        subprocess.Popen(
+            [sys.executable, "-u", "-m", "pulumi.dynamic"],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=environment,
+            cwd=home,
+        ) as process,
+    ):
         assert process.stdout is not None
         port = int(process.stdout.readline())
         try:
             with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-                yield ProviderProcess(provider_pb2_grpc.ResourceProviderStub(channel))
+                yield ProviderProcess(provider_pb2_grpc.ResourceProviderStub(channel), messages)
         finally:
             process.kill()
 

@@ -1,5 +1,6 @@
 """A real registry (Debian's docker-registry) on a port of its own, and an HTTP server that lies."""
 
+import gzip
 import http.server
 import shutil
 import subprocess
@@ -78,8 +79,9 @@ class RealRegistry:
         return self._folder / "data/docker/registry/v2/blobs/sha256" / name[:2] / name / "data"
 
     def blobs(self) -> bytes:
-        """Every byte that it stores."""
-        return b"".join(path.read_bytes() for path in sorted(self._folder.rglob("data")) if path.is_file())
+        """Every byte that it stores, and what compressed ones unpack to."""
+        stored = [path.read_bytes() for path in sorted(self._folder.rglob("data")) if path.is_file()]
+        return b"".join(stored + [gzip.decompress(data) for data in stored if data.startswith(b"\x1f\x8b")])
 
 
 class Liar:

@@ -161,12 +161,17 @@ def tiny_image(
 
 
 def cached_base(
-    image: TinyImage, cache: BaseCache, *, program: str = "python3", paths: tuple[str, ...] = ()
+    image: TinyImage,
+    cache: BaseCache,
+    *,
+    program: str = "python3",
+    paths: tuple[str, ...] = (),
+    binaries: tuple[str, ...] = (),
 ) -> LockedBase:
     """`image` locked from the cache alone: its registry does not exist."""
     image.fill(cache)
     reference = f"registry.invalid/base@{image.digest}"
-    return resolve_base(reference, program=program, paths=paths, registry=Registry(), cache=cache)
+    return resolve_base(reference, program=program, paths=paths, binaries=binaries, registry=Registry(), cache=cache)
 
 
 def service(folder: Path, *, files: dict[str, str] | None = None, **changes: object) -> ImageInputs:
@@ -188,4 +193,5 @@ def service(folder: Path, *, files: dict[str, str] | None = None, **changes: obj
 
 def base_for(inputs: ImageInputs, cache: BaseCache, image: TinyImage | None = None) -> LockedBase:
     """A base that knows all that these inputs need."""
-    return cached_base(image or tiny_image(), cache, program=inputs.program, paths=wanted_paths(inputs))
+    paths, names = wanted_paths(inputs), inputs.binaries
+    return cached_base(image or tiny_image(), cache, program=inputs.program, paths=paths, binaries=names)

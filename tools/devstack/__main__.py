@@ -191,7 +191,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("lint", help="style and types")
     commands.add_parser("unit", help="the fast tests")
     test = commands.add_parser("test", help="set up, lint, every test")
-    test.add_argument("--long", action="store_true", help="also what takes hours")
+    test.add_argument("--long", action="store_true", help="also the long forms: about half an hour more")
     commands.add_parser("clean-cache", help="remove the toolchain's cache")
     return whole
 

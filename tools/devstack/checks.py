@@ -13,8 +13,8 @@ from tools.devstack.paths import Paths
 from tools.devstack.progress import duration
 from tools.devstack.variables import environment
 
-SUITES = ("unit", "contract", "engine", "cluster")
-_SOURCES = ("components", "provider", "tools", "tests", "examples")
+SUITES = ("unit", "contract", "fuzz", "engine", "cluster")
+_SOURCES = ("components", "provider", "tools", "tests", "bench")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,8 @@ def lint_phases(paths: Paths) -> Iterator[Phase]:
         argv=(str(bin_ / "mypy"), *(name for name in _SOURCES if any((root / name).rglob("*.py")))),
         cwd=root,
     )
+    for program in sorted((root / "examples").glob("*/__main__.py")):  # one by one: all are modules named __main__
+        yield Phase(name=f"mypy {program.parent.name}", argv=(str(bin_ / "mypy"), str(program)), cwd=root)
     launcher = root / "provider" / "launcher"
     if (launcher / "go.mod").exists():
         gofmt = shutil.which("gofmt") or "/usr/local/go/bin/gofmt"

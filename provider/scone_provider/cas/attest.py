@@ -79,6 +79,18 @@ def attest(
     return found
 
 
+def presented_key(address: CasAddress) -> str:
+    """The key hash of whoever answers there, trusted or not: good for a warning, for nothing else.
+
+    Raises CasUnreachable when nobody answers.
+    """
+    try:
+        with unverified(address) as secured:
+            return certificate_key_hash(peer_certificate(secured))
+    except OSError as problem:
+        raise unreachable(address, problem) from None
+
+
 def _look(address: CasAddress, cas_key: str | None) -> Attested:
     """Who answers there: its certificate compared with the pin, or with its evidence, which is not judged yet."""
     with unverified(address) as secured:

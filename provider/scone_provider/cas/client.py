@@ -1,15 +1,16 @@
 """The client of one attested CAS: upload, read, history. Every failure comes out as one of our errors."""
 
 import hmac
+import json
 import re
 import secrets
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from urllib.parse import quote
-
-import httpx
 
 from scone_policy.errors import PolicyError
 from scone_policy.source import load
@@ -17,9 +18,13 @@ from scone_provider.cas.address import CasAddress
 from scone_provider.cas.attest import Attested, UnknownEvidence, attest, read_evidence, unreachable
 from scone_provider.cas.errors import CasConflict, CasForbidden, CasUnreachable
 from scone_provider.cas.identity import Identity
+from scone_provider.cas.recent import Recent
 from scone_provider.cas.tolerance import CasEvidence, Tolerance
 from scone_provider.cas.transport import shared_client
 from scone_provider.errors import CasError, TrustError
+
+if TYPE_CHECKING:
+    import httpx
 
 _LARGEST = 4 * 1024 * 1024
 _TOTAL_TIME = 60.0
@@ -44,14 +49,14 @@ class StoredSession:
 class _Answer:
     status: int
     body: bytes
-    headers: httpx.Headers
+    headers: "httpx.Headers"
 
     def text(self) -> str:
         """What an error says: one line, bounded."""
         text = self.body[:2000].decode("utf-8", "replace").strip()
         if text.startswith("{"):
             with suppress(ValueError):
-                text = str(httpx.Response(200, content=self.body).json().get("error", text))
+                text = str(json.loads(self.body).get("error", text))
         return " ".join(text.removeprefix("Error: ").split())
 
 
@@ -63,21 +68,25 @@ def connect(
     connect_to: Mapping[str, str],
     identity: Identity | None,
     known_key: str | None = None,
+    recent: Recent | None = None,
 ) -> "CasClient":
     """Attest a CAS (or compare the pin `cas_key`) and give a client that talks to this very key only.
 
-    `known_key` is the key hash that was trusted before. Raises TrustError when the CAS is not to be trusted or has
-    another key, CasUnreachable when it does not answer.
+    `known_key` is the key hash that was trusted before. An attestation in `recent` is taken again while it is fresh.
+    Raises TrustError when the CAS is not to be trusted or has another key, CasUnreachable when it does not answer.
     """
-    address = CasAddress.parse(cas_url, connect_to)
-    found = attest(address, tolerance=Tolerance.parse(tolerance), cas_key=cas_key)
-    if known_key is not None and known_key != found.key_hash:
+    address, switches = CasAddress.parse(cas_url, connect_to), Tolerance.parse(tolerance)
+    key = (address, str(switches), cas_key)
+    attestations = recent or Recent()
+    found = attestations.get(key, lambda: attest(address, tolerance=switches, cas_key=cas_key))
+    if known_key is not None and not hmac.compare_digest(known_key.encode(), found.key_hash.encode()):
+        attestations.forget(key)
         raise TrustError(
             f"another CAS key: {cas_url} has {found.key_hash}, but {known_key} was trusted before",
             where="cas_url",
             fix="find out who answers there; pin the new key (cas_key) only if the CAS was replaced on purpose",
         )
-    return CasClient(address=address, attested=found, identity=identity)
+    return CasClient(address=address, attested=found, identity=identity, on_failure=lambda: attestations.forget(key))
 
 
 class CasClient:
@@ -90,7 +99,10 @@ class CasClient:
         attested: Attested,
         identity: Identity | None,
         pause: Callable[[float], None] = time.sleep,
+        on_failure: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_failure` is called when the CAS did not answer, or not with the attested key."""
+        self._on_failure = on_failure
         self._address = address
         self._attested = attested
         self._http = shared_client(address, attested.certificate, identity)
@@ -176,10 +188,15 @@ class CasClient:
     def upload(self, description_yaml: str) -> str:
         """Create or replace a session; the new version's hash. Raises CasConflict, CasForbidden, CasError.
 
-        After CasUnreachable it is unknown whether the upload happened: an upload is never repeated here.
+        After CasUnreachable it is unknown whether the upload happened: it is repeated here only for a CAS that says
+        that it is too busy.
         """
         body = description_yaml.encode()
-        answer = self._exchange("POST", "/session", body)
+        for left in reversed(range(_TRIES)):
+            answer = self._exchange("POST", "/session", body)
+            if answer.status not in (429, 503) or not left:  # then nothing was done
+                break
+            self._pause(_retry_after(answer.headers))
         if answer.status != 201:
             raise self._refused(answer, "refused the session")
         found = _ID.search(answer.body.decode("utf-8", "replace"))
@@ -220,6 +237,8 @@ class CasClient:
         raise self._refused(answer, "refused to answer")
 
     def _exchange(self, method: str, path: str, body: bytes | None) -> _Answer:
+        import httpx  # noqa: PLC0415 - a preview asks no CAS, and would wait for this import
+
         deadline = time.monotonic() + _TOTAL_TIME
         parts = bytearray()
         try:
@@ -231,10 +250,21 @@ class CasClient:
                     if time.monotonic() > deadline:
                         raise unreachable(self._address, TimeoutError())
         except httpx.TimeoutException:
+            self._on_failure()
             raise unreachable(self._address, TimeoutError()) from None
+        except TrustError:
+            self._on_failure()
+            raise
         except httpx.HTTPError as problem:
-            cause = problem.__cause__.__cause__ if problem.__cause__ else None
-            raise unreachable(self._address, cause if isinstance(cause, OSError) else problem) from None
+            self._on_failure()
+            cause = _system_error(problem)
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                raise TrustError(
+                    f"the CAS {self.url} presents another certificate than the one it was attested with",
+                    where="cas_url",
+                    fix="run this again, which attests it anew; find out who answers there if it persists",
+                ) from None
+            raise unreachable(self._address, cause or problem) from None
         return _Answer(status=answer.status_code, body=bytes(parts), headers=answer.headers)
 
     def _refused(self, answer: _Answer, what: str) -> CasError:
@@ -249,9 +279,17 @@ class CasClient:
         return CasError(f"{text} (status {answer.status})")
 
 
+def _system_error(problem: BaseException) -> OSError | None:
+    """What the operating system or TLS said, below what the HTTP library made of it."""
+    below: BaseException | None = problem
+    while below is not None and not isinstance(below, OSError):
+        below = below.__cause__ or below.__context__
+    return below
+
+
 def _document(answer: _Answer, what: str, url: str) -> Mapping[str, object]:
     try:
-        found = httpx.Response(200, content=answer.body).json()
+        found = json.loads(answer.body)
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
@@ -271,6 +309,6 @@ def _predecessor(description: str, name: str) -> str | None:
     return str(found).lower() if found is not None else None
 
 
-def _retry_after(headers: httpx.Headers) -> float:
+def _retry_after(headers: "httpx.Headers") -> float:
     text = headers.get("retry-after", "1")
     return min(float(text) if text.isdigit() else 1.0, _LONGEST_PAUSE)

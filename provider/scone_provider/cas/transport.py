@@ -8,9 +8,8 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import (
@@ -25,11 +24,15 @@ from scone_provider.cas.address import CasAddress
 from scone_provider.cas.identity import Identity
 from scone_provider.errors import TrustError
 
+if TYPE_CHECKING:
+    import httpx
+
 CONNECT_TIME = 5.0
 READ_TIME = 30.0
-_CONNECTIONS = httpx.Limits(max_connections=8, max_keepalive_connections=4)
+_CONNECTIONS = 8
+_KEPT_CONNECTIONS = 4
 
-_clients: dict[tuple[str, int, bytes, str | None], httpx.Client] = {}
+_clients: "dict[tuple[str, int, bytes, str | None], httpx.Client]" = {}
 _lock = threading.Lock()
 
 
@@ -91,8 +94,10 @@ def _cut(secured: ssl.SSLSocket) -> None:
         secured.shutdown(socket.SHUT_RDWR)
 
 
-def shared_client(address: CasAddress, certificate: x509.Certificate, identity: Identity | None) -> httpx.Client:
+def shared_client(address: CasAddress, certificate: x509.Certificate, identity: Identity | None) -> "httpx.Client":
     """The one HTTP client of this process for this CAS, key and identity. Safe for threads."""
+    import httpx  # noqa: PLC0415 - a preview asks no CAS, and would wait for this import
+
     key_hash = certificate_key_hash(certificate)
     exact = certificate.fingerprint(hashes.SHA256())
     place = (address.host, address.port, exact, identity.key_hash if identity else None)
@@ -102,7 +107,7 @@ def shared_client(address: CasAddress, certificate: x509.Certificate, identity: 
                 base_url=address.base,
                 verify=_context(certificate, key_hash, identity),
                 timeout=httpx.Timeout(READ_TIME, connect=CONNECT_TIME),
-                limits=_CONNECTIONS,
+                limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_KEPT_CONNECTIONS),
                 trust_env=False,
                 follow_redirects=False,
             )

@@ -10,7 +10,9 @@ class ImageFacts:
     """One built image. Each text may be a hole, while it is not known.
 
     `reference`: repository@sha256:…; `measurement`: 64 hex digits; `fspf_tag`: 32 hex digits; `identity`: the image's
-    name in key derivation (docs/image-format.md); `encrypted_paths`: mount points of decrypted directories.
+    name in key derivation (docs/image-format.md); `encrypted_paths`: mount points of decrypted directories (memory);
+    `volumes`: name → path of what the program writes to and nothing protects (one without a name goes by its path);
+    `key`: what stands for the file-system key in a policy, by default the key that is derived for `identity`.
     """
 
     reference: str
@@ -18,13 +20,17 @@ class ImageFacts:
     fspf_tag: str
     identity: str
     encrypted_paths: tuple[str, ...] = ()
+    volumes: Mapping[str, str] = field(default_factory=dict)
+    key: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeshPlan:
     """Everything that a mesh becomes. Policies are canonical sessions; `policies` is by the mesh's service names.
 
-    `imports` names, for each service, the policies that it takes secrets from: its pods depend on them too.
+    `shared_policy` holds what services share, where that is not the namespace's own session: on the CAS with the role
+    `image`, or under another name. `imports` names, for each service, the policies that it takes secrets from, as
+    `policy_key` writes them: its pods depend on them too.
     """
 
     namespace: str
@@ -33,3 +39,10 @@ class MeshPlan:
     imports: Mapping[str, tuple[str, ...]]
     chart: Mapping[str, Any]
     warnings: tuple[str, ...]
+    shared_policy: Mapping[str, Any] | None = field(default=None, repr=False)
+    shared_key: str = ""
+
+
+def policy_key(session: str, cas_url: str | None = None) -> str:
+    """What names a policy among those of several CASes; on the CAS of the application its name alone."""
+    return session if cas_url is None else f"{cas_url}/{session}"

@@ -4,8 +4,9 @@ The same inputs give the same digest on any machine, without a registry: nothing
 """
 
 import hashlib
+import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scone_provider.errors import ImageError
@@ -15,6 +16,7 @@ from scone_provider.image.layers import LAYER_MEDIA_TYPE, Blob, TarEntry, bytes_
 from scone_provider.image.layout import ImageInputs, Layout, lay_out
 from scone_provider.image.locked import Binary, Descriptor, LockedBase
 from scone_provider.image.measurement import measure
+from scone_provider.image.promises import check_promises
 from scone_provider.image.protection import (
     MEMORY,
     SCONE,
@@ -107,7 +109,7 @@ def plan_image(inputs: ImageInputs, base: LockedBase, *, image_key: bytes, launc
     """
     frame = _frame(inputs, base, launcher)
     keys = derive_keys(image_key, identity=frame.reference.repository)
-    configuration = _launcher_configuration(frame.binary, inputs.cas_key)
+    configuration = _launcher_configuration(frame.binary, inputs, base)
     encrypted, blobs = _encrypt(frame.layout, keys)
     protection = ServiceProtection(
         base=base.protection.digest,
@@ -141,15 +143,11 @@ def plan_image(inputs: ImageInputs, base: LockedBase, *, image_key: bytes, launc
     config = bytes_blob(_configuration(base, labels, own_diff_ids), media_type=CONFIG_MEDIA_TYPE)
     own_layers = [_described(launcher_layer), base_part, _described(service_layer)]
     manifest = _manifest([*base.layers, *own_layers], config, labels)
-    copied = [
-        *frame.layout.files.values(),
-        *(f for part in frame.layout.encrypted.values() for f in part.files.values()),
-    ]
     return ImagePlan(
         **_facts(inputs, frame),
         digest=f"sha256:{hashlib.sha256(manifest).hexdigest()}",
         fspf_tag=tag,
-        fingerprints={f.path: _fingerprint(keys, f) for f in sorted(copied, key=lambda f: f.path)},
+        fingerprints=fingerprints(inputs, image_key=image_key),
         manifest=manifest,
         base_layers=base.layers,
         base_protection=base_part,
@@ -168,11 +166,14 @@ def _frame(inputs: ImageInputs, base: LockedBase, launcher: bytes) -> _Frame:
             where="base",
             fix="extend the locked base first",
         )
+    _check_binaries(inputs, base, binary)
     launcher_sha256 = hashlib.sha256(launcher).hexdigest()
+    layout = lay_out(inputs, base=base.paths, measured=frozenset({binary.path, binary.loader} - {""}))
+    notes = check_promises(inputs, layout, base=base.paths, measured=binary)
     return _Frame(
         reference=reference,
         binary=binary,
-        layout=lay_out(inputs, base=base.paths, measured=frozenset({binary.path, binary.loader} - {""})),
+        layout=replace(layout, notes=(*layout.notes, *notes)),
         measurement=measure(
             launcher=launcher_sha256,
             program=binary.sha256,
@@ -181,6 +182,19 @@ def _frame(inputs: ImageInputs, base: LockedBase, launcher: bytes) -> _Frame:
         ),
         launcher_sha256=launcher_sha256,
     )
+
+
+def _check_binaries(inputs: ImageInputs, base: LockedBase, started: Binary) -> None:
+    """Of the programs in `binaries`, the one that the command starts is measured; the others are files as all are."""
+    if not inputs.binaries:
+        return
+    known = {base.binaries[name].path for name in inputs.binaries if name in base.binaries}
+    if started.path not in known:
+        raise ImageError(
+            f"the command starts {started.path}, which is none of them",
+            where=inputs.place("binaries"),
+            fix="name the program that the command starts",
+        )
 
 
 def _facts(inputs: ImageInputs, frame: _Frame) -> dict[str, Any]:
@@ -200,9 +214,31 @@ def _fingerprint(keys: ImageKeys, source: SourceFile) -> str:
     return keys.fingerprint(source.read())[:16] + ("+x" if source.mode & 0o100 else "")
 
 
-def _launcher_configuration(binary: Binary, cas_key: str | None) -> bytes:
-    pin = {"cas_key": cas_key} if cas_key else {}
-    return canonical_json({"version": 1, "program": binary.path, "loader": binary.loader, **pin})
+def fingerprints(inputs: ImageInputs, *, image_key: bytes) -> dict[str, str]:
+    """What stands for the copied files in state and previews: path to 16 hex digits, `+x` when executable."""
+    keys = derive_keys(image_key, identity=parse_reference(inputs.to).repository)
+    return {f.path: _fingerprint(keys, f) for f in sorted(inputs.source.files, key=lambda f: f.path)}
+
+
+def _launcher_configuration(binary: Binary, inputs: ImageInputs, base: LockedBase) -> bytes:
+    found: dict[str, object] = {"version": 1, "program": binary.path, "loader": binary.loader}
+    if inputs.cas_key:
+        found["cas_key"] = inputs.cas_key
+    if inputs.image_defaults:
+        found |= _image_defaults(base, into=inputs.pwd)
+    return canonical_json(found)
+
+
+def _image_defaults(base: LockedBase, *, into: str) -> dict[str, object]:
+    """The base's own variables and working folder, for where the policy names none. SCONE's are never a base's."""
+    config = base.configuration.get("config") or {}
+    pairs = [str(variable).partition("=") for variable in config.get("Env") or []]
+    environment = {name: value for name, sign, value in pairs if name and sign and not name.startswith("SCONE_")}
+    folder = str(config.get("WorkingDir") or "")
+    found: dict[str, object] = {"environment": environment}
+    if into == "/" and folder != "/" and folder.startswith("/") and posixpath.normpath(folder) == folder:
+        found["pwd"] = folder
+    return found
 
 
 def _encrypt(layout: Layout, keys: ImageKeys) -> tuple[dict[str, EncryptedDirectory], list[TarEntry]]:

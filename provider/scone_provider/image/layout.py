@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from scone_provider.errors import ImageError
 from scone_provider.image.keys import injected_name
 from scone_provider.image.measurement import MeasuredEnvironment
+from scone_provider.image.places import Places
 from scone_provider.image.protection import (
     EXCLUDED_DIRECTORIES,
     EXCLUDED_FILES,
@@ -23,8 +24,11 @@ from scone_provider.image.source import SourceFile, SourceTree
 class ImageInputs:
     """What one confidential image is made of, besides its base, the image key and the launcher. Paths are absolute.
 
-    `program` is the first word of the command. `dirs` are encrypted. `injected` are the paths of injection files (their
-    content is CAS's). `volumes` may be mounts, `unprotected` may change. `cas_key` pins the CAS (Base58Check).
+    `program` is the first word of the command; where `binaries` are named, it has to be one of them. `dirs` are
+    encrypted. `injected` are the paths of injection files (their content is CAS's). `fs_dirs` and `fs_files` must lie
+    where they are verified; `volumes` may be mounts; `plains`, `plain_files` and `host_paths` may change. `cas_key`
+    pins the CAS (Base58Check). `native_stage`: the base was built with the copied files that are not encrypted.
+    `image_defaults`: the program gets the base's own variables and working folder where the policy says nothing.
     """
 
     name: str
@@ -34,10 +38,27 @@ class ImageInputs:
     source: SourceTree
     dirs: tuple[str, ...]
     injected: tuple[str, ...] = ()
+    binaries: tuple[str, ...] = ()
+    fs_dirs: tuple[str, ...] = ()
+    fs_files: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
-    unprotected: tuple[str, ...] = ()
+    plains: tuple[str, ...] = ()
+    plain_files: tuple[str, ...] = ()
+    host_paths: tuple[str, ...] = ()
     environment: MeasuredEnvironment = field(default_factory=MeasuredEnvironment)
     cas_key: str | None = None
+    native_stage: bool = False
+    image_defaults: bool = False
+    places: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def unprotected(self) -> tuple[str, ...]:
+        """Paths at and below which nothing is verified, and which are no mounts."""
+        return tuple(sorted({*self.plains, *self.plain_files, *self.host_paths}))
+
+    def place(self, key: str, item: str = "") -> str:
+        """Where a build key's item was asked for, for errors."""
+        return Places(name=self.name, known=self.places).of(key, item)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +90,9 @@ def wanted_paths(inputs: ImageInputs) -> tuple[str, ...]:
     Raises ImageError for a path that no image could have, so that nothing is downloaded for it.
     """
     _check_paths(inputs)
-    encrypted = _outermost(inputs.dirs)
-    own = [path for path in (*inputs.source.paths(), *inputs.injected, inputs.pwd) if not _within(path, encrypted)]
+    encrypted = outermost(inputs.dirs)
+    judged = (*inputs.fs_dirs, *inputs.fs_files, *inputs.unprotected)
+    own = [p for p in (*inputs.source.paths(), *inputs.injected, inputs.pwd, *judged) if not within(p, encrypted)]
     return tuple(sorted({*encrypted, *own, *inputs.volumes}))
 
 
@@ -82,48 +104,53 @@ def lay_out(inputs: ImageInputs, *, base: Mapping[str, str], measured: frozenset
     return _Layouter(inputs, base, measured).layout()
 
 
-def _outermost(paths: tuple[str, ...]) -> tuple[str, ...]:
+PATH_KEYS = ("dirs", "fs_dirs", "fs_files", "volumes", "plains", "plain_files", "host_paths")
+"""Build keys whose items are absolute paths in the image."""
+
+
+def outermost(paths: tuple[str, ...]) -> tuple[str, ...]:
     """`paths` without those that lie within another."""
-    return tuple(path for path in sorted(set(paths)) if not _within(posixpath.dirname(path), paths))
+    return tuple(path for path in sorted(set(paths)) if not within(posixpath.dirname(path), paths))
 
 
-def _within(path: str, folders: tuple[str, ...]) -> str | None:
+def within(path: str, folders: tuple[str, ...]) -> str | None:
     """The folder at or above `path`, if any."""
     return next((folder for folder in folders if path == folder or path.startswith(f"{folder}/")), None)
 
 
 def _check_paths(inputs: ImageInputs) -> None:
-    named = {"dirs": inputs.dirs, "injection_files": inputs.injected, "volumes": inputs.volumes}
-    named |= {"unprotected": inputs.unprotected, "pwd": (inputs.pwd,), "copy": inputs.source.paths()}
+    named = {key: getattr(inputs, key) for key in PATH_KEYS}
+    named |= {"injection_files": inputs.injected, "pwd": (inputs.pwd,), "copy": inputs.source.paths()}
     for key, paths in named.items():
         for path in paths:
-            _check_path(inputs.name, key, path)
+            _check_path(inputs, key, path)
 
 
-def _check_path(name: str, key: str, path: str) -> None:
+def _check_path(inputs: ImageInputs, key: str, path: str) -> None:
     if not path.startswith("/") or str(PurePosixPath(path)) != path or ".." in path.split("/") or "\x00" in path:
-        raise _refusal(name, key, path, "is not an absolute path without . and ..")
+        raise refusal(inputs, key, path, "is not an absolute path without . and ..")
     if path == "/" and key != "pwd":
-        raise _refusal(name, key, path, "is the whole image", fix="name a directory of its own")
+        raise refusal(inputs, key, path, "is the whole image", fix="name a directory of its own")
     if path == SCONE or path.startswith(f"{SCONE}/"):
-        raise _refusal(name, key, path, f"lies in {SCONE}, which belongs to the launcher")
-    if key in {"dirs", "copy"} and belongs_to_runtime(path):
-        raise _refusal(name, key, path, "belongs to the container runtime and cannot be protected")
+        raise refusal(inputs, key, path, f"lies in {SCONE}, which belongs to the launcher")
+    if key in {"dirs", "copy", "fs_dirs", "fs_files"} and belongs_to_runtime(path):
+        raise refusal(inputs, key, path, "belongs to the container runtime and cannot be protected")
     if key == "dirs" and any(
         of_runtime.startswith(f"{path}/") for of_runtime in (*EXCLUDED_DIRECTORIES, *EXCLUDED_FILES)
     ):
-        raise _refusal(name, key, path, "holds paths of the container runtime", fix="name a directory of its own")
+        raise refusal(inputs, key, path, "holds paths of the container runtime", fix="name a directory of its own")
 
 
-def _refusal(name: str, key: str, path: str, what: str, *, fix: str = "") -> ImageError:
-    return ImageError(f"{path!r} {what}", where=f"{name}: {key}", fix=fix)
+def refusal(inputs: ImageInputs, key: str, path: str, what: str, *, fix: str = "") -> ImageError:
+    """The error for one path of a build key."""
+    return ImageError(f"{path!r} {what}", where=inputs.place(key, path), fix=fix)
 
 
 class _Layouter:
     def __init__(self, inputs: ImageInputs, base: Mapping[str, str], measured: frozenset[str]) -> None:
         self._inputs, self._base, self._measured = inputs, base, measured
         _check_paths(inputs)
-        self._folders = _outermost(inputs.dirs)
+        self._folders = outermost(inputs.dirs)
         self._directories: set[str] = set()
         self._files: dict[str, SourceFile] = {}
         self._links: dict[str, str] = {}
@@ -138,7 +165,7 @@ class _Layouter:
         encrypted = {folder: self._content(folder, injected) for folder in self._folders}
         self._clear_files()
         pwd = self._inputs.pwd
-        if not _within(pwd, (*self._folders, *self._inputs.volumes)) and not belongs_to_runtime(pwd):
+        if not within(pwd, (*self._folders, *self._inputs.volumes)) and not belongs_to_runtime(pwd):
             self._directory(pwd, "pwd")
         return Layout(
             encrypted=encrypted,
@@ -147,26 +174,31 @@ class _Layouter:
             links=self._links,
             injected=injected,
             volumes=tuple(sorted(set(self._inputs.volumes))),
-            unprotected=tuple(sorted(set(self._inputs.unprotected))),
+            unprotected=self._inputs.unprotected,
             notes=tuple(self._notes),
         )
 
     def _encrypted_mount(self, folder: str) -> None:
         kind = self._kind(folder)
+        if kind == "directory" and self._inputs.native_stage:
+            raise self._refuse(
+                "dirs", folder, "is to be encrypted, but `run` or `requirements` wrote into it: that is in clear",
+                fix="let them write elsewhere, or name another `pwd`",
+            )  # fmt: skip
         if kind not in {"absent", "empty"}:
             reason = "is not empty" if kind == "directory" else "is not a directory"
             raise self._refuse(
                 "dirs", folder, f"{reason} in the base image: an encrypted directory would hide what is there",
-                fix="encrypt a directory that the base does not have",
+                fix="the base holds it in clear: encrypt a directory that the base does not have, filled by `copy`",
             )  # fmt: skip
         for path in self._measured:
-            if _within(path, (folder,)):
+            if within(path, (folder,)):
                 raise self._refuse("dirs", folder, f"holds the program or its loader ({path}), which are not encrypted")
         self._parents(folder, "dirs")
         self._directories.add(folder)
 
     def _volume(self, path: str) -> None:
-        if _within(path, self._folders) or any(_within(folder, (path,)) for folder in self._folders):
+        if within(path, self._folders) or any(within(folder, (path,)) for folder in self._folders):
             raise self._refuse("volumes", path, "and an encrypted directory lie one in the other")
         if not belongs_to_runtime(path):
             self._directory(path, "volumes")
@@ -179,10 +211,10 @@ class _Layouter:
                     f"injection_files: {path} belongs to Kubernetes; the software mode leaves it as it is"
                 )
                 continue
-            if belongs_to_runtime(path) or _within(path, self._inputs.volumes):
+            if belongs_to_runtime(path) or within(path, self._inputs.volumes):
                 raise self._refuse("injection_files", path, "lies where the image cannot hold a link to it")
             name = injected[path] = injected_name(path)
-            if not _within(path, self._folders):
+            if not within(path, self._folders):
                 self._place(path, "injection_files")
                 self._links[path] = f"{MEMORY}/{name}"
         return injected
@@ -212,15 +244,18 @@ class _Layouter:
 
     def _clear_files(self) -> None:
         source = self._inputs.source
+        links = {path: target for path, target in source.links if not within(path, self._folders)}
+        files = {file.path: file for file in source.files if not within(file.path, self._folders)}
+        for path in sorted({**links, **files}):
+            if within(path, self._inputs.volumes):
+                raise self._refuse("copy", path, "lies on a volume, which would hide it")
+        if self._inputs.native_stage:
+            return  # they came with the base, where `run` may have worked on them
         for directory in source.directories:
-            if not _within(directory, self._folders):
+            if not within(directory, self._folders):
                 self._directory(directory, "copy")
-        links = {path: target for path, target in source.links if not _within(path, self._folders)}
-        files = {file.path: file for file in source.files if not _within(file.path, self._folders)}
         for path in sorted({**links, **files}):
             self._place(path, "copy")
-            if _within(path, self._inputs.volumes):
-                raise self._refuse("copy", path, "lies on a volume, which would hide it")
         self._links |= links
         self._files = files
         if files:
@@ -279,4 +314,4 @@ class _Layouter:
             ) from None
 
     def _refuse(self, key: str, path: str, what: str, *, fix: str = "") -> ImageError:
-        return _refusal(self._inputs.name, key, path, what, fix=fix)
+        return refusal(self._inputs, key, path, what, fix=fix)

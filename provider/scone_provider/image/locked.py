@@ -141,9 +141,9 @@ class LockedBase:
         """`PATH` of the base: where a command's program is looked up, and what a policy should deliver."""
         return search_path_of(self.configuration)
 
-    def knows(self, *, program: str, paths: Iterable[str]) -> bool:
-        """True when a prediction for this program and these absolute paths needs no look into the base."""
-        return program in self.binaries and all(path in self.paths for path in paths)
+    def knows(self, *, program: str, paths: Iterable[str], binaries: Iterable[str] = ()) -> bool:
+        """True when a prediction for these programs and absolute paths needs no look into the base."""
+        return {program, *binaries} <= self.binaries.keys() and all(path in self.paths for path in paths)
 
 
 _TEXTS = ("reference", "repository", "digest", "media_type", "manifest", "config")

@@ -70,16 +70,19 @@ def resolve_base(
     registry: Registry,
     cache: BaseCache,
     paths: Iterable[str] = (),
+    binaries: Iterable[str] = (),
     limits: Limits | None = None,
     progress: Progress = silent,
 ) -> LockedBase:
     """The linux/amd64 image that `reference` is now, locked, with what a service that starts `program` needs to know.
 
-    `paths`: absolute paths of the image that the service wants to use (`build.wanted_paths`). When the registry cannot
-    be reached, the digest that the tag had when it was last seen here is taken, which `progress` is told.
-    Raises ImageError.
+    `paths`: absolute paths of the image that the service wants to use (`layout.wanted_paths`); `binaries`: programs
+    that it names besides. When the registry cannot be reached, the digest that the tag had when it was last seen here
+    is taken, which `progress` is told. Raises ImageError.
     """
-    return _Resolver(registry, cache, limits or Limits(), progress).resolve(reference, program, tuple(paths))
+    return _Resolver(registry, cache, limits or Limits(), progress).resolve(
+        reference, (program, *binaries), tuple(paths)
+    )
 
 
 def extend_base(
@@ -89,12 +92,14 @@ def extend_base(
     registry: Registry,
     cache: BaseCache,
     paths: Iterable[str] = (),
+    binaries: Iterable[str] = (),
     limits: Limits | None = None,
     progress: Progress = silent,
 ) -> LockedBase:
     """The same base, by digest, for another program or other paths. No request is made when it is cached."""
     resolver = _Resolver(registry, cache, limits or Limits(), progress)
-    return resolver.lock(base.reference, base.source, resolver.by_digest(base.source), program, tuple(paths))
+    found = resolver.by_digest(base.source)
+    return resolver.lock(base.reference, base.source, found, (program, *binaries), tuple(paths))
 
 
 def base_protection_bytes(
@@ -116,10 +121,10 @@ class _Resolver:
     def __init__(self, registry: Registry, cache: BaseCache, limits: Limits, progress: Progress) -> None:
         self._registry, self._cache, self._limits, self._progress = registry, cache, limits, progress
 
-    def resolve(self, text: str, program: str, paths: tuple[str, ...]) -> LockedBase:
+    def resolve(self, text: str, programs: tuple[str, ...], paths: tuple[str, ...]) -> LockedBase:
         reference = parse_reference(text)
         if reference.digest:
-            return self.lock(text, reference, self.by_digest(reference), program, paths)
+            return self.lock(text, reference, self.by_digest(reference), programs, paths)
         try:
             found = self._registry.source(reference).manifest(reference.version)
         except RegistryUnavailableError:
@@ -127,11 +132,11 @@ class _Resolver:
             if digest is None:
                 raise
             self._progress(f"{text}: the registry cannot be reached; taken as last seen, {digest}")
-            return self.lock(text, reference, self.by_digest(reference.at(digest)), program, paths)
+            return self.lock(text, reference, self.by_digest(reference.at(digest)), programs, paths)
         if found is None:
             raise self._missing(reference)
         self._keep_manifest(found)
-        locked = self.lock(text, reference, found, program, paths)
+        locked = self.lock(text, reference, found, programs, paths)
         self._cache.remember(str(reference), found.digest)
         return locked
 
@@ -149,7 +154,7 @@ class _Resolver:
         return found
 
     def lock(
-        self, text: str, reference: Reference, found: Manifest, program: str, paths: tuple[str, ...]
+        self, text: str, reference: Reference, found: Manifest, programs: tuple[str, ...], paths: tuple[str, ...]
     ) -> LockedBase:
         found = self._platform(reference, found)
         try:
@@ -183,7 +188,7 @@ class _Resolver:
                 layer_digest=layer.digest,
                 layer_size=layer.size,
             ),
-            binaries={program: find_program(tree, program, search_path=search_path_of(parsed))},
+            binaries={name: find_program(tree, name, search_path=search_path_of(parsed)) for name in programs},
             paths=describe_paths(tree, paths),
         )
         # What would not come back out of the state must not go in.

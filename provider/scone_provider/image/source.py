@@ -4,11 +4,12 @@ import hashlib
 import os
 import posixpath
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from scone_provider.errors import ImageError
+from scone_provider.image import dockerignore
 
 _IGNORED = frozenset({"__pycache__"})
 """Compiled Python depends on machine and moment: it would give every build another digest."""
@@ -25,13 +26,14 @@ class SourceLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceFile:
-    """One file: `path` in the image, `mode` 0644 or 0755, content as it was when it was looked at."""
+    """One file: `path` in the image, `mode` 0644 or 0755, content as it was when it was looked at, at `origin`."""
 
     path: str
     mode: int
     size: int
     sha256: str
     load: Callable[[], bytes] = field(repr=False, compare=False)
+    origin: Path | None = field(default=None, repr=False, compare=False)
 
     def read(self) -> bytes:
         """The content. Raises ImageError when it is no longer the one that was looked at."""
@@ -54,21 +56,31 @@ class SourceTree:
         return tuple(sorted([f.path for f in self.files] + [path for path, _ in self.links] + list(self.directories)))
 
 
-def scan_source(folder: Path, copy: Sequence[str], *, into: str, limits: SourceLimits | None = None) -> SourceTree:
+def scan_source(
+    folder: Path,
+    copy: Sequence[str],
+    *,
+    into: str,
+    limits: SourceLimits | None = None,
+    places: Mapping[str, str] | None = None,
+) -> SourceTree:
     """What `copy` (paths relative to `folder`, the manifest's own) brings below the directory `into` of the image.
 
     A path keeps its folders: `src/app.py` becomes `<into>/src/app.py`; a folder brings all below it. Modes become 0755
-    where the owner may execute, else 0644. Raises ImageError for what is missing, special, too big, or outside.
+    where the owner may execute, else 0644. What the folder's `.dockerignore` names is left out. Raises ImageError for
+    what is missing, special, too big, or outside; `places` are those of `ImageInputs`.
     """
-    scan = _Scan(folder, into, limits or SourceLimits())
+    scan = _Scan(folder, into, limits or SourceLimits(), places or {})
     for entry in copy:
         scan.add(entry)
     return scan.tree()
 
 
 class _Scan:
-    def __init__(self, folder: Path, into: str, limits: SourceLimits) -> None:
+    def __init__(self, folder: Path, into: str, limits: SourceLimits, places: Mapping[str, str]) -> None:
         self._folder, self._into, self._limits = folder.resolve(), into, limits
+        self._places, self._entry = places, ""
+        self._ignore = read_ignore(self._folder)
         self._files: dict[str, SourceFile] = {}
         self._links: dict[str, str] = {}
         self._directories: set[str] = set()
@@ -82,6 +94,7 @@ class _Scan:
         )
 
     def add(self, entry: str) -> None:
+        self._entry = entry
         relative = posixpath.normpath(entry) if entry else ""
         if not entry or entry.startswith("/") or relative.split("/")[0] == ".." or "\x00" in entry:
             raise self._refuse(entry, "is not a path below the manifest's folder", fix="copy only what lies below it")
@@ -90,11 +103,19 @@ class _Scan:
             raise self._refuse(entry, "does not exist", fix=f"paths of `copy` are relative to {self._folder}")
         if found != self._folder and not found.parent.resolve().is_relative_to(self._folder):
             raise self._refuse(entry, "leads out of the manifest's folder through a link", fix="copy the file itself")
-        for path in _below(found):
-            self._take(path)
+        taken = [self._take(path) for path in _below(found, self._prunes)]
+        if not any(taken) and self._ignore.excludes(relative):
+            fix = f"correct {self._folder / dockerignore.NAME}"
+            raise self._refuse(entry, "is to be copied, but .dockerignore leaves it out", fix=fix)
 
-    def _take(self, path: Path) -> None:
+    def _prunes(self, path: Path) -> bool:
+        return self._ignore.prunes(path.relative_to(self._folder).as_posix())
+
+    def _take(self, path: Path) -> bool:
+        """Takes one path, unless it is to be ignored: then False."""
         relative = path.relative_to(self._folder).as_posix()
+        if self._ignore.excludes(relative):
+            return False
         try:
             relative.encode()
         except UnicodeEncodeError:
@@ -114,6 +135,7 @@ class _Scan:
                 self._files[place] = self._file(path, relative, place, status)
         else:
             raise self._refuse(relative, "is neither file, folder nor link", fix="do not copy it")
+        return True
 
     def _file(self, path: Path, relative: str, place: str, status: os.stat_result) -> SourceFile:
         self._left -= status.st_size
@@ -133,6 +155,7 @@ class _Scan:
             mode=0o755 if status.st_mode & stat.S_IXUSR else 0o644,
             size=len(content),
             sha256=hashlib.sha256(content).hexdigest(),
+            origin=path.resolve(),
             load=load,
         )
 
@@ -161,16 +184,33 @@ class _Scan:
         return target
 
     def _refuse(self, entry: str, what: str, *, fix: str = "") -> ImageError:
-        return ImageError(f"{entry!r} {what}", where=f"{self._folder}: build.copy", fix=fix)
+        where = self._places.get(f"copy {self._entry}") or f"{self._folder}: build.copy"
+        return ImageError(f"{entry!r} {what}", where=where, fix=fix)
 
 
-def _below(top: Path) -> Iterator[Path]:
-    """`top` and all that lies below it, no link followed, each folder before what it holds."""
+def read_ignore(folder: Path) -> dockerignore.Ignore:
+    """The `.dockerignore` of a folder; without one, nothing is ignored. Raises ImageError."""
+    path = folder / dockerignore.NAME
+    try:
+        with path.open("rb") as file:
+            data = file.read(dockerignore.LIMIT + 1)
+        text = data.decode()
+    except FileNotFoundError:
+        return dockerignore.Ignore()
+    except (OSError, UnicodeDecodeError):
+        raise ImageError("the file cannot be read as text", where=str(path)) from None
+    if len(data) > dockerignore.LIMIT:
+        raise ImageError(f"the file is larger than {dockerignore.LIMIT} bytes", where=str(path))
+    return dockerignore.parse(text, where=str(path))
+
+
+def _below(top: Path, prunes: Callable[[Path], bool]) -> Iterator[Path]:
+    """`top` and all that lies below it but for what is pruned; no link followed, each folder before what it holds."""
     pending = [top]
     while pending:
         path = pending.pop()
         yield path
-        if path.is_symlink() or not path.is_dir():
+        if path.is_symlink() or not path.is_dir() or prunes(path):
             continue
         try:
             children = sorted(path.iterdir(), reverse=True)

@@ -34,6 +34,11 @@ _HUB_ENDPOINT = "registry-1.docker.io"
 _HUB_CREDENTIALS = "https://index.docker.io/v1/"
 
 
+_SILENT_SECONDS = 60.0
+_silent: dict[str, float] = {}
+"""Hosts of this process that nobody answered for, and when: the next image does not wait for the same host again."""
+
+
 class RegistryUnavailableError(ImageError):
     """A registry cannot be reached, or goes on answering that it is out of order."""
 
@@ -105,21 +110,37 @@ class Transport:
         self._lock = threading.Lock()
         self._credentials_loaded = False
 
+    @property
+    def basic_auth(self) -> str | None:
+        """user:password in base64, as the docker configuration has it for this registry; None where it has none."""
+        self._load_credentials()
+        found = getattr(self._client.auth, "_basic_auth", None)
+        return found if isinstance(found, str) and found else None
+
     def retry(self, operation: Callable[[], _T]) -> _T:
-        """Runs `operation` until it does not raise `TransientError`; gives up with RegistryUnavailableError."""
+        """Runs `operation` until it does not raise `TransientError`; gives up with RegistryUnavailableError.
+
+        A host that was given up less than a minute ago gets one attempt.
+        """
         options = self._options
         deadline, pause = options.clock() + options.deadline, 0.25
-        for attempt in range(1, options.attempts + 1):
+        known_silent = self.host in _silent and 0 <= options.clock() - _silent[self.host] < _SILENT_SECONDS
+        attempts = 1 if known_silent else options.attempts
+        for attempt in range(1, attempts + 1):
             try:
-                return operation()
+                result = operation()
             except TransientError as error:
                 wait = max(pause, min(error.retry_after, 30.0))
-                if attempt == options.attempts or options.clock() + wait > deadline:
+                if attempt == attempts or options.clock() + wait > deadline:
+                    _silent[self.host] = options.clock()
                     raise RegistryUnavailableError(
-                        f"{error.why} ({attempt} attempts)",
+                        f"{error.why} ({attempt} {'attempt' if attempt == 1 else 'attempts'})",
                         where=self.host,
                         fix="check that the registry runs and can be reached from here, then run the command again",
                     ) from None
+            else:
+                _silent.pop(self.host, None)
+                return result
             options.pause(wait)
             pause *= 2
         raise AssertionError

@@ -11,7 +11,8 @@ from scone_provider.manifest.mesh import Mesh, mesh_problems
 from scone_provider.manifest.origin import Manifest
 from scone_provider.manifest.problems import stop
 from scone_provider.manifest.service import ServiceManifest
-from scone_provider.manifest.unsupported import refuse_unsupported
+from scone_provider.manifest.suggest import with_suggestions
+from scone_provider.manifest.unsupported import Toolchain, refuse_unsupported
 from scone_provider.manifest.variables import read
 
 _API_VERSION = "scone/5.8"
@@ -20,13 +21,18 @@ _NO_VARIABLES: Mapping[str, str] = {}
 
 
 def load_service(
-    source: str | Mapping[str, Any], *, file: str, variables: Mapping[str, str] = _NO_VARIABLES
+    source: str | Mapping[str, Any],
+    *,
+    file: str,
+    variables: Mapping[str, str] = _NO_VARIABLES,
+    toolchain: Toolchain = "embedded",
 ) -> ServiceManifest:
     """The service manifest in YAML text, or in a map with the same keys (there `apiVersion` and `kind` may be absent).
 
-    `file` names the source in errors. Raises ManifestError (ManifestErrors for several) with file, line and path.
+    `file` names the source in errors; `toolchain` is who builds the image: some kinds only the vendor can.
+    Raises ManifestError (ManifestErrors for several) with file, line and path.
     """
-    return _load(ServiceManifest, source, kind="genservice", file=file, variables=variables)
+    return _load(ServiceManifest, source, kind="genservice", file=file, variables=variables, toolchain=toolchain)
 
 
 def load_mesh(source: str | Mapping[str, Any], *, file: str, variables: Mapping[str, str] = _NO_VARIABLES) -> Mesh:
@@ -35,7 +41,13 @@ def load_mesh(source: str | Mapping[str, Any], *, file: str, variables: Mapping[
 
 
 def _load(
-    model: type[_Kind], source: str | Mapping[str, Any], *, kind: str, file: str, variables: Mapping[str, str]
+    model: type[_Kind],
+    source: str | Mapping[str, Any],
+    *,
+    kind: str,
+    file: str,
+    variables: Mapping[str, str],
+    toolchain: Toolchain = "embedded",
 ) -> _Kind:
     if isinstance(source, str):
         document, missing = read(source, file=file, variables=variables)
@@ -47,11 +59,11 @@ def _load(
     try:
         manifest = model.model_validate(data)
     except ValidationError as error:
-        problems = problems_of(error)
+        problems = with_suggestions(problems_of(error), model)
     else:
         assert isinstance(manifest, ServiceManifest | Mesh)
         problems = mesh_problems(manifest) if isinstance(manifest, Mesh) else []
-        problems += refuse_unsupported(manifest)
+        problems += refuse_unsupported(manifest, toolchain=toolchain)
         manifest.remember(document)
         if not problems:
             return manifest

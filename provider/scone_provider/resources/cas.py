@@ -3,7 +3,11 @@
 import pulumi
 from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 
+from scone_provider.cas.address import CasAddress
+from scone_provider.cas.attest import presented_key
 from scone_provider.cas.client import CasClient, connect
+from scone_provider.cas.recent import Recent
+from scone_provider.errors import TrustError
 from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean
 from scone_provider.settings import Settings
 from scone_provider.trust import CasTrust
@@ -23,36 +27,48 @@ class CasProvider(SconeProvider):
     def create(self, props: Props) -> CreateResult:
         """Attest CAS and record the key it has."""
         trust = CasTrust.from_props(props)
-        return CreateResult(trust.url, props | _seen(attest(trust, self.settings)))
+        return CreateResult(trust.url, props | _seen(attest(trust, self.settings, anew=True)))
 
     @clean
     def update(self, _id: str, olds: Props, news: Props) -> UpdateResult:
         """Attest again. Another key is taken only where the program pins it or names another CAS."""
         trust = CasTrust.from_props(news)
         known = None if trust.key or trust.url != olds.get("url") else str(olds["attested_key"])
-        return UpdateResult(news | _seen(attest(trust, self.settings, known_key=known)))
+        return UpdateResult(news | _seen(attest(trust, self.settings, known_key=known, anew=True)))
 
     @clean
     def read(self, id_: str, props: Props) -> ReadResult:
-        """Attest again; another key shows as `found_key`, and the one that was trusted stays what is trusted."""
+        """Look who answers; another key shows as `found_key`, and the one that was trusted stays what is trusted."""
         trust = CasTrust.from_props(props)
         outs = {key: value for key, value in props.items() if key != "found_key"}
-        seen = _seen(attest(trust, self.settings))
-        if seen["attested_key"] != props["attested_key"]:
+        found = presented_key(CasAddress.parse(trust.url, self.settings.connect_to))
+        if found != props["attested_key"]:
             pulumi.log.warn(
-                f"{trust.url} answers with the key {seen['attested_key']}, but {props['attested_key']} was trusted: "
+                f"{trust.url} answers with the key {found}, but {props['attested_key']} was trusted: "
                 "nothing will be uploaded to it. If the change is right, pin it (cas_key in the Meshfile).",
             )
-            found = {"found_key": seen["attested_key"]}
-            return ReadResult(id_, outs | found, trust.to_props() | found)  # an input, or the engine calls it no drift
-        return ReadResult(id_, outs | seen, trust.to_props())
+            drift = {"found_key": found}
+            return ReadResult(id_, outs | drift, trust.to_props() | drift)  # an input, or the engine calls it no drift
+        try:
+            attest(trust, self.settings, anew=True)
+        except TrustError as error:
+            pulumi.log.warn(f"{trust.url} still has the key that was trusted, but would not be trusted now: {error}")
+        return ReadResult(id_, outs, trust.to_props())
 
     def delete(self, _id: str, _props: Props) -> None:
         """Stop trusting it: nothing is left to do at CAS."""
 
 
-def attest(trust: CasTrust, settings: Settings, *, known_key: str | None = None, identify: bool = False) -> CasClient:
-    """A client of the attested CAS. Raises TrustError when it is not to be trusted or not `known_key` any more."""
+_recent = Recent()
+
+
+def attest(
+    trust: CasTrust, settings: Settings, *, known_key: str | None = None, identify: bool = False, anew: bool = False
+) -> CasClient:
+    """A client of the attested CAS; without `anew` an attestation of this process that is still fresh will do.
+
+    Raises TrustError when it is not to be trusted or not `known_key` any more.
+    """
     return connect(
         trust.url,
         tolerance=trust.tolerance_text,
@@ -60,6 +76,7 @@ def attest(trust: CasTrust, settings: Settings, *, known_key: str | None = None,
         connect_to=settings.connect_to,
         identity=settings.identity() if identify else None,
         known_key=known_key,
+        recent=None if anew else _recent,
     )
 
 

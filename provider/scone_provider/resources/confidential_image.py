@@ -7,22 +7,24 @@ from pathlib import Path
 from typing import cast
 
 import pulumi
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 from pulumi.output import UNKNOWN
 
 from scone_policy import command
 from scone_policy.holes import has_hole
 from scone_provider.errors import ImageError
-from scone_provider.image.build import ImagePlan, KeylessPlan, plan_image, plan_without_key
+from scone_provider.image.build import ImageFacts, ImagePlan, KeylessPlan, fingerprints, plan_image, plan_without_key
 from scone_provider.image.cache import BaseCache
 from scone_provider.image.launcher import launcher_bytes
-from scone_provider.image.layout import ImageInputs, wanted_paths
+from scone_provider.image.layout import PATH_KEYS, ImageInputs, wanted_paths
 from scone_provider.image.locked import LockedBase
 from scone_provider.image.measurement import MeasuredEnvironment
 from scone_provider.image.push import delete_image, image_exists, push_image
 from scone_provider.image.reference import parse_reference
 from scone_provider.image.registry import Deletion, Registry
 from scone_provider.image.resolve import extend_base, resolve_base
+from scone_provider.image.signature import delete_signature, parse_key, public_pem, push_signature, read_key, stack_key
 from scone_provider.image.source import scan_source
 from scone_provider.image.transport import RegistryOptions, RegistryUnavailableError
 from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean
@@ -34,9 +36,11 @@ _COMPUTED = (*_WITH_KEY, "measurement")
 class ConfidentialImageProvider(SconeProvider):
     """Plans in `check`, pushes in `create` and `update`, looks in `read`, removes in `delete` where asked to.
 
-    Inputs are those of `scone_provider.derive.image`, `delete_images`, `refresh_base`, and `preview`, which `check`
-    consumes: only a preview may leave unknown what cannot be known yet (docs/adr/002-preview-flag.md).
-    `check` adds `base` (locked), `files` (path → keyed fingerprint), `measurement`, `fspf_tag`, `digest`, `reference`.
+    Inputs are those of `scone_provider.derive.image`, `delete_images`, `refresh_base`, and two that `check` consumes:
+    `preview`, because only a preview may leave unknown what cannot be known yet (docs/adr/002-preview-flag.md), and
+    `where`, the lines of the manifest, whose numbers must not make a difference.
+    `check` adds `signature.public_key`, `base` (locked), `files` (path → keyed fingerprint), `measurement`, `fspf_tag`,
+    `digest`, `reference`.
     Outputs add `pushed`: the references that this stack brought into the registry.
     """
 
@@ -47,18 +51,24 @@ class ConfidentialImageProvider(SconeProvider):
         """Everything there is to know about the image, without building or pushing it."""
         unknowns = Unknowns()
         inputs = unknowns.hide(news)
-        preview = bool(inputs.pop("preview", False))
+        preview, where = bool(inputs.pop("preview", False)), cast("Mapping[str, str]", inputs.pop("where", None) or {})
         inputs = {key: value for key, value in inputs.items() if key not in _COMPUTED and key != "base"}
-        if has_hole(inputs):
-            return unknowns.show(inputs) | dict.fromkeys(("base", *_COMPUTED), UNKNOWN)
-        wanted = _image_inputs(inputs)
-        base = self._base(olds, inputs, wanted, preview=preview)
+        unknown = dict.fromkeys(("base", *_COMPUTED), UNKNOWN)
+        if has_hole({key: value for key, value in inputs.items() if key != "from"}):
+            return unknowns.show(inputs) | unknown
+        wanted = _image_inputs(inputs, where)
+        inputs = self._with_public_key(inputs, wanted, where, preview=preview)
+        base = None if has_hole(inputs["from"]) else self._base(olds, inputs, wanted, preview=preview)
         if base is None:
-            return inputs | dict.fromkeys(("base", *_COMPUTED), UNKNOWN)
+            # The files depend on no base: which of them changed is known all the same.
+            return unknowns.show(inputs) | unknown | {"files": self._files(wanted)}
         if self.settings.image_key is None and preview:
             facts = plan_without_key(wanted, base, launcher=launcher_bytes())
+            _tell_notes(facts)
             return inputs | {"base": base.to_dict()} | _known_without_key(facts)
         plan = self._plan(wanted, base)
+        if preview:
+            _tell_notes(plan)
         return inputs | {"base": base.to_dict()} | _known(plan)
 
     @clean
@@ -86,8 +96,15 @@ class ConfidentialImageProvider(SconeProvider):
             return
         registry = self._registry()
         for reference in sorted(cast("Mapping[str, object]", props.get("pushed") or {})):
+            delete_signature(reference, registry=registry)
             if delete_image(reference, registry=registry) is Deletion.UNSUPPORTED:
                 pulumi.log.warn(f"{reference} stays: its registry does not delete images")
+
+    def _files(self, wanted: ImageInputs) -> dict[str, object]:
+        key = self.settings.image_key
+        if key is None:
+            return dict.fromkeys((file.path for file in wanted.source.files), UNKNOWN)
+        return dict(fingerprints(wanted, image_key=key))
 
     def _push(self, props: Props, *, pushed: Mapping[str, object]) -> Props:
         base = LockedBase.from_dict(cast("Mapping[str, object]", props["base"]))
@@ -103,23 +120,67 @@ class ConfidentialImageProvider(SconeProvider):
         if not image_exists(plan.pinned, registry=registry):
             ours[plan.pinned] = True
         push_image(plan, base, registry=registry, cache=BaseCache(), progress=_tell)
+        key = self._signing_key(props, {})
+        if key is not None and push_signature(plan.pinned, key, registry=registry):
+            _tell(f"{plan.reference}: signed")
         return props | {"pushed": ours}
+
+    def _with_public_key(self, inputs: Props, wanted: ImageInputs, where: Mapping[str, str], *, preview: bool) -> Props:
+        """`inputs` whose `signature` names the public key: another key is a change that a preview shows."""
+        signature = inputs.get("signature")
+        if not isinstance(signature, Mapping):
+            return inputs
+        file = signature.get("key")
+        if file and any(
+            source.origin == Path(str(inputs["folder"]), str(file)).resolve() for source in wanted.source.files
+        ):
+            raise ImageError(
+                "the signing key would be copied into the image",
+                where=wanted.place("signature"),
+                fix="keep it in a folder that `copy` does not name, or leave it out by .dockerignore",
+            )
+        if preview and not file and self.settings.image_key is None and self.settings.signing_key_text is None:
+            return inputs | {"signature": {**signature, "public_key": UNKNOWN}}
+        key = self._signing_key(inputs, where)
+        assert key is not None
+        return inputs | {"signature": {**signature, "public_key": public_pem(key)}}
+
+    def _signing_key(self, inputs: Props, where: Mapping[str, str]) -> EllipticCurvePrivateKey | None:
+        """The key of the manifest's file, else the stack's, else the one that its image key gives."""
+        signature = inputs.get("signature")
+        if not isinstance(signature, Mapping):
+            return None
+        settings = self.settings
+        if signature.get("key"):
+            path = Path(str(inputs["folder"]), str(signature["key"]))
+            return read_key(path, where=where.get("signature", f"{inputs['name']}: signature"))
+        if settings.signing_key_text is not None:
+            return parse_key(settings.signing_key_text.encode(), where="scone:signingKey")
+        return stack_key(settings.require_image_key())
 
     def _plan(self, wanted: ImageInputs, base: LockedBase) -> ImagePlan:
         return plan_image(wanted, base, image_key=self.settings.require_image_key(), launcher=launcher_bytes())
 
     def _base(self, olds: Props, inputs: Props, wanted: ImageInputs, *, preview: bool) -> LockedBase | None:
         """The base that is locked already, else the one that the tag means now; None when a preview cannot know."""
-        asked, program, paths = str(inputs["from"]), wanted.program, wanted_paths(wanted)
+        asked, program, paths, binaries = str(inputs["from"]), wanted.program, wanted_paths(wanted), wanted.binaries
         locked = olds.get("base")
         try:
             if isinstance(locked, Mapping) and locked.get("reference") == asked and not inputs.get("refresh_base"):
                 base = LockedBase.from_dict(locked)
-                if base.knows(program=program, paths=paths):
+                if base.knows(program=program, paths=paths, binaries=binaries):
                     return base
-                return extend_base(base, program=program, registry=self._registry(), cache=BaseCache(), paths=paths)
+                return extend_base(
+                    base, program=program, registry=self._registry(), cache=BaseCache(), paths=paths, binaries=binaries
+                )
             return resolve_base(
-                asked, program=program, registry=self._registry(), cache=BaseCache(), paths=paths, progress=_tell
+                asked,
+                program=program,
+                registry=self._registry(),
+                cache=BaseCache(),
+                paths=paths,
+                binaries=binaries,
+                progress=_tell,
             )
         except RegistryUnavailableError as error:
             if not preview:
@@ -132,7 +193,7 @@ class ConfidentialImageProvider(SconeProvider):
         return Registry(RegistryOptions(mirrors=settings.mirrors, insecure_registries=settings.insecure_registries))
 
 
-def _image_inputs(inputs: Props) -> ImageInputs:
+def _image_inputs(inputs: Props, where: Mapping[str, str] | None = None) -> ImageInputs:
     environment = cast("Mapping[str, str]", inputs.get("environment") or {})
     words = command.split(str(inputs["command"]))
     pwd = str(inputs.get("pwd") or "/")
@@ -141,11 +202,15 @@ def _image_inputs(inputs: Props) -> ImageInputs:
         to=str(inputs["to"]),
         program=words[0],
         pwd=pwd,
-        source=scan_source(Path(str(inputs["folder"])), _names(inputs, "copy"), into=pwd),
-        dirs=_names(inputs, "dirs"),
+        source=scan_source(Path(str(inputs["folder"])), _names(inputs, "copy"), into=pwd, places=where),
         injected=_names(inputs, "injected"),
+        binaries=_names(inputs, "binaries"),
         environment=_measured(environment),
         cas_key=str(inputs["cas_key"]) if inputs.get("cas_key") else None,
+        native_stage=bool(inputs.get("native_stage")),
+        image_defaults=inputs.get("kind") == "sconify_image",
+        places=where or {},
+        **{key: _names(inputs, key) for key in PATH_KEYS},
     )
 
 
@@ -179,6 +244,11 @@ def _known_without_key(facts: KeylessPlan) -> Props:
         "files": dict.fromkeys(facts.files, UNKNOWN),
         "measurement": facts.measurement,
     }
+
+
+def _tell_notes(facts: ImageFacts) -> None:
+    for note in facts.notes:
+        _tell(f"{facts.name}: {note}")
 
 
 def _tell(line: str) -> None:

@@ -1,6 +1,7 @@
 """`SecurityPolicy`: one session at a CAS, with its history as the guard against lost updates and rollback."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 
 import pulumi
@@ -9,29 +10,39 @@ from pulumi.output import UNKNOWN
 
 import scone_policy
 from scone_policy.diff import compare
+from scone_policy.digest import without_private
 from scone_policy.holes import has_hole
 from scone_policy.session import Session
 from scone_provider.cas.client import CasClient, StoredSession
+from scone_provider.cas.errors import CasConflict
 from scone_provider.errors import CasError, PolicyError, SconeError, TrustError
+from scone_provider.policy_history import Since, Walk, since, walk
 from scone_provider.policy_state import (
+    PLAIN,
     fspf_key,
     has_explicit_secret,
     marked_images,
+    plain_secret,
     secret_digest,
     with_markers,
     with_secrets,
     written_by,
 )
+from scone_provider.policy_upload import upload
 from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean
 from scone_provider.resources.cas import attest
 from scone_provider.trust import CasTrust
+
+_NOTE = "changed_elsewhere"
 
 
 class SecurityPolicyProvider(SconeProvider):
     """Thinks in `check`, carries out in `create`, `update` and `delete`, compares with CAS in `read`.
 
-    Inputs: `cas` (see `CasTrust`), `policy` (a session in canonical form, without predecessor), `adopt`.
-    `check` adds `name` and `digest`; outputs add `hash` (the session's, as CAS says) and `attested_key`.
+    Inputs: `cas` (see `CasTrust`), `policy` (a session in canonical form, without predecessor), `adopt`, `private`
+    (nested maps that end in true: where the program put Pulumi secrets; their values are never told).
+    `check` adds `name` and `digest`; outputs add `hash` (the session's, as CAS says) and `attested_key`. A refresh that
+    finds versions by another key adds `changed_elsewhere` (version → who and what), which stays until the next `up`.
     """
 
     replace_on = ("name",)
@@ -41,6 +52,8 @@ class SecurityPolicyProvider(SconeProvider):
         """Validate and canonicalise; what depends on an unknown stays as small as the unknown itself."""
         unknowns = Unknowns()
         hidden = unknowns.hide(news)
+        if isinstance(where := _private(hidden).get(PLAIN), str):
+            raise plain_secret(where)
         session = scone_policy.parse(hidden.get("policy") or {})  # type: ignore[arg-type]
         if session.creator is not None:
             raise PolicyError("is filled in by CAS, never written by hand", where="creator", fix="Remove it.")
@@ -50,10 +63,9 @@ class SecurityPolicyProvider(SconeProvider):
             "cas": CasTrust.from_props(hidden.get("cas")).to_props(),
             "name": session.name,
             "policy": with_secrets(canonical),
-            "digest": self._digest(canonical),
+            "digest": self._digest(canonical, hidden),
+            **_kept(hidden),
         }
-        if hidden.get("adopt"):
-            inputs["adopt"] = True
         return unknowns.show(inputs)
 
     @clean
@@ -67,7 +79,7 @@ class SecurityPolicyProvider(SconeProvider):
         if scone_policy.is_retired(current):
             pulumi.log.warn(f"{wanted.name} was retired before: all secrets that CAS generates for it are new.")
             return CreateResult(wanted.name, self._upload(cas, props, wanted, predecessor=found.hash))
-        difference = self._difference(current, wanted)
+        difference = self._difference(current, wanted, props)
         if not difference and (props.get("adopt") or self._is_own_lost_upload(cas, current)):
             return CreateResult(wanted.name, _outs(props, cas, found.hash))
         if not props.get("adopt"):
@@ -89,24 +101,21 @@ class SecurityPolicyProvider(SconeProvider):
                 f"{wanted.name} was left as it is at {_trust_url(olds)}: retire it there if nobody needs it."
             )
             return UpdateResult(self.create(news).outs)
-        found = self._current(cas, wanted.name, known)
+        found = walk(cas, wanted.name, known)
         if found is None:
             raise CasError(
                 f"{cas.url} does not have this policy any more, although this stack uploaded it",
                 where=wanted.name,
                 fix="find out what became of that CAS's store; `pulumi refresh` then lets `pulumi up` create it anew",
             )
-        if found.hash == known:
+        current = found.newest
+        if current.hash == known:
+            if all(olds.get(key) == news.get(key) for key in ("cas", "policy")):
+                return UpdateResult(_outs(news, cas, known))  # a note went, or what is private: nothing for CAS
             return UpdateResult(self._upload(cas, news, wanted, predecessor=known))
-        current = _parse(found)
-        if current.predecessor == known and not self._difference(current, wanted):
-            return UpdateResult(_outs(news, cas, found.hash))
-        raise CasError(
-            "someone else changed this policy since this stack last wrote it"
-            + _listing("this program would change what is there now", self._difference(current, wanted)),
-            where=wanted.name,
-            fix="`pulumi refresh` shows their change as drift; then `pulumi up` puts this program's version on top",
-        )
+        if current.predecessor == known and self._says(current, wanted):
+            return UpdateResult(_outs(news, cas, current.hash))
+        raise self._conflict(found, wanted, news)
 
     @clean
     def read(self, id_: str, props: Props) -> ReadResult:
@@ -117,19 +126,26 @@ class SecurityPolicyProvider(SconeProvider):
         except TrustError as error:
             pulumi.log.warn(f"{props['name']} was not read: {error}")
             return ReadResult(id_, props | {"policy": with_secrets(props["policy"])}, None)
-        found = self._current(cas, str(props["name"]), str(props["hash"]))
+        name, known = str(props["name"]), str(props["hash"])
+        found = walk(cas, name, known)
         if found is None:
             return ReadResult("", {})
-        current = _parse(found)
+        note = props.get(_NOTE)
+        if found.newest.hash != known:
+            news = self._since(found, props)
+            pulumi.log.warn(f"{name} was changed since this stack last wrote it:\n{news}")
+            note = {**(note if isinstance(note, Mapping) else {}), **news.note()}
+        current = _parse(found.newest)
         if scone_policy.is_retired(current):
             return ReadResult("", {})
         canonical = with_markers(current.canonical(), expected=props["policy"], image_key=self.settings.image_key)
         inputs: Props = {"cas": props["cas"], "name": props["name"], "policy": with_secrets(canonical)}
-        digest = self._digest(canonical)
+        digest = self._digest(canonical, props)
         inputs["digest"] = props["digest"] if digest is UNKNOWN else digest  # state cannot hold an unknown
-        if props.get("adopt"):
-            inputs["adopt"] = True
-        return ReadResult(id_, inputs | {"hash": found.hash, "attested_key": cas.key_hash}, inputs)
+        inputs |= _kept(props)
+        if note:
+            inputs[_NOTE] = note
+        return ReadResult(id_, inputs | {"hash": found.newest.hash, "attested_key": cas.key_hash}, inputs)
 
     @clean
     def delete(self, _id: str, props: Props) -> None:
@@ -137,16 +153,18 @@ class SecurityPolicyProvider(SconeProvider):
         trust = CasTrust.from_props(props["cas"])
         cas = attest(trust, self.settings, known_key=_known_key(props, props), identify=True)
         name, known = str(props["name"]), str(props["hash"])
-        found = self._current(cas, name, known)
-        if found is None or scone_policy.is_retired(_parse(found)):
+        found = walk(cas, name, known)
+        if found is None or scone_policy.is_retired(_parse(found.newest)):
             return
-        if found.hash != known:
+        if found.newest.hash != known:
             raise CasError(
-                "someone else changed this policy since this stack last wrote it; it was not retired",
+                "someone else changed this policy since this stack last wrote it; it was not retired"
+                f"; what happened:\n{self._since(found, props)}",
                 where=name,
-                fix="`pulumi refresh` shows their change; then destroy again",
+                fix="`pulumi refresh` takes their change in; then destroy again",
             )
-        cas.upload(scone_policy.retired(name).wire(predecessor=found.hash))
+        nothing = scone_policy.retired(name)
+        upload(cas, name, nothing.wire(predecessor=known), predecessor=known, is_wanted=_is_retired)
 
     @staticmethod
     def _is_same_cas(cas: CasClient, name: str, known: str) -> bool:
@@ -160,7 +178,39 @@ class SecurityPolicyProvider(SconeProvider):
 
     def _upload(self, cas: CasClient, props: Props, wanted: Session, *, predecessor: str | None) -> Props:
         text = wanted.wire(predecessor=predecessor, fspf_keys=self._fspf_keys(wanted))
-        return _outs(props, cas, cas.upload(text))
+        try:
+            new_hash = upload(
+                cas, wanted.name, text, predecessor=predecessor, is_wanted=lambda found: self._says(found, wanted)
+            )
+        except CasConflict:
+            found = walk(cas, wanted.name, predecessor) if predecessor is not None else None
+            if found is None or predecessor is None or found.newest.hash == predecessor:
+                raise
+            raise self._conflict(found, wanted, props) from None
+        return _outs(props, cas, new_hash)
+
+    def _says(self, found: StoredSession, wanted: Session) -> bool:
+        """True when a version at CAS says what is wanted. Raises SconeError without the key to compare keys with."""
+        if marked_images(wanted.canonical()):
+            self.settings.require_image_key()
+        return not self._difference(_parse(found), wanted, {})
+
+    def _since(self, found: Walk, props: Props) -> Since:
+        return since(
+            found,
+            own_key=self.settings.identity().key_hash,
+            parse=_parse_if_possible,
+            differ=lambda before, after: self._difference(before, after, props, expected=props["policy"]),
+        )
+
+    def _conflict(self, found: Walk, wanted: Session, props: Props) -> CasError:
+        difference = self._difference(_parse(found.newest), wanted, props)
+        return CasError(
+            "someone else changed this policy since this stack last wrote it; what happened:\n"
+            f"{self._since(found, props)}" + _listing("this program would change what is there now", difference),
+            where=wanted.name,
+            fix="`pulumi refresh` takes their change in as drift; then `pulumi up` puts this program's version on top",
+        )
 
     def _fspf_keys(self, session: Session) -> dict[str, str]:
         """Service → the key that its marker stands for, computed only now that it goes to CAS."""
@@ -168,35 +218,26 @@ class SecurityPolicyProvider(SconeProvider):
         image_key = self.settings.require_image_key() if identities else b""
         return {name: fspf_key(image_key, identity) for name, identity in identities.items()}
 
-    def _digest(self, canonical: Mapping[str, object]) -> object:
-        """Known unless a part of the policy is not, or an explicit secret stands in it and there is no image key."""
+    def _digest(self, canonical: Mapping[str, object], props: Props) -> object:
+        """Known unless a part of the policy is not, or a secret stands in it and there is no image key."""
         if has_hole(canonical):
             return UNKNOWN
-        key = self.settings.image_key
-        if key is None and has_explicit_secret(canonical):
+        private, key = _private(props), self.settings.image_key
+        if key is None and (private or has_explicit_secret(canonical)):
             return UNKNOWN
-        return scone_policy.policy_digest(canonical, secret=partial(secret_digest, key or b""))
+        secret = partial(secret_digest, key or b"")
+        return scone_policy.policy_digest(without_private(canonical, private, secret=secret), secret=secret)
 
-    @staticmethod
-    def _current(cas: CasClient, name: str, known: str) -> StoredSession | None:
-        """What CAS has now; None when it has nothing. Raises TrustError when `known` is not in its history."""
-        found = cas.read(name)
-        if found is None or found.hash == known:
-            return found
-        if not any(version.hash == known for version in cas.history(name, until_hash=known)):
-            raise TrustError(
-                f"the version that this stack last wrote ({known}) is not in the history that {cas.url} shows: "
-                "its store was rolled back or replaced",
-                where=name,
-                fix="do not trust this CAS with secrets until you know why",
-            )
-        return found
+    def _difference(self, current: Session, wanted: Session, props: Props, *, expected: object = None) -> list[str]:
+        """What carrying `wanted` out would change, a line each, without secret values.
 
-    def _difference(self, current: Session, wanted: Session) -> list[str]:
-        """What carrying `wanted` out would change, a line each, without secret values."""
-        after = wanted.canonical()
-        before = with_markers(current.canonical(), expected=after, image_key=self.settings.image_key)
-        return [str(change) for change in compare(before, after)]
+        `expected` is the policy whose markers stand for keys: `wanted` itself where it is what this stack wants.
+        """
+        image_key, after = self.settings.image_key, wanted.canonical()
+        before, after = (
+            with_markers(side, expected=expected or after, image_key=image_key) for side in (current.canonical(), after)
+        )
+        return [str(change) for change in compare(before, after, private=_private(props))]
 
     def _is_own_lost_upload(self, cas: CasClient, current: Session) -> bool:
         """Our key wrote it, as the first version or on top of a retired one: an upload whose answer got lost."""
@@ -206,6 +247,18 @@ class SecurityPolicyProvider(SconeProvider):
             return True
         before = cas.read_version(current.name, current.predecessor)
         return before is not None and scone_policy.is_retired(_parse(before))
+
+
+def _kept(props: Props) -> Props:
+    """Inputs that say how to treat the policy, not what it is."""
+    adopt: Props = {"adopt": True} if props.get("adopt") else {}
+    return adopt | ({"private": _private(props)} if props.get("private") else {})
+
+
+def _private(props: Props) -> Mapping[str, object]:
+    """Where the program put secret values in which the session language sees none: nested maps that end in true."""
+    found = props.get("private")
+    return found if isinstance(found, Mapping) else {}
 
 
 def _outs(props: Props, cas: CasClient, session_hash: str) -> Props:
@@ -221,6 +274,16 @@ def _parse(stored: StoredSession) -> Session:
             where=stored.name,
             fix="was it written by hand, with a newer session language? Upgrade pulumi-scone, or replace it there",
         ) from None
+
+
+def _parse_if_possible(stored: StoredSession) -> Session | None:
+    with suppress(SconeError):
+        return scone_policy.parse(stored.description_yaml)
+    return None
+
+
+def _is_retired(stored: StoredSession) -> bool:
+    return scone_policy.is_retired(_parse(stored))
 
 
 def _trust_url(props: Props) -> object:

@@ -2,20 +2,28 @@
 
 import base64
 import json
+import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
+from scone_provider.cas.identity import Identity
+from scone_provider.cas.transport import close_clients
 from scone_provider.image.layers import bytes_blob
 from scone_provider.image.reference import parse_reference
 from scone_provider.image.registry import OCI_MANIFEST, Registry
+from support.policy_stack import PolicyStack, policy, put, versions
 from support.provider_process import ProviderProcess, started
+from support.real_cas import RealCas
 from support.real_registry import RealRegistry
 from support.tiny_image import TinyImage, tiny_image
 
 Start = Callable[[Mapping[str, str]], ProviderProcess]
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 IMAGE_KEY = base64.b64encode(bytes(range(32))).decode()
 
 
@@ -70,3 +78,67 @@ def closed_port() -> str:
     """An address where nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return f"127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.fixture(scope="session")
+def real_cas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCas]:
+    """One CAS for all tests here."""
+    found = RealCas(tmp_path_factory.mktemp("cas") / "state", "--rate", "100000").start()
+    yield found
+    close_clients()
+    found.stop()
+
+
+@pytest.fixture(scope="session")
+def ann() -> Identity:
+    """Whose stack it is."""
+    return Identity.create(common_name="ann", now=NOW)
+
+
+@pytest.fixture(scope="session")
+def bob() -> Identity:
+    """Somebody else."""
+    return Identity.create(common_name="bob", now=NOW)
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """A session name of this test alone."""
+    return re.sub(r"[^A-Za-z0-9_.~-]+", "-", request.node.name)[:100]
+
+
+@pytest.fixture
+def stack_process(start: Start, ann: Identity) -> ProviderProcess:
+    """The provider process of ann's stack."""
+    return start({"scone:imageKey": IMAGE_KEY, "scone:identity": ann.to_pem()})
+
+
+@pytest.fixture
+def stack(stack_process: ProviderProcess, real_cas: RealCas) -> PolicyStack:
+    """A stack of ann's whose policy is not there yet."""
+    return PolicyStack(stack_process, f"127.0.0.1:{real_cas.port}")
+
+
+@pytest.fixture
+def stored(real_cas: RealCas, ann: Identity, name: str) -> Callable[[], list[str]]:
+    """The hashes of all versions of the test's session, newest first, as ann sees them."""
+    return lambda: versions(real_cas.client(ann), name)
+
+
+@pytest.fixture
+def rights(ann: Identity, bob: Identity) -> dict[str, Any]:
+    """Rights for both; who uploads is recorded, because CREATOR is named."""
+    both = ["CREATOR", ann.key_hash, bob.key_hash]
+    return {"access_policy": {"read": both, "update": both}}
+
+
+@pytest.fixture
+def wanted(name: str, rights: dict[str, Any]) -> Callable[..., dict[str, Any]]:
+    """The policy, with changes."""
+    return lambda **changes: policy(name, **(rights | changes))
+
+
+@pytest.fixture
+def theirs(real_cas: RealCas, bob: Identity) -> Callable[[dict[str, Any]], str]:
+    """Uploads as bob, beside the stack; gives the hash."""
+    return lambda changed: put(real_cas.client(bob), changed)

@@ -1,11 +1,15 @@
 """`ConfidentialImage` as the engine speaks with it: all that is known of an image before anything is pushed."""
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pulumi.runtime.rpc import UNKNOWN
 
 from scone_provider.image.reference import parse_reference
@@ -147,11 +151,40 @@ def test_up_without_key_is_refused(keyless: ProviderProcess, inputs: Inputs) -> 
     assert "pulumi-scone identity create" in reason
 
 
-def test_unreachable_base_is_unknown_in_preview(offline: ProviderProcess, inputs: Inputs) -> None:
-    """On the very first preview, without registry and cache: what depends on the base is honestly unknown."""
+def test_unreachable_base_is_unknown_in_preview(
+    offline: ProviderProcess, process: ProviderProcess, inputs: Inputs
+) -> None:
+    """On the very first preview, without registry and cache: what depends on the base is honestly unknown.
+
+    The fingerprints of the files depend on no base.
+    """
     found = check(offline, inputs())
     given = {key: value for key, value in inputs().items() if key != "preview"}
-    assert found == given | dict.fromkeys(COMPUTED, UNKNOWN)
+    files = check(process, inputs())["files"]
+    assert found == given | dict.fromkeys(COMPUTED, UNKNOWN) | {"files": files}
+
+
+def test_unreachable_registry_is_waited_for_once(offline: ProviderProcess, inputs: Inputs) -> None:
+    """A preview of many images does not pay for one silent registry again with each of them."""
+    check(offline, inputs())
+    started = time.monotonic()
+    for number in range(5):
+        assert check(offline, inputs(name=f"other{number}"))["digest"] == UNKNOWN
+    assert time.monotonic() - started < 2
+
+
+def test_unbuilt_native_image_leaves_the_rest_known(process: ProviderProcess, inputs: Inputs) -> None:
+    """Where only `from` is unknown, because a builder has yet to make it, the files' fingerprints are shown."""
+    found = check(process, inputs(**{"from": UNKNOWN}))
+    assert {key for key in found if found[key] == UNKNOWN} == (COMPUTED - {"files"}) | {"from"}
+    assert found["files"] == check(process, inputs())["files"]
+
+
+def test_lines_of_the_manifest_are_told_and_forgotten(process: ProviderProcess, inputs: Inputs) -> None:
+    """A missing file is an error at its line; the line's number is no input that could differ."""
+    where = {"copy gone.py": "service.yaml:21: build.copy[0]"}
+    assert refusal(process, inputs(copy={"gone.py": True}, where=where)).startswith("service.yaml:21: build.copy[0]: ")
+    assert check(process, inputs(where=where)) == check(process, inputs())
 
 
 def test_unreachable_base_is_refused_on_up(offline: ProviderProcess, inputs: Inputs) -> None:
@@ -227,3 +260,66 @@ def test_only_another_identity_replaces(process: ProviderProcess, inputs: Inputs
     ):
         new = check(process, inputs(**change), old)
         assert list(process.diff(ConfidentialImageProvider, "id", old, new).replaces) == replaces
+
+
+def test_signed_image(process: ProviderProcess, inputs: Inputs, base_registry: RealRegistry, tmp_path: Path) -> None:
+    """The public key is known in preview; the signature is pushed beside the image, and another key is an update."""
+    target = f"{base_registry.host}/team/signed:1"
+    planned = check(process, inputs(to=target, signature={"sign": True}))
+    assert planned["signature"]["public_key"].startswith("-----BEGIN PUBLIC KEY-----")
+    assert planned["digest"] == check(process, inputs(to=target))["digest"]
+    _, outputs = process.create(ConfidentialImageProvider, planned)
+    tag = f"{planned['digest'].replace(':', '-')}.sig"
+    repository = Registry().target(parse_reference(target))
+    first = repository.manifest(tag)
+    assert first is not None
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / "sign.pem").write_bytes(pem)
+    other = check(process, inputs(to=target, signature={"sign": True, "key": "sign.pem"}), planned)
+    assert {key for key in other if other[key] != planned[key]} == {"signature"}
+    assert pem.decode().splitlines()[1] not in str(other)
+    process.update(ConfidentialImageProvider, "id", outputs, other)
+    second = repository.manifest(tag)
+    assert second is not None
+    assert second.digest != first.digest
+
+
+def test_signing_key_stays_out_of_the_image(process: ProviderProcess, inputs: Inputs, tmp_path: Path) -> None:
+    """A key file that `copy` would bring into the image is refused, before its content is looked at."""
+    (tmp_path / "sign.pem").write_text(PLANTED)
+    reason = refusal(process, inputs(copy={"sign.pem": True}, signature={"sign": True, "key": "sign.pem"}))
+    assert "would be copied into the image" in reason
+
+
+def test_signing_without_any_key_is_unknown_in_preview(keyless: ProviderProcess, inputs: Inputs) -> None:
+    """A pull request without the image key: the public key is unknown, nothing is made up."""
+    assert check(keyless, inputs(signature={"sign": True}))["signature"] == {"sign": True, "public_key": UNKNOWN}
+
+
+def test_wrapped_image(process: ProviderProcess, inputs: Inputs) -> None:
+    """`sconify_image` needs no files and no `pwd`; the base's program is measured as Python's is."""
+    wanted = inputs(kind="sconify_image", copy={}, dirs={}, command="/usr/bin/python3 -V")
+    del wanted["pwd"]
+    found = check(process, wanted)
+    assert found["files"] == {}
+    assert found["measurement"] == check(process, inputs())["measurement"]
+
+
+def test_what_is_not_protected_is_said_in_preview(
+    base_registry: RealRegistry,
+    inputs: Inputs,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A path that nobody verifies is told to whoever reads the preview, once."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    config = {"scone:imageKey": IMAGE_KEY, "scone:registryMirrors": f"registry.test={base_registry.host}"}
+    provider = ConfidentialImageProvider()
+    provider.configure(SimpleNamespace(config=config))  # type: ignore[arg-type]
+    wanted = inputs(plain_files={"/usr/bin/tool": True})
+    assert provider.check({}, wanted).failures == []
+    assert "hello: plain_files: nobody notices when /usr/bin/tool is changed" in capsys.readouterr().out
+    assert provider.check({}, {**wanted, "preview": False}).failures == []
+    assert "nobody notices" not in capsys.readouterr().out

@@ -114,6 +114,30 @@ def test_failure_names_path_and_no_value(process: ProviderProcess) -> None:
     assert PLANTED not in text
 
 
+def test_output_that_is_no_secret_is_refused(process: ProviderProcess) -> None:
+    """What the program found to be plain is refused where the engine prints errors as text."""
+    news = {"cas": CAS, "policy": policy(), "private": {"plain": "secrets.given.value"}}
+    _, failures = process.check(SecurityPolicyProvider, news)
+    ((name, reason),) = failures
+    assert name == ""
+    assert reason.startswith("secrets.given.value: this secret is given as plain text")
+    assert PLANTED not in reason
+
+
+def test_private_values_are_not_guessed_from_the_digest(start: Start, process: ProviderProcess) -> None:
+    """A secret in a variable enters the digest keyed, as explicit secret values do; without a key it is unknown."""
+    private = {"services": {"api": {"environment": {"TOKEN": True}}}}
+    news: dict[str, Any] = {"cas": CAS, "policy": policy(environment={"TOKEN": PLANTED}), "private": private}
+    del news["policy"]["secrets"]["given"]
+    found, failures = process.check(SecurityPolicyProvider, news)
+    assert failures == []
+    assert found["private"] == private
+    elsewhere, _ = start({"scone:imageKey": base64.b64encode(bytes(32)).decode()}).check(SecurityPolicyProvider, news)
+    assert found["digest"] != elsewhere["digest"]
+    nowhere, _ = start({}).check(SecurityPolicyProvider, news)
+    assert nowhere["digest"] == UNKNOWN
+
+
 def test_unknown_switch_is_refused(process: ProviderProcess) -> None:
     """A tolerance that nobody knows is an error which names it."""
     _, failures = process.check(

@@ -67,8 +67,13 @@ def test_mistakes_in_the_meshfile(run: Run, tmp_path: Path, edit: tuple[str, str
         (("size: 10", "size: ten"), ("service.yaml:13: secrets.local.password", "size")),
         (("SCONE::password", "SCONE::pasword"), ("service.yaml:", "pasword")),
         (
-            ("  pwd: /app", "  pwd: /app\n  requirements: r.txt"),
-            ("service.yaml:21: build.requirements", "not supported"),
+            ("  pwd: /app", "  pwd: /app\n  stable: a:1"),
+            ("service.yaml:21: build.stable", "not supported"),
+        ),
+        (("  pwd: /app", "  pwd: /app\n  requirements: r.txt"), ("service.yaml:24: build.copy[0]", "does not exist")),
+        (
+            ("  copy:\n    - api.py\n", "  requirements: r.txt\n"),
+            ("service.yaml:22: build.requirements", "'r.txt' cannot be read"),
         ),
         (("$REPO", "$REPOSITORY"), ("service.yaml:", "$REPOSITORY has no value")),
         (("kind: ascii", f"kind: ascii\n      value: [{PLANTED}]"), ("service.yaml:", "secrets.local.password")),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scone_policy.holes import Holes
 from scone_provider.errors import ManifestError
 from scone_provider.manifest import ManifestErrors, Mesh, ServiceManifest, load_mesh, load_service
+from scone_provider.manifest.mesh import ROLES
 
 SERVICE: dict[str, Any] = {
     "apiVersion": "scone/5.8",
@@ -122,24 +123,19 @@ REFUSED_SERVICE = [
     ("build.name", "a b", "build.name", "letters"),
     ("build.kind", "rust", "build.kind", "one of"),
     ("build.kind", "java17", "build.kind", "vendor's SCONE toolchain"),
-    ("build.kind", "sconify_image", "build.kind", "not supported yet"),
+    ("build.kind", "java", "build.kind", "vendor's SCONE toolchain"),
     ("build.command", "", "build.command", "program"),
     ("build.command", ["python3"], "build.command", "text"),
     ("build.command", "a 'b", "build.command", "not closed"),
     ("build.pwd", "python", "build.pwd", "absolute"),
     ("build.copy", "api.py", "build.copy", "list"),
-    ("build.requirements", "requirements.txt", "build.requirements", "requirements is not supported yet"),
-    ("build.run", ["echo"], "build.run", "run is not supported yet"),
-    ("build.fs_dirs", ["/a"], "build.fs_dirs", "not supported yet"),
-    ("build.fs_files", ["/a"], "build.fs_files", "not supported yet"),
-    ("build.plains", ["/a"], "build.plains", "not supported yet"),
-    ("build.plain_files", ["/a"], "build.plain_files", "not supported yet"),
-    ("build.host_paths", ["/a"], "build.host_paths", "not supported yet"),
-    ("build.binaries", ["/a"], "build.binaries", "not supported yet"),
-    ("build.volumes", [{"name": "v", "path": "/v", "import": {"session": "s"}}], "build.volumes", "not supported yet"),
-    ("build.stable", "a:1", "build.stable", "not supported yet"),
-    ("build.signature.sign", True, "build.signature", "not supported yet"),
-    ("build.gen_policy", {"policy": "p.yaml"}, "build.gen_policy", "not supported yet"),
+    ("build.run", "echo", "build.run", "list"),
+    ("build.fs_dirs", "/a", "build.fs_dirs", "list"),
+    ("build.volumes", [{"name": "v"}], "build.volumes[0]", "no path"),
+    ("build.volumes", [{"path": "data"}], "build.volumes[0].path", "absolute"),
+    ("build.signature.sign", "perhaps", "build.signature.sign", "true or false"),
+    ("build.stable", "a:1", "build.stable", "not supported"),
+    ("build.gen_policy", {"policy": "p.yaml"}, "build.gen_policy", "not supported"),
     ("environment", {"local": {"A": "1"}}, "environment.local", "list of maps"),
     ("environment.local", [{"name": "A"}], "environment.local", "A has no value"),
     ("environment.local", [{"value": "A"}], "environment.local", "entry 1"),
@@ -159,7 +155,7 @@ REFUSED_MESH = [
     ("cas", "cas", "cas", "list of maps"),
     ("cas.0.cas_url", None, "cas.cas.cas_url", "missing"),
     ("cas.0.alias", ["image", "access", "attestation"], "cas", "no CAS fills the role security"),
-    ("cas.0.mode", "EncryptedManifest", "cas.cas.mode", "EncryptedManifest is not supported yet"),
+    ("cas.0.alias", ["image", "security", "access", "attestations"], "cas", "no CAS fills the role attestation"),
     ("cas.0.mode", "Download", "cas.cas.mode", "one of"),
     ("cas.0.cas_key", "abc", "cas.cas.cas_key", "key hash"),
     ("cas.0.cas_encryption_key", "abc", "cas.cas.cas_encryption_key", "32 bytes"),
@@ -167,8 +163,8 @@ REFUSED_MESH = [
     ("policy.namespace", "a//b", "policy.namespace", "//"),
     ("policy.tolerate", "everything", "policy.tolerate", "everything"),
     ("policy.ignore_advisories", "*, INTEL-SA-00001", "policy.ignore_advisories", "alone"),
-    ("policy.image_policy_namespace", "x", "policy.image_policy_namespace", "not supported yet"),
-    ("policy.access_policy_name", "x", "policy.access_policy_name", "not supported yet"),
+    ("policy.image_policy_namespace", "a b", "policy.image_policy_namespace", "letters"),
+    ("policy.access_policy_name", "a//b", "policy.access_policy_name", "//"),
     ("env.0.service", "nobody", "env.nobody", "nobody, which is not among"),
     ("env.1.service", "global", "env", "twice"),
     ("env.0.zonk", 1, "env", "unknown key zonk"),
@@ -178,11 +174,11 @@ REFUSED_MESH = [
     ("services.0.name", "db", "services", "two services"),
     ("services.0.name", "a b", "services", "name of letters"),
     ("services.0.image", "no image", "services.api.image", "image"),
-    ("services.0.image_secrets", "s.yaml", "services.api.image_secrets", "not supported yet"),
-    ("services.0.image_policy", "s.yaml", "services.api.image_policy", "not supported yet"),
-    ("services.0.helm_chart", "c", "services.api.helm_chart", "not supported yet"),
-    ("repo", {"destination": "x"}, "repo", "not supported yet"),
-    ("extra_policies", [{"name": "x"}], "extra_policies", "not supported yet"),
+    ("services.0.image_secrets", ["s.yaml"], "services.api.image_secrets", "must be text"),
+    ("repo", {"push": True}, "repo.destination", "missing"),
+    ("repo", {"destination": "x", "squash": True}, "repo.squash", "not supported"),
+    ("repo", {"destination": "x", "key_file": "cosign.key"}, "repo.key_file", "not supported yet"),
+    ("extra_policies", [{"name": "x"}], "extra_policies", "reserved by the vendor"),
 ]
 
 
@@ -205,15 +201,51 @@ def test_refusals_name_the_place_and_the_rule(load: Any, base: dict[str, Any], c
     assert words in caught.value.what
 
 
+def test_roles_over_several_cases() -> None:
+    """Each role is filled by one CAS, whichever fills it; the same CAS under two names is refused."""
+    other = {"name": "image", "alias": ["security"], "cas_url": "other.example"}
+    main = {"name": "main", "alias": ["cas", "access", "attestation"], "cas_url": "cas.example"}
+    mesh = load_mesh({**MESH, "cas": [main, other]}, file="<mesh>")
+    assert {role: mesh.cas_name(role) for role in ROLES} == {
+        "cas": "main",
+        "image": "image",
+        "security": "image",
+        "access": "main",
+        "attestation": "main",
+    }
+    with pytest.raises(ManifestError, match=r"main and image are the same CAS, cas\.example"):
+        load_mesh({**MESH, "cas": [main, {**other, "cas_url": "cas.example"}]}, file="<mesh>")
+
+
+@pytest.mark.parametrize("key", ["tolerate", "ignore_advisories", "maa"])
+@pytest.mark.parametrize("taken", ["security_policy_name", "attestation_policy_name"])
+def test_what_is_taken_by_reference_is_said_once(taken: str, key: str) -> None:
+    """A toleration beside a policy that decides on it would be ignored without a word: it is refused."""
+    policy = {"namespace": "a", taken: "central/policy", key: {"maa": "https://m"}.get(key, "") or "*"}
+    if key == "tolerate":
+        policy[key] = "debug-mode"
+    with pytest.raises(ManifestError, match=f"policy.{key}: .* decided by {taken}"):
+        load_mesh({**MESH, "policy": policy}, file="<mesh>")
+    both = {"namespace": "a", "security_policy_name": "s", "attestation_policy_name": "t"}
+    with pytest.raises(ManifestError, match="attestation included"):
+        load_mesh({**MESH, "policy": both}, file="<mesh>")
+
+
+def test_near_misses_are_suggested() -> None:
+    """A service of env that is nearly one of the mesh's is asked for."""
+    with pytest.raises(ManifestError, match="Did you mean global"):
+        load_mesh(edited(MESH, "env.0.service", "globl"), file="<mesh>")
+
+
 def test_several_problems_come_in_one_error() -> None:
     """A person fixes a manifest in one go."""
-    broken = edited(edited(SERVICE, "build.requirements", "r.txt"), "build.run", ["x"])
+    broken = edited(edited(SERVICE, "build.stable", "a:1"), "build.gen_policy.policy", "x")
     with pytest.raises(ManifestErrors) as caught:
         load_service(yaml.safe_dump(broken, sort_keys=False), file="m.yaml")
     first, second = str(caught.value).splitlines()[1:]
     assert first.strip().startswith("m.yaml:")
-    assert "requirements" in first
-    assert "build.run" in second
+    assert "build.stable" in first
+    assert "build.gen_policy" in second
 
 
 def test_a_mesh_has_services() -> None:

@@ -1,0 +1,140 @@
+"""A policy as a program gives it: a map, a YAML text or a file; explicit secret values must be Pulumi secrets."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pulumi
+
+from pulumi_scone._sources import given_variables, read_text
+from pulumi_scone._values import Values
+from scone_policy.digest import masked
+from scone_policy.errors import SconeError
+from scone_policy.holes import has_hole, is_hole
+from scone_policy.problems import refuse
+from scone_policy.session import Session, check, secret_paths, written_problems
+from scone_policy.source import Document, Path, load, show
+from scone_provider.manifest.variables import read
+from scone_provider.policy_state import PLAIN, plain_secret
+
+_NOT_SECRET = frozenset({"public-key", "x509", "x509-ca", "config-fragment"})
+"""Kinds of secrets whose explicit values may be public; where they are Pulumi secrets, they stay so."""
+_FORMS = {"fspf_key": "0" * 64, "private_key": "-----"}
+"""What a secret looks like under these keys; elsewhere any text is one."""
+
+
+class GivenPolicy:
+    """A policy with its Outputs, and which parts of it are secret."""
+
+    def __init__(
+        self,
+        policy: Mapping[str, Any] | str | None,
+        *,
+        file: str | None,
+        variables: Mapping[str, pulumi.Input[str]] | None,
+    ) -> None:
+        """Exactly one of `policy` and `file`; `variables` are for texts. Raises SconeError."""
+        self._values = Values()
+        document = self._document(policy, file, variables)
+        session, problems = check(document)
+        if session is not None and not isinstance(policy, Mapping):
+            problems += written_problems(session)
+        if problems and not isinstance(policy, Mapping):
+            raise refuse(problems, document)
+        self.policy = self._values.show(document.data)
+        """For the provider, which judges maps itself."""
+        self._must: dict[Path, list[pulumi.Output[Any]]] = {}
+        self._open: dict[Path, list[pulumi.Output[Any]]] = {}
+        if session is None:
+            return
+        self._must = dict(self._explicit(session))
+        for path, text in _leaves(session.canonical()):
+            if outputs := self._values.outputs(text):
+                self._open.setdefault(path, []).extend(outputs)
+        if not isinstance(policy, Mapping):
+            self.policy = self._values.show(session.canonical())
+
+    def _document(
+        self,
+        policy: Mapping[str, Any] | str | None,
+        file: str | None,
+        variables: Mapping[str, pulumi.Input[str]] | None,
+    ) -> Document:
+        if (policy is None) == (file is None):
+            raise SconeError("give either policy or policy_file", where="SecurityPolicy")
+        if isinstance(policy, Mapping):
+            return Document(data=self._values.hide(policy))
+        if not isinstance(policy, str | None):
+            raise SconeError(
+                f"this is a {type(policy).__name__}",
+                where="policy",
+                fix="give a map (Outputs may be values in it), YAML text, or policy_file",
+            )
+        label = file or "<policy>"
+        text = policy if policy is not None else read_text(label)
+        if variables is None:
+            return load(text, file=label)
+        document, missing = read(text, file=label, variables=given_variables({"variables": variables}, self._values))
+        if missing:
+            raise refuse(missing, document)
+        return document
+
+    def _explicit(self, session: Session) -> Iterator[tuple[Path, list[pulumi.Output[Any]]]]:
+        """The explicit secret values, with the Outputs in each. Raises SconeError for one that has none."""
+        canonical = session.canonical()
+        for path in secret_paths(_as_if_known(canonical)):
+            value: Any = canonical
+            for step in path:
+                value = value[step]
+            kind = session.secrets[path[1]].kind if path[0] == "secrets" else None
+            if kind in _NOT_SECRET or (path[-1] == "private_key" and kind != "aad-token"):
+                continue
+            if not has_hole(value):
+                raise plain_secret(show(path))
+            yield path, self._values.outputs(value)
+
+    def private(self) -> pulumi.Output[Any] | None:
+        """Where else in the canonical form secret Outputs stand: nested maps that end in true; None when nowhere.
+
+        It says so instead when an explicit secret value turns out to be an Output that is not secret.
+        """
+        return pulumi.Output.from_input(self._judged()) if self._open else None
+
+    async def _judged(self) -> Mapping[str, Any] | None:
+        for path, outputs in self._must.items():
+            if not any([await output.is_secret() for output in outputs]):
+                return {PLAIN: show(path)}  # for `check` to refuse: Pulumi prints a traceback for an error in here
+        found: dict[str, Any] = {}
+        for path, outputs in self._open.items():
+            if path not in self._must and any([await output.is_secret() for output in outputs]):
+                _mark(found, path)
+        return found or None
+
+
+def as_secrets(policy: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A derived policy (canonical) whose explicit values, given in a manifest, are Pulumi secrets from here on."""
+    return masked(policy, secret=pulumi.Output.secret)
+
+
+def _as_if_known(tree: Any, key: str = "") -> Any:  # noqa: ANN401
+    """The tree with a text in the form of a secret wherever an Output stands alone."""
+    if isinstance(tree, Mapping):
+        return {name: _as_if_known(value, name) for name, value in tree.items()}
+    return _FORMS.get(key, "secret") if is_hole(tree) else tree
+
+
+def _leaves(tree: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:  # noqa: ANN401
+    if isinstance(tree, Mapping):
+        for key, value in tree.items():
+            # A key that is computed from its value is another one where the value is known: what is above it counts.
+            yield from _leaves(value, path if has_hole(key) or str(key).startswith("unknown-") else (*path, key))
+    elif isinstance(tree, str):
+        yield path, tree
+
+
+def _mark(found: dict[str, Any], path: Path) -> None:
+    *parents, last = (str(step) for step in path)
+    for step in parents:
+        if found.setdefault(step, {}) is True:
+            return
+        found = found[step]
+    found[last] = True

@@ -1,0 +1,111 @@
+"""`VendorImage`: an image that a builder command around another toolchain makes; known once it was made."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import pulumi
+from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
+from pulumi.output import UNKNOWN
+
+from scone_policy.holes import has_hole
+from scone_policy.services import MARKER
+from scone_provider.image.keys import derive_keys
+from scone_provider.image.push import delete_image, image_exists
+from scone_provider.image.reference import parse_reference
+from scone_provider.image.registry import Deletion, Registry
+from scone_provider.image.source import scan_source
+from scone_provider.image.toolchain import Builder
+from scone_provider.image.transport import RegistryOptions
+from scone_provider.policy_state import seal_fspf_key
+from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean
+
+_COMPUTED = ("files", "reference", "measurement", "fspf_tag", "key")
+
+
+class VendorImageProvider(SconeProvider):
+    """Looks at the sources in `check`, has the image built in `create` and `update`.
+
+    Inputs: `identity`, `to`, `manifest` (the document), `folder`, `copy`, `builder` (the command's words by number),
+    `native_image`, `delete_images`, and `where`, as of ConfidentialImage. `check` adds `files`. Outputs add
+    `reference`, `measurement`, `fspf_tag`, `key` (what stands for the key in a policy: sealed under the stack's image
+    key) and `pushed`.
+    """
+
+    replace_on = ("identity",)
+
+    @checked
+    def check(self, _olds: Props, news: Props) -> Props:
+        """What the image is made of: another source is another image."""
+        unknowns = Unknowns()
+        inputs = unknowns.hide({key: value for key, value in news.items() if key not in _COMPUTED})
+        where = cast("Mapping[str, str]", inputs.pop("where", None) or {})
+        Builder(_words(inputs), tell=_tell)
+        copy = tuple(sorted(cast("Mapping[str, object]", inputs.get("copy") or {})))
+        tree = scan_source(Path(str(inputs["folder"])), copy, into="/", places=where)
+        image_key = self.settings.image_key
+        if image_key is None or has_hole(inputs["to"]):
+            files: dict[str, object] = dict.fromkeys((file.path for file in tree.files), UNKNOWN)
+        else:
+            keys = derive_keys(image_key, identity=parse_reference(str(inputs["to"])).repository)
+            files = {file.path: keys.fingerprint(file.read())[:16] for file in tree.files}
+        return unknowns.show(inputs) | {"files": files}
+
+    @clean
+    def create(self, props: Props) -> CreateResult:
+        """Have it built."""
+        outputs = self._build(props, pushed={})
+        return CreateResult(str(outputs["reference"]), outputs)
+
+    @clean
+    def update(self, _id: str, olds: Props, news: Props) -> UpdateResult:
+        """Have the new one built beside the old one, which pods may still run."""
+        return UpdateResult(self._build(news, pushed=cast("Mapping[str, object]", olds.get("pushed") or {})))
+
+    @clean
+    def read(self, id_: str, props: Props) -> ReadResult:
+        """The image as it was built; one that is not in the registry any more is gone."""
+        if not image_exists(str(props["reference"]), registry=self._registry()):
+            return ReadResult("", {})
+        drop = {*_COMPUTED, "pushed", "__provider"} - {"files"}
+        return ReadResult(id_, dict(props), {key: value for key, value in props.items() if key not in drop})
+
+    @clean
+    def delete(self, _id: str, props: Props) -> None:
+        """Remove what was built, where `delete_images` asks for it."""
+        if not props.get("delete_images"):
+            return
+        for reference in sorted(cast("Mapping[str, object]", props.get("pushed") or {})):
+            if delete_image(reference, registry=self._registry()) is Deletion.UNSUPPORTED:
+                pulumi.log.warn(f"{reference} stays: its registry does not delete images")
+
+    def _build(self, props: Props, *, pushed: Mapping[str, object]) -> Props:
+        image_key = self.settings.require_image_key()
+        native = props.get("native_image")
+        built = Builder(_words(props), tell=_tell).build(
+            manifest=cast("Mapping[str, object]", props["manifest"]),
+            folder=Path(str(props["folder"])),
+            to=str(props["to"]),
+            native_image=str(native) if native else None,
+        )
+        return props | {
+            "reference": built.image,
+            "measurement": built.measurement,
+            "fspf_tag": built.fspf_tag,
+            "key": MARKER + seal_fspf_key(image_key, built.fspf_key),
+            "pushed": {**pushed, built.image: True},
+        }
+
+    def _registry(self) -> Registry:
+        settings = self.settings
+        return Registry(RegistryOptions(mirrors=settings.mirrors, insecure_registries=settings.insecure_registries))
+
+
+def _words(inputs: Props) -> list[str]:
+    words = cast("Mapping[str, object]", inputs.get("builder") or {})
+    return [str(words[number]) for number in sorted(words, key=int)]
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stdout, flush=True)  # noqa: T201  the engine shows a provider's output as `info` lines

@@ -1,0 +1,1 @@
+"""Bytes of every sort against everything that reads what others wrote."""
