@@ -355,7 +355,7 @@ def test_renewal(cas, person) -> None:
     assert renewals(cas) == [
         {
             "session": "app",
-            "hash": live.hash,
+            "hash": None,
             "secret": "leaf",
             "serial": f"{new.serial_number:x}",
             "until": new.not_valid_after_utc.strftime("%Y-%m-%dT%H:%M:%SZ"),

@@ -230,6 +230,7 @@ def test_others_are_answered_meanwhile(cas, person, authority) -> None:
         sent: list[Any] = []
 
         async def receive() -> dict[str, Any]:
+            await asyncio.sleep(0)  # a body comes from the network: meanwhile others have their turn
             return {"type": "http.request", "body": json.dumps(body).encode()}
 
         async def send(message: Any) -> None:
