@@ -147,7 +147,7 @@ class EnclaveApi:
         evidence = read_evidence(request.body)
         # Without the password: one that was refused for another reason may still be good.
         named = evidence.config_id.partition("@")[0]
-        self._sessions.expect(named.rpartition("/")[0])
+        self._sessions.expect(named.rpartition("/")[0], measurement=evidence.measurement)
         try:
             asked, sealed = self._judge(evidence)
         except RefusedError as refused:

@@ -108,9 +108,9 @@ class Sessions:
         """The sessions as one asker sees them; `measurement` is that of the service that asks."""
         return View(self._means, measurement=measurement)
 
-    def expect(self, name: str) -> None:
-        """Raises NeededError when something must be fetched before a session's values can be had without waiting."""
-        view = View(self._means, waits=False)
+    def expect(self, name: str, *, measurement: str) -> None:
+        """Raises NeededError when something must be fetched before a service can have its values without waiting."""
+        view = View(self._means, measurement=measurement, waits=False)
         live = view.live(name)
         if live is not None:
             view.expect(live)
