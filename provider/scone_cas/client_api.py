@@ -2,10 +2,11 @@
 
 import re
 
-from scone_cas import VERSION, log, openapi
+from scone_cas import VERSION, log, openapi, peer_protocol
 from scone_cas.access import Caller
 from scone_cas.attestation import Attestation
 from scone_cas.audit import Journal, Silent
+from scone_cas.evidence import MalformedError
 from scone_cas.messages import Refusal, Request, Response, document, error_document, error_text, text
 from scone_cas.sessions import Sessions
 from scone_cas.store import Version
@@ -42,11 +43,11 @@ class ClientApi:
     def _route(self, request: Request) -> Response:
         caller = Caller.of(request.certificate, address=request.address)
         path = request.path
-        served = "POST" if path == "/session" else "GET"
+        served = "POST" if path in ("/session", peer_protocol.ROUTE) else "GET"
         if request.method != served:
             raise Refusal(405, f"only {served} is served here", headers=(("Allow", served),))
-        if path == "/session":
-            return self._upload(request, caller)
+        if served == "POST":
+            return self._upload(request, caller) if path == "/session" else self._shared(request, caller)
         if path in (openapi.PATH, "/v1/version"):
             about = {"version": VERSION, "name": "embedded CAS"}
             return document(200, about if path == "/v1/version" else openapi.client())
@@ -87,7 +88,7 @@ class ClientApi:
         parts = dict(part.partition("=")[::2] for part in selector.split(","))
         if not {"session"} <= set(parts) <= {"session", "secret"}:
             raise Refusal(400, "the path must be /v1/values/session=<name>[,secret=<secret>]")
-        values = self._sessions.public_values(_name(parts["session"]))
+        values = self._sessions.public_values(_name(parts["session"]), parts.get("secret"))
         if "secret" not in parts:
             return document(
                 200,
@@ -96,6 +97,15 @@ class ClientApi:
         if parts["secret"] not in values:
             raise Refusal(404, "there is no such secret, or it is not public")
         return document(200, {"value": public_form(values[parts["secret"]])})
+
+    def _shared(self, request: Request, caller: Caller) -> Response:
+        try:
+            asked = peer_protocol.Ask.read(request.body)
+        except MalformedError as problem:
+            raise Refusal(400, str(problem)) from None
+        shared = self._sessions.exported(asked, caller.key_hash)
+        log.event("secret-shared", session=asked.session, secret=asked.secret, to=asked.importer, key=caller.key_hash)
+        return document(200, shared.written())
 
 
 def _name(text_: str) -> str:

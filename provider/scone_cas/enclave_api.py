@@ -3,13 +3,14 @@
 import base64
 import hmac
 
-from scone_cas import delivery, log, openapi, sharing
+from scone_cas import delivery, log, openapi
 from scone_cas.audit import Journal, Silent
 from scone_cas.challenges import LIFETIME, BadChallengeError, Challenges
 from scone_cas.delivery import UndeliverableError
 from scone_cas.evidence import FORMAT, Evidence, MalformedError, read_challenge_request, read_evidence
 from scone_cas.hostvalues import MissingHostValueError
 from scone_cas.messages import CALM, Refusal, Request, Response, document
+from scone_cas.peers import PeersNeededError
 from scone_cas.sessions import Live, Sessions
 from scone_policy.services import Service
 
@@ -62,9 +63,12 @@ class EnclaveApi:
         self._challenges = challenges
 
     def begin(self, request: Request) -> tuple[Response, int]:
-        """The answer to one request, and the place in the audit log that `sync` must reach before it is sent."""
+        """The answer to one request, and the place in the audit log that `sync` must reach before it is sent.
+
+        Raises PeersNeededError, before anything has happened, when other CASes must be asked first.
+        """
         with self._journal.deferred() as waiting:
-            answer = self.handle(request)
+            answer = self._handle(request)
         return answer, waiting.end
 
     def sync(self) -> int:
@@ -72,9 +76,19 @@ class EnclaveApi:
         return self._journal.sync()
 
     def handle(self, request: Request) -> Response:
-        """The answer to one request; never raises."""
+        """The answer to one request, for who can wait for other CASes; never raises."""
+        for _ in range(2):
+            try:
+                return self._handle(request)
+            except PeersNeededError as needed:
+                needed.ask()
+        return busy(503, 1)
+
+    def _handle(self, request: Request) -> Response:
         try:
             return self._route(request)
+        except PeersNeededError:
+            raise
         except MalformedError as problem:
             return malformed(str(problem))
         except RefusedError as refused:
@@ -106,6 +120,7 @@ class EnclaveApi:
 
     def _attest(self, request: Request) -> Response:
         evidence = read_evidence(request.body)
+        self._sessions.expect(evidence.config_id.rpartition("/")[0])
         try:
             live, service, sealed = self._judge(evidence)
         except RefusedError as refused:
@@ -163,7 +178,7 @@ class EnclaveApi:
     def _deliver(self, live: Live, service: Service, evidence: Evidence) -> bytes:
         try:
             plaintext = delivery.configuration(
-                live.session, service, lambda name: sharing.value(live, name, self._sessions.live), evidence
+                live.session, service, lambda name: self._sessions.value(live, name), evidence
             )
         except MissingHostValueError as problem:
             raise RefusedError(403, "missing_host_value", str(problem)) from None

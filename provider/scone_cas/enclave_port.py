@@ -18,6 +18,7 @@ from scone_cas.identity import CasIdentity
 from scone_cas.limits import Gate, RateLimit
 from scone_cas.messages import Request, Response
 from scone_cas.parts import assemble
+from scone_cas.peers import AT_ONCE, PeersNeededError
 from scone_policy.errors import SconeError
 
 _QUEUE = 256
@@ -44,6 +45,7 @@ class App:
         self._rate = RateLimit(rate=rate, burst=2 * rate)
         self._gate = Gate(_QUEUE)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="disk")
+        self._askers = ThreadPoolExecutor(AT_ONCE + 1, thread_name_prefix="peers")
         self._reached = 0
         self._syncing: asyncio.Future[None] | None = None
 
@@ -68,7 +70,7 @@ class App:
                 return busy(429, 1)
             request = Request(method=scope["method"], path=scope["path"], body=body, address=address)
             # Half a millisecond of work, most of it under the interpreter's lock: a thread would only add hand-overs.
-            answer, place = self._api.begin(request)
+            answer, place = await self._begin(request)
             await self._on_disk(place)
         except TooLargeError:
             return malformed(f"the body is larger than {LARGEST_REQUEST} bytes")
@@ -81,6 +83,15 @@ class App:
             return answer
         finally:
             self._gate.leave()
+
+    async def _begin(self, request: Request) -> tuple[Response, int]:
+        """The answer, and its place in the audit log. Other CASes are asked in threads: no other request waits."""
+        for _ in range(2):
+            try:
+                return self._api.begin(request)
+            except PeersNeededError as needed:
+                await asyncio.get_running_loop().run_in_executor(self._askers, needed.ask)
+        return busy(503, 1), 0
 
     async def _on_disk(self, place: int) -> None:
         """Wait until the audit log is on disk up to there. One write to disk carries all that wait for it."""

@@ -13,6 +13,8 @@ from scone_cas.challenges import Challenges
 from scone_cas.client_api import ClientApi
 from scone_cas.enclave_api import EnclaveApi
 from scone_cas.identity import CasIdentity
+from scone_cas.peer_settings import PeerSettings
+from scone_cas.peers import Peers
 from scone_cas.seal import KEY_SIZE
 from scone_cas.sessions import Sessions
 from scone_cas.state import first_seal_key, prepare_directory, seal_key
@@ -21,6 +23,7 @@ from scone_policy.errors import SconeError
 
 _IDENTITY = "identity"
 _CHALLENGE_KEY = "challenge key"
+_PEERS = "peers"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,29 +37,38 @@ class Parts:
     journal: AuditLog | Silent
 
 
-def initialise(directory: Path, *, now: datetime | None = None, random: bytes, audit_log: bool = True) -> CasIdentity:
+def initialise(
+    directory: Path,
+    *,
+    now: datetime | None = None,
+    random: bytes,
+    audit_log: bool = True,
+    peers: PeerSettings | None = None,
+) -> CasIdentity:
     """Make or check the state of a CAS that starts, and void the challenges of its last run. Raises SconeError.
 
     `random`: 32 fresh random bytes, the key of this run's challenges. Without `audit_log` nothing is recorded until
-    the next start. The caller holds the lock, and calls `finish` at the end.
+    the next start. `peers` is what this run knows of other CASes. The caller holds the lock, and calls `finish` at the
+    end.
     """
     if len(random) != KEY_SIZE:
         raise ValueError("a challenge key has 32 bytes")
     prepare_directory(directory)
     try:
-        return _initialise(directory, now or _now(), random, audit_log=audit_log)
+        return _initialise(directory, now or _now(), random, audit_log=audit_log, peers=peers or PeerSettings())
     except (OSError, sqlite3.Error) as problem:
         raise SconeError(
             f"the state cannot be written: {problem}", where=str(directory), fix="look at the disk and its permissions"
         ) from None
 
 
-def _initialise(directory: Path, now: datetime, random: bytes, *, audit_log: bool) -> CasIdentity:
+def _initialise(directory: Path, now: datetime, random: bytes, *, audit_log: bool, peers: PeerSettings) -> CasIdentity:
     store = Store(directory, first_seal_key(directory))
     try:
         store.initialise({_IDENTITY: CasIdentity.create(now=now).to_pem()})
         with store.writing():
             store.keep(_CHALLENGE_KEY, random)
+            store.keep(_PEERS, peers.to_json())
         Challenges.reset(directory)
         identity = CasIdentity.from_pem(store.kept(_IDENTITY))
         audit_state.begin(directory, store, identity, enabled=audit_log, clock=lambda: now)
@@ -81,7 +93,7 @@ def assemble(directory: Path) -> Parts:
     challenges = Challenges(directory, store.kept(_CHALLENGE_KEY), clock=time.monotonic)
     # Opens its file with the first entry: processes are forked before that.
     journal = audit_state.opened(directory, store, clock=_now)
-    sessions = Sessions(store, journal)
+    sessions = Sessions(store, journal, Peers(PeerSettings.from_json(store.kept(_PEERS)), identity))
     # Processes are forked and threads started after this; SQLite connections must not be carried over.
     store.close()
     return Parts(

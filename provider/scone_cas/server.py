@@ -8,13 +8,14 @@ import ssl
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
 
 from scone_cas import VERSION, log
 from scone_cas.parts import finish, initialise
+from scone_cas.peer_settings import PeerSettings
 from scone_cas.seal import KEY_SIZE
 from scone_cas.state import lock, prepare_directory
 from scone_policy.errors import SconeError
@@ -39,6 +40,7 @@ class ServeOptions:
     workers: int = 2
     rate: float = 2000.0
     audit_log: bool = True
+    peers: PeerSettings = field(default_factory=PeerSettings)
 
 
 def serve(options: ServeOptions) -> None:
@@ -50,7 +52,9 @@ def serve(options: ServeOptions) -> None:
     held = lock(options.state)
     os.set_inheritable(held, True)
     with _listen(options.host, options.client_port) as client, _reserve(options.host, options.enclave_port) as enclave:
-        identity = initialise(options.state, random=secrets.token_bytes(KEY_SIZE), audit_log=options.audit_log)
+        identity = initialise(
+            options.state, random=secrets.token_bytes(KEY_SIZE), audit_log=options.audit_log, peers=options.peers
+        )
         ports = client.getsockname()[1], enclave.getsockname()[1]
         reason = "failed"
         try:

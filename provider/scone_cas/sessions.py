@@ -4,16 +4,22 @@ import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from scone_cas import description, sharing
 from scone_cas.access import Caller, creator_key_hash, names_creator, permits
 from scone_cas.audit import Journal, Silent
 from scone_cas.messages import Refusal
+from scone_cas.peer_protocol import Ask, Shared
+from scone_cas.peers import Peers, PeersNeededError, check_number
+from scone_cas.sharing import Wanted
 from scone_cas.store import AUDIT_NOTE, Store, Version
 from scone_cas.values import Value, carried, explicit
 from scone_policy.names import ROOT, parent
 from scone_policy.session import Session, is_retired
+from scone_policy.sharing import Import
 
 _CACHED = 512
 
@@ -32,6 +38,11 @@ class Live:
     def retired(self) -> bool:
         """True when nothing is left in it."""
         return is_retired(self.session)
+
+    @cached_property
+    def imports(self) -> tuple[str, ...]:
+        """The secrets that are imported."""
+        return tuple(name for name, secret in self.session.secrets.items() if secret.import_ is not None)
 
     def own_value(self, name: str) -> Value:
         """The value of a secret that is not imported."""
@@ -53,8 +64,9 @@ class Uploaded:
 class Sessions:
     """All sessions of one CAS. Safe for threads and for several processes on one store."""
 
-    def __init__(self, store: Store, journal: Journal | None = None) -> None:
+    def __init__(self, store: Store, journal: Journal | None = None, peers: Peers | None = None) -> None:
         self._store = store
+        self._peers = peers
         self._journal = journal or Silent()
         self._cache: OrderedDict[str, Live] = OrderedDict()
         self._lock = threading.Lock()
@@ -94,6 +106,8 @@ class Sessions:
     def upload(self, body: bytes, caller: Caller) -> Uploaded:
         """Create a session, or replace the version that `predecessor` names. Raises Refusal."""
         wanted = description.read_upload(body)
+        if any(secret.import_ is not None for secret in wanted.session.secrets.values()):
+            self._ask_elsewhere(wanted, caller)
         try:
             return self._announced(wanted, caller)
         except sqlite3.IntegrityError:
@@ -121,7 +135,22 @@ class Sessions:
             raise
         return done
 
-    def _replace(self, wanted: description.Description, caller: Caller) -> Uploaded:
+    def _ask_elsewhere(self, wanted: description.Description, caller: Caller) -> None:
+        """Ask other CASes for what is imported from them, before the writer's turn: nobody waits for a network there.
+
+        What was found out is judged in that turn. Nobody without permission makes this CAS ask others.
+        """
+        _, complete = self._permitted(wanted, caller)
+        found = sharing.imports(complete.session, complete.hash, self.live).values()
+        remote = [one for one in found if isinstance(one, Wanted)]
+        check_number(remote)
+        if remote and self._peers is not None:
+            self._peers.ask(remote)
+
+    def _permitted(
+        self, wanted: description.Description, caller: Caller
+    ) -> tuple[Live | None, description.Description]:
+        """The version to be replaced, and the description with its creator. Raises Refusal."""
         session = wanted.session
         before = self._load(session.name)
         if before is None:
@@ -132,7 +161,14 @@ class Sessions:
             if caller.certificate is None:
                 raise Refusal(403, "no client certificate was presented, and the access policy refers to CREATOR")
             wanted = wanted.with_creator(caller.certificate)
-        sharing.check_imports(session, wanted.hash, self.live)
+        return before, wanted
+
+    def _replace(self, wanted: description.Description, caller: Caller) -> Uploaded:
+        before, wanted = self._permitted(wanted, caller)
+        session = wanted.session
+        for found in sharing.imports(session, wanted.hash, self.live).values():
+            if isinstance(found, Wanted):
+                self._elsewhere(found)
         generated = carried(session, before.session if before else None, before.generated if before else {})
         number = before.number + 1 if before else 1
         version = Version(
@@ -181,16 +217,50 @@ class Sessions:
             raise Refusal(404, f"the session '{name}' has no version with this hash")
         return version
 
-    def public_values(self, name: str) -> dict[str, Value]:
-        """Secret → value of those with `export_public`, for anyone. Raises Refusal."""
+    def value(self, live: Live, name: str) -> Value:
+        """The value of a secret for the session's own services. Never waits: see `expect`. Raises Refusal."""
+        return sharing.value(live, name, self.live, self._elsewhere)
+
+    def expect(self, name: str) -> None:
+        """Raises PeersNeededError when other CASes must be asked for this session's imports first."""
+        live = self.live(name)
+        if live is None or self._peers is None or not live.imports:
+            return
+        remote = []
+        for secret in live.imports:
+            with suppress(Refusal):  # said at delivery, if a service needs it
+                found = sharing.source(live, secret, self.live)
+                remote += [found] if isinstance(found, Wanted) else []
+        if missing := self._peers.unknown(remote):
+            raise PeersNeededError(self._peers, missing)
+
+    def exported(self, asked: Ask, peer: str | None) -> Shared:
+        """A secret for a session of another CAS, whose key (hash) `peer` is proven. Raises Refusal."""
+        if peer is None or self._peers is None or not self._peers.settings.trusts(peer, asked.importer):
+            raise Refusal(403, f"this CAS does not trust the key {peer} to speak for the session '{asked.importer}'")
+        owner, value = sharing.exported(
+            Import(session=asked.session, secret=asked.secret),
+            importer=asked.importer,
+            importer_hash=asked.importer_hash,
+            find=self.live,
+        )
+        return Shared(value=value, session_hash=owner.hash)
+
+    def public_values(self, name: str, secret: str | None = None) -> dict[str, Value]:
+        """Secret → value of those with `export_public`, of all or of one, for anyone. Raises Refusal."""
         live = self.live(name)
         if live is None:
             raise Refusal(404, f"there is no session '{name}'")
         return {
-            secret: sharing.value(live, secret, self.live)
-            for secret, definition in sorted(live.session.secrets.items())
-            if definition.export_public is True
+            key: sharing.value(live, key, self.live)
+            for key, definition in sorted(live.session.secrets.items())
+            if definition.export_public is True and secret in (None, key)
         }
+
+    def _elsewhere(self, wanted: Wanted) -> Value:
+        if self._peers is None:
+            raise Refusal(501, f"{wanted.where}: this CAS asks no others")
+        return self._peers.known(wanted)
 
 
 def _lost(predecessor: str | None) -> str:

@@ -35,8 +35,6 @@ _SERVICE = frozenset(
 )
 _SECRET = frozenset({"kind", "size", "value", "import", "export", "export_public"})
 _KINDS = frozenset({"ascii", "binary", None})
-_IMPORT = frozenset({"session", "secret"})
-_EXPORT = frozenset({"session", "namespace", "session_hash"})
 _IMAGE = frozenset({"injection_files"})
 
 
@@ -131,11 +129,9 @@ def _secret(where: str, secret: Secret) -> None:
         raise _unserved(f"{where}.kind", f"kind {secret.kind} is")
     _only(secret.canonical(), _SECRET, where)
     if secret.import_ is not None:
-        _only(secret.import_.canonical(), _IMPORT, f"{where}.import")
-    for export in secret.export:
-        _only(export.model_dump(exclude_none=True), _EXPORT, f"{where}.export")
-        if export.namespace is not None and export.session_hash is not None:
-            raise _unserved(f"{where}.export", "session_hash of a namespace is")
+        for key in ("cas_url", "cas_key", "cas_software_key"):
+            for _ in _references(getattr(secret.import_, key)):
+                raise _unserved(f"{where}.import.{key}", "a placeholder here is")
 
 
 def _service(where: str, service: Service) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from scone_cas.peer_settings import PeerSettings, add_peer_options
 from scone_policy.errors import SconeError
 from scone_provider.commands.files import UsageError
 
@@ -48,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--enclave-port", type=int, default=18765, help="enclave API (default: %(default)s)")
     serve.add_argument("--workers", type=int, default=2, help="processes of the enclave port (default: %(default)s)")
     serve.add_argument("--no-audit-log", dest="audit_log", action="store_false", help="record nothing in audit.log")
+    add_peer_options(serve)
     serve.set_defaults(run=_cas_serve)
 
     audit = commands.add_parser("audit", help="the audit log of the embedded CAS")
@@ -108,6 +110,7 @@ def _cas_serve(parsed: argparse.Namespace) -> int:
             enclave_port=parsed.enclave_port,
             workers=parsed.workers,
             audit_log=parsed.audit_log,
+            peers=PeerSettings.parse(connect_to=parsed.connect_to, trusted_peers=parsed.trusted_peer),
         )
     )
     return 0

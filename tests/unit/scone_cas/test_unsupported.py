@@ -17,6 +17,7 @@ FRAGMENT = {"name": "f", "kind": "ascii"}
 FRAGMENT_SECRET = {"name": "fragment", "kind": "ascii"}
 KEY = {"name": "k", "kind": "private-key"}
 UUID = "e6c9c526-f1aa-4e0d-b207-50bad9a89d21"
+REMOTE = {"session": "x", "secret": "y", "cas_url": "cas", "cas_key": HEX}
 SERVICE = {"name": "s", "command": "run", "attestation": {"mrenclave": HEX}}
 
 
@@ -73,16 +74,12 @@ UNSERVED = [
     (session(secrets=[KEY]), "secrets.k.kind: kind private-key"),
     (session(secrets=[{"name": "s", "kind": "ascii", "import_akv": {"vault": "v"}}]), "secrets.s.import_akv"),
     (
-        session(secrets=[{"name": "s", "import": {"session": f"cas/cas_key={HEX},session=x", "secret": "y"}}]),
-        "secrets.s.import.cas_",
+        session(secrets=[FRAGMENT, {"name": "s", "import": REMOTE | {"cas_url": "$$SCONE::f$$"}}]),
+        "secrets.s.import.cas_url: a placeholder",
     ),
     (
-        session(secrets=[{"name": "s", "import": {"session": "x", "secret": "y", "session_hash": HEX}}]),
-        "secrets.s.import.session_hash",
-    ),
-    (
-        session(secrets=[{"name": "s", "kind": "ascii", "export": {"namespace": "x", "session_hash": HEX}}]),
-        "secrets.s.export: session_hash of a namespace",
+        session(secrets=[FRAGMENT, {"name": "s", "import": REMOTE | {"cas_key": "$$SCONE::f$$"}}]),
+        "secrets.s.import.cas_key: a placeholder",
     ),
     (
         session(
