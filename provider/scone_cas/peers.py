@@ -14,7 +14,7 @@ from scone_cas import log
 from scone_cas.identity import CasIdentity
 from scone_cas.limits import Gate
 from scone_cas.messages import CALM, Refusal
-from scone_cas.peer_client import Answer, Failure, Peer, Trust, UnreachableError, client_context
+from scone_cas.peer_client import ANSWER_TIME, Answer, Failure, Peer, Trust, UnreachableError, client_context
 from scone_cas.peer_protocol import ROUTE, Ask, PeerError, Shared, pinned, read_public
 from scone_cas.peer_settings import PeerSettings, Place
 from scone_cas.sharing import Wanted, check_kind
@@ -63,11 +63,16 @@ class Peers:
     """The other CASes that this process talks to. Safe for threads; to be made anew after a fork."""
 
     def __init__(
-        self, settings: PeerSettings, identity: CasIdentity, *, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: PeerSettings,
+        identity: CasIdentity,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        answer_time: float = ANSWER_TIME,
     ) -> None:
         self.settings = settings
         self._identity = identity
-        self._clock = clock
+        self._clock, self._answer_time = clock, answer_time
         self._context: ssl.SSLContext | None = None
         self._peers: OrderedDict[tuple[Place, Trust], Peer] = OrderedDict()
         self._outcomes: OrderedDict[Wanted, _Outcome] = OrderedDict()
@@ -209,11 +214,14 @@ class Peers:
         assert source.cas_software_key is not None
         return place, Trust(software_key=pinned(source.cas_software_key), tolerates_debug=wanted.tolerates_debug)
 
+    def _made(self, place: Place, trust: Trust) -> Peer:
+        if self._context is None:
+            self._context = client_context(self._identity)
+        return Peer(place, trust, self._context, clock=self._clock, answer_time=self._answer_time)
+
     def _peer(self, place: Place, trust: Trust) -> Peer:
         with self._lock:
-            if self._context is None:
-                self._context = client_context(self._identity)
-            peer = self._peers.pop((place, trust), None) or Peer(place, trust, self._context)
+            peer = self._peers.pop((place, trust), None) or self._made(place, trust)
             self._peers[place, trust] = peer
             gone = [self._peers.popitem(last=False)[1] for _ in range(len(self._peers) - _PEERS)]
         for old in gone:
