@@ -22,6 +22,8 @@ from scone_policy.session import Session, is_retired
 from scone_policy.sharing import Import
 
 _CACHED = 512
+_LARGEST_PUBLIC = 1024 * 1024
+"""Bytes of all public values of a session in one answer: anybody may ask."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,11 +253,14 @@ class Sessions:
         live = self.live(name)
         if live is None:
             raise Refusal(404, f"there is no session '{name}'")
-        return {
-            key: sharing.value(live, key, self.live)
-            for key, definition in sorted(live.session.secrets.items())
-            if definition.export_public is True and secret in (None, key)
-        }
+        found, size = {}, 0
+        for key, definition in sorted(live.session.secrets.items()):
+            if definition.export_public is True and secret in (None, key):
+                found[key] = sharing.value(live, key, self.live)
+                size += len(found[key].content)
+                if size > _LARGEST_PUBLIC and secret is None:
+                    raise Refusal(413, f"the public values of '{name}' are too many for one answer: ask for each alone")
+        return found
 
     def _elsewhere(self, wanted: Wanted) -> Value:
         if self._peers is None:

@@ -200,6 +200,15 @@ def test_one_public_value_does_not_hang_on_others(cas) -> None:
         assert "does not export" in json.loads(answer.body)["error"]
 
 
+def test_public_values_fit_into_an_answer(cas) -> None:
+    """Nobody can make the CAS write answers without end: too many at once are refused, each alone is given."""
+    put(cas, "big", *(f"name: s{n}, kind: binary, size: 65536, export_public: true" for n in range(17)))
+    answer = cas.ask("GET", "/v1/values/session=big")
+    assert answer.status == 413
+    assert "ask for each alone" in json.loads(answer.body)["error"]
+    assert len(json.loads(cas.ask("GET", "/v1/values/session=big,secret=s3").body)["value"]) == 2 * 65536
+
+
 def test_look_ups_do_not_grow_with_sessions(cas) -> None:
     """One import costs the same statements in a store of 2 and of 60 sessions."""
     put(cas, "out", "name: s, kind: ascii, export: [{session: x}, {namespace: in}]")
