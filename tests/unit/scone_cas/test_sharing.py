@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from scone_cas.description import read_upload
@@ -300,6 +300,19 @@ def crowd(tmp_path_factory) -> Iterator[Cas]:
 COUNT = count()
 
 
+FREE = One(kind="ascii", source=None, exports=(), public=False)
+TO_A = replace(FREE, exports=(("namespace", "a", None),))
+LIKE_A = {"a": FREE, "a/b": TO_A, "ab": replace(FREE, source="a/b"), "a/b/c": FREE}
+KIND_BETWEEN = {
+    "a": replace(TO_A, kind="binary"),
+    "a/b": replace(TO_A, kind=None, source="a"),
+    "ab": FREE,
+    "a/b/c": replace(FREE, source="a/b"),
+}
+
+
+@example(world=LIKE_A)
+@example(world=KIND_BETWEEN)
 @settings(max_examples=250)
 @given(world=st.fixed_dictionaries(dict.fromkeys(NAMES, ONES)))
 def test_delivery_is_granted_exactly_by_the_rules(crowd, world: dict[str, One]) -> None:
