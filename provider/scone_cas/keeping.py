@@ -82,7 +82,7 @@ class Keeping:
             raise MalformedError("tag and replaces are not 32 hex digits")
         route = "/v1/enclave/tag"
         # Once before the store's one writer is taken: strangers must not keep it busy.
-        self._leases.find(message.lease, route, message)
+        self._expect(self._leases.find(message.lease, route, message).holder)
         entry: Entry | None = None
         try:
             with self._store.writing() as db:
@@ -106,7 +106,7 @@ class Keeping:
     def _renew(self, message: Message, address: str) -> dict[str, object]:  # noqa: ARG002 - as the others
         said = read_said(message, {})
         route = "/v1/enclave/renew"
-        self._leases.find(message.lease, route, message)
+        self._expect(self._leases.find(message.lease, route, message).holder)
         with self._store.writing() as db:
             lease = self._leases.find(message.lease, route, message)
             self._leases.renew(db, lease, said["number"])
@@ -127,6 +127,10 @@ class Keeping:
                 "service_exited", session=holder.session, service=holder.service, status=said["status"], address=address
             )
         return lease.answer(message, {"number": said["number"], "expires_in": 0})
+
+    def _expect(self, holder: Holder) -> None:
+        """Raises NeededError when something must be fetched to judge: no transaction waits for a network."""
+        self._sessions.expect(holder.session, measurement=holder.measurement)
 
     def _judged(self, holder: Holder) -> tuple[Live, Service]:
         """The service as its newest policy has it, if that still takes the enclave. Raises RefusedError."""

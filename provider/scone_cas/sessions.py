@@ -4,6 +4,7 @@ import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -16,6 +17,9 @@ from scone_cas.audit import Journal, Silent
 from scone_cas.entra import Entra
 from scone_cas.entra_settings import EntraSettings
 from scone_cas.messages import Refusal
+from scone_cas.peer_protocol import Ask, Shared
+from scone_cas.peers import Peers, check_number
+from scone_cas.sharing import Owned, Wanted
 from scone_cas.store import AUDIT_NOTE, Store, Version
 from scone_cas.tags import Tags
 from scone_cas.values import Value, to_stored
@@ -23,8 +27,11 @@ from scone_cas.views import Means, View
 from scone_policy.access import AccessPolicy
 from scone_policy.names import ROOT, parent
 from scone_policy.session import Session, is_retired
+from scone_policy.sharing import Import
 
 _CACHED = 512
+_LARGEST_PUBLIC = 1024 * 1024
+"""Bytes of all public values of a session in one answer: anybody may ask."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,12 +98,15 @@ class Sessions:
         *,
         clock: Callable[[], datetime] | None = None,
         entra: Entra | None = None,
+        peers: Peers | None = None,
     ) -> None:
         self._store = store
+        self._peers = peers
         self._journal = journal or Silent()
         self._means = Means(
-            find=self._find, renew=self._renew, clock=clock or _now, entra=entra or Entra(EntraSettings())
+            find=self._find, renew=self._renew, clock=clock or _now, entra=entra or Entra(EntraSettings()), peers=peers
         )
+        self._unchanged = replace(self._means, renew=_as_stored)
         self._cache: OrderedDict[str, Live] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -110,7 +120,7 @@ class Sessions:
 
     def expect(self, name: str, *, measurement: str) -> None:
         """Raises NeededError when something must be fetched before a service can have its values without waiting."""
-        view = View(self._means, measurement=measurement, waits=False)
+        view = View(self._unchanged, measurement=measurement, waits=False)
         live = view.live(name)
         if live is not None:
             view.expect(live)
@@ -184,9 +194,9 @@ class Sessions:
         """Create a session, or replace the version that `predecessor` names. Raises Refusal."""
         wanted = description.read_upload(body)
         caller = caller.signed_by(wanted.signers)
-        before = self._find(wanted.session.name)
         # Judged again in the transaction: here so that nobody makes the CAS work who may not.
-        self._may_replace(wanted.session, before, caller)
+        before, complete = self._permitted(wanted, caller)
+        self._ask_others(complete)
         ready = making.slow(wanted.session, before)
         try:
             return self._announced(wanted, caller, ready)
@@ -216,12 +226,40 @@ class Sessions:
             raise
         return done
 
+    def _ask_others(self, wanted: description.Description) -> None:
+        """Ask other CASes for what is imported from them, before the writer's turn: nobody waits for a network there.
+
+        What was found out is judged in that turn.
+        """
+        view = View(self._unchanged, waits=False, asks=True)
+        found = sharing.imports(wanted.session, wanted.hash, view.live)
+        remote = [one for one in found.values() if isinstance(one, Wanted)]
+        check_number(remote)
+        if remote and self._peers is not None:
+            self._peers.ask(remote)
+        for one in found.values():
+            if isinstance(one, Owned):
+                with suppress(Refusal):
+                    one.value  # noqa: B018 - what it is made from may be on other CASes
+
+    def _permitted(
+        self, wanted: description.Description, caller: Caller
+    ) -> tuple[Live | None, description.Description]:
+        """The version to be replaced, and the description with its creator. Raises Refusal."""
+        before = self._load(wanted.session.name)
+        if before is None:
+            self._may_create(wanted.session, caller)
+        else:
+            self._may_follow(wanted.session, before, caller)
+        return before, _with_creator(wanted, caller)
+
     def _replace(self, wanted: description.Description, caller: Caller, ready: Mapping[str, bytes]) -> Uploaded:
+        before, wanted = self._permitted(wanted, caller)
         session = wanted.session
-        before = self._load(session.name)
-        self._may_replace(session, before, caller)
-        wanted = _with_creator(wanted, caller)
-        sharing.check_imports(session, wanted.hash, self.live)
+        view = self.view()
+        for found in sharing.imports(session, wanted.hash, view.live).values():
+            if isinstance(found, Wanted):
+                view.elsewhere(found)
         volumes.check_volumes(session, wanted.hash, self.live)
         number = before.number + 1 if before else 1
         if session.salt is not None and not self._store.keeps(_salted(session.name)):
@@ -229,7 +267,7 @@ class Sessions:
         values = making.carried(session, before)
         creator = creator_key_hash(wanted.session.creator)
         live = Live(hash=wanted.hash, number=number, session=session, creator=creator, generated=values)
-        making.complete(self.view(), live, values, ready)
+        making.complete(view, live, values, ready)
         version = Version(
             hash=wanted.hash,
             name=session.name,
@@ -249,9 +287,10 @@ class Sessions:
     def _decision(self, live: Live, caller: Caller) -> tuple[AccessPolicy, Decision]:
         """The access policy that is in force for a session, and what it is decided with.
 
-        Its secrets are taken as they are stored: a decision renews no certificate and waits for no token.
+        Its secrets are taken as they are stored: a decision renews no certificate and waits for no token. Other CASes
+        are asked outside of transactions only.
         """
-        view = View(replace(self._means, renew=_as_stored), waits=False)
+        view = View(self._unchanged, waits=False, asks=not self._store.is_writing)
 
         def fill(reference: str) -> object:
             return meaning(live.session, reference, lambda name: view.value(live, name))
@@ -304,6 +343,18 @@ class Sessions:
             raise Refusal(404, f"the session '{name}' has no version with this hash")
         return version
 
+    def exported(self, asked: Ask, peer: str | None) -> Shared:
+        """A secret for a session of another CAS, whose key (hash) `peer` is proven. Raises Refusal."""
+        if peer is None or self._peers is None or not self._peers.settings.trusts(peer, asked.importer):
+            raise Refusal(403, f"this CAS does not trust the key {peer} to speak for the session '{asked.importer}'")
+        owner, value = sharing.exported(
+            Import(session=asked.session, secret=asked.secret),
+            importer=asked.importer,
+            importer_hash=asked.importer_hash,
+            find=View(self._means, local=True).live,
+        )
+        return Shared(value=value, session_hash=owner.hash)
+
     def public_hash(self, version: Version) -> str | None:
         """The hash of a version where anyone may know it."""
         return version.hash if self._is_salted(version) else None
@@ -342,15 +393,18 @@ class Sessions:
             return Version(hash=session_hash, name=ROOT, number=1, predecessor=None, description=root.DEFAULT.text)
         return self._store.version(name, session_hash)
 
-    def public_values(self, name: str) -> dict[str, Value]:
-        """Secret → value of those with `export_public`, for anyone. Raises Refusal."""
+    def public_values(self, name: str, secret: str | None = None) -> dict[str, Value]:
+        """Secret → value of those with `export_public`, of all or of one, for anyone. Raises Refusal."""
         view = View(self._means, anyone=True)
         live = view.bind(self._existing(name))
-        return {
-            secret: view.value(live, secret)
-            for secret, definition in sorted(live.session.secrets.items())
-            if definition.export_public is True
-        }
+        found, size = {}, 0
+        for key, definition in sorted(live.session.secrets.items()):
+            if definition.export_public is True and secret in (None, key):
+                found[key] = view.value(live, key)
+                size += len(found[key].content)
+                if size > _LARGEST_PUBLIC and secret is None:
+                    raise Refusal(413, f"the public values of '{name}' are too many for one answer: ask for each alone")
+        return found
 
 
 _DEFAULT_ROOT = Live(

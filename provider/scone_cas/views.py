@@ -20,6 +20,8 @@ from scone_cas.keys import SigningKey
 from scone_cas.making import CERTIFICATES
 from scone_cas.messages import Refusal
 from scone_cas.needed import NeededError
+from scone_cas.peers import Peers
+from scone_cas.sharing import Wanted
 from scone_cas.spelling import spell
 from scone_cas.values import Value, from_stored
 from scone_policy import durations, pem
@@ -43,13 +45,14 @@ class Means:
     """What values are made with.
 
     `find` gives the newest version of a session; `renew` replaces a certificate that `is_stale` in the store, unless
-    somebody was faster, and gives what is stored then.
+    somebody was faster, and gives what is stored then. Without `peers` no other CAS is asked.
     """
 
     find: Callable[[str], "Live | None"]
     renew: Callable[["Live", str], bytes]
     clock: Callable[[], datetime]
     entra: Entra
+    peers: Peers | None
 
 
 class View:
@@ -57,16 +60,27 @@ class View:
 
     `measurement` is that of the attested service that asks (64 hex digits); None when no service asks. With `waits` a
     token is fetched when it is asked for; without, for `expect`, an unknown one is noted and nothing stands for it.
-    For `anyone` there are none.
+    With `asks` another CAS is asked for what is imported from it; without, what it said shortly before counts.
+    A `local` view shows nothing that another CAS holds, nor what is made of it; that of `anyone` is so, without tokens.
     """
 
     def __init__(
-        self, means: Means, *, measurement: str | None = None, waits: bool = True, anyone: bool = False
+        self,
+        means: Means,
+        *,
+        measurement: str | None = None,
+        waits: bool = True,
+        asks: bool = False,
+        local: bool = False,
+        anyone: bool = False,
     ) -> None:
         self._means = means
         self._anyone = anyone
         self._waits = waits
+        self._asks = asks
+        self._local = local or anyone
         self._needed: list[Callable[[], None]] = []
+        self._wanted: list[Wanted] = []
         self._measurement = measurement
         self._made: dict[tuple[str, str], Value] = {}
         self._depth = 0
@@ -82,7 +96,19 @@ class View:
 
     def value(self, live: "Live", name: str) -> Value:
         """The value of a secret, wherever it lives. Raises Refusal."""
-        return sharing.value(self.bind(live), name, self.live)
+        return sharing.value(self.bind(live), name, self.live, None if self._local else self.elsewhere)
+
+    def elsewhere(self, wanted: Wanted) -> Value:
+        """The value of a secret that another CAS holds. Raises Refusal."""
+        peers = self._means.peers
+        if peers is None:
+            raise Refusal(501, f"{wanted.where}: this CAS asks no others")
+        if peers.unknown([wanted]):
+            if self._asks:
+                peers.ask([wanted])
+            else:
+                self._wanted.append(wanted)
+        return peers.known(wanted)
 
     def own_value(self, live: "Live", name: str) -> Value:
         """The value of a secret that is not imported. Raises Refusal."""
@@ -110,12 +136,30 @@ class View:
 
     def expect(self, live: "Live") -> None:
         """Raises NeededError when values of the session, or those that they are made from, must be fetched first."""
-        for name, secret in live.session.secrets.items():
-            if secret.kind in _FETCHED or (secret.kind is None and secret.import_ is not None):
-                with suppress(Refusal):  # said at delivery, if a service needs it
-                    self.value(live, name)
+        for one, name in self._slow(live):
+            with suppress(Refusal):  # said at delivery, if a service needs it
+                self.value(one, name)
+        if self._wanted:
+            self._needed.append(self._ask)
         if self._needed:
             raise NeededError(self._needed)
+
+    def _slow(self, live: "Live") -> Iterator[tuple["Live", str]]:
+        """What the services of a session may receive that is fetched, or made from what is."""
+        for name, secret in live.session.secrets.items():
+            if secret.kind in _FETCHED or secret.import_ is not None:
+                yield live, name
+        for volume in live.session.volumes.values():
+            owner = self.live(volume.import_.session) if volume.import_ is not None else None
+            if owner is not None:  # whose keys of volumes may be imported in turn
+                names = [name for name, secret in owner.session.secrets.items() if secret.import_ is not None]
+                yield from ((owner, name) for name in names)
+
+    def _ask(self) -> None:
+        peers = self._means.peers
+        assert peers is not None
+        with suppress(Refusal):  # said at delivery
+            peers.ask(list(dict.fromkeys(self._wanted)))
 
     def check(self, live: "Live", name: str) -> None:
         """Raises Refusal when a secret of an upload could not be made when it is asked for."""
