@@ -7,9 +7,9 @@ demo: ## set up what is missing, deploy the demo, show the confidential service'
 	@$(devstack) demo
 test: ## the same set-up, then lint and every test
 	@$(devstack) test
-test-long: ## also what takes hours
+test-long: ## also the long forms: 200 kills, 1500 requests per operation, down and up again (half an hour more)
 	@$(devstack) test --long
-up: ## set-up alone
+up: ## set-up alone, with what builds images
 	@$(devstack) up
 down: ## stop and remove all of it (the toolchain's cache stays)
 	@$(devstack) down

@@ -11,6 +11,7 @@ from pulumi_scone._arguments import (
     MeshDeploymentArgs,
     MeshPolicyArgs,
     MeshServiceArgs,
+    RepoArgs,
     SecretArgs,
     SecretsArgs,
     ServiceManifestArgs,
@@ -20,7 +21,7 @@ from pulumi_scone._arguments import (
 from pulumi_scone.cas_namespace import CasNamespace
 from pulumi_scone.confidential_image import ConfidentialImage
 from pulumi_scone.mesh_deployment import MeshDeployment
-from pulumi_scone.resources import Cas, SecurityPolicy
+from pulumi_scone.resources import Cas, SealedPolicy, SecurityPolicy
 
 __all__ = [
     "BuildArgs",
@@ -37,6 +38,8 @@ __all__ = [
     "MeshDeploymentArgs",
     "MeshPolicyArgs",
     "MeshServiceArgs",
+    "RepoArgs",
+    "SealedPolicy",
     "SecretArgs",
     "SecretsArgs",
     "SecurityPolicy",

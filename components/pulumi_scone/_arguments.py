@@ -37,6 +37,19 @@ SecretArgs = TypedDict(
         "export": NotRequired[Sequence[Mapping[str, str]]],
         "import": NotRequired[Mapping[str, str]],
         "export_public": NotRequired[bool],
+        "key_type": NotRequired[str],
+        "migrate": NotRequired[bool],
+        "private_key": NotRequired[pulumi.Input[str]],
+        "issuer": NotRequired[str],
+        "common_name": NotRequired[str],
+        "endpoint": NotRequired[str],
+        "dns": NotRequired[Sequence[str]],
+        "san": NotRequired[Sequence[str]],
+        "valid_for": NotRequired[str],
+        "signer": NotRequired[str],
+        "alg": NotRequired[str],
+        "validity": NotRequired[Mapping[str, str]],
+        "payload": NotRequired[Mapping[str, str]],
     },
 )
 SecretArgs.__doc__ = (
@@ -104,8 +117,12 @@ class CasArgs(TypedDict):
     """The other roles that it fills."""
     cas_key: NotRequired[pulumi.Input[str]]
     """Key hash to pin; without it the first attestation decides, under `tolerance`."""
+    cas_encryption_key: NotRequired[pulumi.Input[str]]
+    """Session encryption key, 64 hex digits, for modes that encrypt."""
     tolerance: NotRequired[str]
     """Attestation switches, as of `scone cas attest`."""
+    mode: NotRequired[str]
+    """`Upload` (the default), `SignedManifest`, `EncryptedManifest`, `NoUpload` or `EncryptedOnly`."""
 
 
 class MeshPolicyArgs(TypedDict):
@@ -117,6 +134,16 @@ class MeshPolicyArgs(TypedDict):
     """Comma separated list of what attestation tolerates."""
     ignore_advisories: NotRequired[str]
     """Comma separated list of advisories, or `*`."""
+    maa: NotRequired[str]
+    """URL of Azure's attestation service, where that attests the services."""
+    image_policy_namespace: NotRequired[str]
+    """The session, on the CAS with the role `image`, that holds what services share; default: `namespace`."""
+    security_policy_name: NotRequired[str]
+    """The session, on the CAS with the role `security`, whose fragment `security` replaces what is tolerated here."""
+    access_policy_name: NotRequired[str]
+    """The session, on the CAS with the role `access`, whose fragment `access_policy` says who owns the policies."""
+    attestation_policy_name: NotRequired[str]
+    """The session, on the CAS with the role `attestation`, whose fragment `attestation` replaces what is tolerated."""
 
 
 class ServiceVariablesArgs(TypedDict):
@@ -135,6 +162,23 @@ class MeshServiceArgs(TypedDict):
     """The image, as the `to` of its manifest."""
     name: NotRequired[str]
     """Unique name; derived from the image if absent."""
+    env: NotRequired[str]
+    """File with variables in place of the manifest's."""
+    image_secrets: NotRequired[str]
+    """File with secrets in place of, and beside, the manifest's global ones."""
+    image_policy: NotRequired[str]
+    """File with sections of a session that are laid over the derived policy."""
+    helm_chart: NotRequired[str]
+    """Folder of a Helm chart in place of ours for this service."""
+
+
+class RepoArgs(TypedDict):
+    """Where the images of a mesh are pushed."""
+
+    destination: str
+    """Registry and folder; each image keeps its name and tag in it."""
+    push: NotRequired[bool]
+    """False: leave the images where their manifests put them."""
 
 
 class MeshArgs(TypedDict):
@@ -150,6 +194,8 @@ class MeshArgs(TypedDict):
     """Values for the services and for the chart."""
     services: Sequence[MeshServiceArgs]
     """The services."""
+    repo: NotRequired[RepoArgs]
+    """Where the images are pushed, in place of their manifests' `build.to`."""
     helm_extra_values: NotRequired[str]
     """YAML text that is merged into the chart's values."""
 
@@ -169,6 +215,10 @@ class CasNamespaceArgs(TypedDict):
     """Attestation switches, as of `scone cas attest`."""
     cas_key: NotRequired[pulumi.Input[str]]
     """Key hash to pin."""
+    mode: NotRequired[str]
+    """How the namespace's session gets to CAS, as in a Meshfile; default: `Upload`."""
+    cas_encryption_key: NotRequired[pulumi.Input[str]]
+    """Session encryption key of CAS, 64 hex digits, for modes that encrypt."""
     owners: NotRequired[Sequence[str]]
     """Key hashes that may read, update and create policies; default: the one who creates it."""
     policy: NotRequired[Mapping[str, Any]]
@@ -221,5 +271,9 @@ class MeshDeploymentArgs(TypedDict):
     """Remove pushed images from the registry when the mesh is destroyed."""
     refresh_base: NotRequired[bool]
     """Resolve the base images' tags again instead of keeping the locked digests."""
+    pull_secret: NotRequired[bool]
+    """Make the pull secrets that the services name from the docker configuration; else they must exist."""
+    registry_credentials: NotRequired[pulumi.Input[str]]
+    """Docker configuration (JSON) for these pull secrets, in place of the one of whoever deploys."""
     rollout_timeout: NotRequired[int]
     """Seconds until a rollout that is not ready fails; default: 120."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pulumi
 
-from pulumi_scone._sources import given_variables, text_of
+from pulumi_scone._sources import given_variables, read_text
 from pulumi_scone._values import Values
 from scone_policy.digest import masked
 from scone_policy.errors import SconeError
@@ -70,7 +70,7 @@ class GivenPolicy:
                 fix="give a map (Outputs may be values in it), YAML text, or policy_file",
             )
         label = file or "<policy>"
-        text = policy if policy is not None else text_of(label)
+        text = policy if policy is not None else read_text(label)
         if variables is None:
             return load(text, file=label)
         document, missing = read(text, file=label, variables=given_variables({"variables": variables}, self._values))

@@ -23,7 +23,7 @@ def read_mesh(
     if (file is None) == (content is None):
         raise SconeError("give either mesh_file or mesh", fix="mesh_file is a path, mesh the same content in Python")
     if file is not None:
-        return load_mesh(text_of(file), file=file, variables=variables)
+        return load_mesh(read_text(file), file=file, variables=variables)
     return load_mesh(values.hide(_map(content, "mesh")), file="<mesh>", variables=variables)
 
 
@@ -36,7 +36,7 @@ def read_manifest(
             "give either manifest_file or manifest", fix="manifest_file is a path, manifest the same content in Python"
         )
     if file is not None:
-        return load_service(text_of(file), file=file, variables=variables), str(Path(file).parent)
+        return load_service(read_text(file), file=file, variables=variables), str(Path(file).parent)
     content = _map(content, "manifest")
     build = content.get("build")
     name = build.get("name") if isinstance(build, Mapping) else None
@@ -92,8 +92,8 @@ def _map(content: object, name: str) -> Mapping[str, Any]:
     return content
 
 
-def text_of(file: str) -> str:
-    """The text of a file of the program's. Raises SconeError."""
+def read_text(file: str) -> str:
+    """The text of a file of at most 1 MiB, relative to the program. Raises SconeError."""
     path = Path(file)
     try:
         if path.stat().st_size > _LIMIT:

@@ -51,6 +51,11 @@ class Values:
         return self._holes.fill(tree, lambda parts: pulumi.Output.concat(*parts))  # type: ignore[arg-type]
 
 
+def together(values: Mapping[str, pulumi.Output[Any]]) -> pulumi.Output[Any]:
+    """A map of Outputs as the Output of a map, also when it is empty."""
+    return pulumi.Output.all(**values) if values else pulumi.Output.from_input({})
+
+
 @contextmanager
 def user_errors() -> Iterator[None]:
     """Show an error of the user's input as its text: Pulumi prints a traceback for any other exception."""

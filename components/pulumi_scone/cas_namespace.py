@@ -8,11 +8,15 @@ import pulumi
 
 from pulumi_scone._arguments import CasNamespaceArgs
 from pulumi_scone._sources import check_arguments, given_variables, read_mesh
+from pulumi_scone._uploads import Way, policy_of
 from pulumi_scone._values import Values, user_errors
-from pulumi_scone.resources import Cas, SecurityPolicy
+from pulumi_scone.resources import Cas
 from scone_policy.errors import SconeError
 from scone_policy.session import VERSION
+from scone_provider.manifest.mesh import MODES, UPLOAD
 from scone_provider.trust import tolerance_map
+
+_PLACE = ("namespace", "cas_url", "tolerance", "cas_key", "mode", "cas_encryption_key")
 
 
 class CasNamespace(pulumi.ComponentResource):
@@ -35,11 +39,14 @@ class CasNamespace(pulumi.ComponentResource):
         super().__init__("scone:index:CasNamespace", name, summary, opts)
         self.trust: Mapping[str, Any] = {"url": place.cas_url, "tolerance": tolerance, "key": place.cas_key}
         """How policies of this namespace trust its CAS, as `SecurityPolicy(cas=…)` takes it."""
+        self.way = Way(cas="cas", trust=self.trust, mode=place.mode, recipient=place.encryption_key)
+        """How policies of this namespace get to its CAS."""
         child = pulumi.ResourceOptions(parent=self)
         self.cas = Cas(name, url=place.cas_url, tolerance=tolerance, key=place.cas_key, opts=child)
-        self.policy = SecurityPolicy(
+        self.policy = policy_of(
             name,
-            cas=self.trust,
+            way=self.way,
+            session=place.namespace,
             policy=args.get("policy") or _own_policy(place.namespace, args.get("owners") or ()),
             adopt=bool(args.get("adopt")),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self.cas]),
@@ -57,10 +64,12 @@ class _Place:
     cas_url: pulumi.Input[str]
     tolerance: str
     cas_key: pulumi.Input[str] | None
+    mode: str = UPLOAD
+    encryption_key: pulumi.Input[str] | None = None
 
 
 def _place(args: CasNamespaceArgs) -> _Place:
-    given = [key for key in ("namespace", "cas_url", "tolerance", "cas_key") if key in args]
+    given = [key for key in _PLACE if key in args]
     if "mesh_file" not in args:
         if "namespace" not in args or "cas_url" not in args:
             raise SconeError("CasNamespace needs namespace and cas_url", fix="give both, or a mesh_file that has them")
@@ -69,6 +78,8 @@ def _place(args: CasNamespaceArgs) -> _Place:
             cas_url=args["cas_url"],
             tolerance=args.get("tolerance", ""),
             cas_key=args.get("cas_key"),
+            mode=_mode(args.get("mode") or UPLOAD),
+            encryption_key=args.get("cas_encryption_key"),
         )
     if given:
         raise SconeError(f"mesh_file and {given[0]} are both given", fix="leave one of them out")
@@ -80,7 +91,15 @@ def _place(args: CasNamespaceArgs) -> _Place:
         cas_url=values.show(cas.cas_url),
         tolerance=cas.tolerance or "",
         cas_key=values.show(cas.cas_key) if cas.cas_key else None,
+        mode=cas.mode,
+        encryption_key=values.show(cas.cas_encryption_key) if cas.cas_encryption_key else None,
     )
+
+
+def _mode(text: str) -> str:
+    if text not in MODES:
+        raise SconeError(f"{text} is no upload mode", where="mode", fix=f"give one of {', '.join(MODES)}")
+    return text
 
 
 def _own_policy(namespace: str, owners: Sequence[str]) -> Mapping[str, Any]:

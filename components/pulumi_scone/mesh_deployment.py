@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
+from pulumi_kubernetes.core.v1 import Secret
 from pulumi_kubernetes.helm.v3 import Release, ReleaseArgs
 
 from pulumi_scone._arguments import MeshDeploymentArgs
+from pulumi_scone._mesh_files import own_charts, service_files
 from pulumi_scone._policy import as_secrets
+from pulumi_scone._pull_secret import host_of, pull_secrets
 from pulumi_scone._sources import (
     check_arguments,
     files_of,
@@ -17,16 +20,20 @@ from pulumi_scone._sources import (
     read_manifest,
     read_mesh,
 )
-from pulumi_scone._values import Values, user_errors
+from pulumi_scone._uploads import Kept, Policy, Way, documents_of, objects_value, policy_of
+from pulumi_scone._values import Values, together, user_errors
 from pulumi_scone.cas_namespace import CasNamespace
 from pulumi_scone.confidential_image import ConfidentialImage
-from pulumi_scone.resources import Rollout, SecurityPolicy
+from pulumi_scone.resources import Cas, Rollout, SecurityPolicy
 from scone_policy.errors import SconeError
 from scone_provider.chart import lay_out
 from scone_provider.derive import ImageFacts, MeshPlan, derive
 from scone_provider.derive.chart import kubernetes_name
-from scone_provider.derive.image import encrypted_paths, image_inputs
+from scone_provider.derive.image import destination, encrypted_paths, image_inputs
 from scone_provider.manifest import Mesh, ServiceManifest
+from scone_provider.manifest.mesh import ENCRYPTED_ONLY, NO_UPLOAD
+from scone_provider.manifest.overrides import overridden
+from scone_provider.policy_files import FOLDER
 from scone_provider.trust import tolerance_map
 
 _ROLLOUT_SECONDS = 120
@@ -40,7 +47,9 @@ class MeshDeployment(pulumi.ComponentResource):
     images: pulumi.Output[Mapping[str, str]]
     """Service → image by digest."""
     policies: pulumi.Output[Mapping[str, str]]
-    """Service → hash of its session, as CAS computed it."""
+    """Service → hash of its session, as CAS computed it, where it is uploaded here."""
+    documents: pulumi.Output[Mapping[str, Any]]
+    """Session → what somebody else uploads, where the Meshfile's `mode` is not Upload; secret unless encrypted."""
     release: pulumi.Output[str]
     """Name of the Helm release."""
 
@@ -52,31 +61,64 @@ class MeshDeployment(pulumi.ComponentResource):
         for warning in draft.plan.warnings:
             pulumi.log.warn(warning, self)
         namespace = self._namespace(name, args, draft)
+        ways = {draft.mesh.cas_name("cas"): namespace.way, **self._other_cases(name, draft, namespace)}
+        shared = self._shared(name, args, draft, namespace, ways)
         images = {service: self._image(name, service, args, draft, namespace) for service in draft.manifests}
-        policies = {service: self._policy(name, service, args, draft, namespace) for service in draft.manifests}
-        draft.know_policies(policies, namespace.policy)
+        policies = {
+            service: self._policy(f"{name}-{service}", service, args, draft, (namespace, shared))
+            for service in draft.manifests
+        }
+        draft.know_policies(policies, namespace.policy, shared.policy if shared else None)
+        kept = [
+            Kept(session=draft.plan.namespace, way=namespace.way, policy=namespace.policy),
+            *([shared] if shared else []),
+            *(
+                Kept(session=f"{draft.plan.namespace}/{service}", way=namespace.way, policy=policy)
+                for service, policy in policies.items()
+            ),
+        ]
+        secrets = self._pull_secrets(name, args, draft)
         self.chart = Release(
             name,
             ReleaseArgs(
                 chart=draft.chart,
                 name=draft.release,
                 namespace=args.get("kubernetes_namespace", "default"),
-                values=draft.chart_values(),
+                values={**draft.chart_values(), **objects_value(kept)},
                 skip_await=True,  # Rollout waits, and says why a pod does not come up
             ),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[*policies.values(), *images.values()]),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[*(one.policy for one in kept), *images.values(), *secrets],
+            ),
         )
-        self.rollout = Rollout(
-            name,
-            inputs=draft.rollout(args),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[self.chart]),
-        )
+        by_hand = [one.session for one in kept if one.way.mode in (NO_UPLOAD, ENCRYPTED_ONLY)]
+        if by_hand:
+            pulumi.log.warn(
+                f"pods start when somebody has uploaded {', '.join(by_hand)}, so nothing waits for them here; "
+                f"the documents are the output `documents`, and in {FOLDER}",
+                self,
+            )
+        else:
+            self.rollout = Rollout(
+                name,
+                inputs=draft.rollout(args, patient=any(one.way.in_chart for one in kept)),
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[self.chart]),
+            )
         self.namespace = namespace.namespace
         self.images = pulumi.Output.all(**{service: image.reference for service, image in images.items()})
-        self.policies = pulumi.Output.all(**{service: policy.hash for service, policy in policies.items()})
+        uploaded = {service: policy.hash for service, policy in policies.items() if isinstance(policy, SecurityPolicy)}
+        self.policies = together(uploaded)
+        self.documents = together(documents_of(kept))
         self.release = pulumi.Output.from_input(draft.release)
         self.register_outputs(
-            {"namespace": self.namespace, "images": self.images, "policies": self.policies, "release": self.release}
+            {
+                "namespace": self.namespace,
+                "images": self.images,
+                "policies": self.policies,
+                "documents": self.documents,
+                "release": self.release,
+            }
         )
 
     def _namespace(self, name: str, args: MeshDeploymentArgs, draft: "_Draft") -> CasNamespace:
@@ -85,12 +127,59 @@ class MeshDeployment(pulumi.ComponentResource):
             "namespace": draft.plan.namespace,
             "cas_url": draft.values.show(cas.cas_url),
             "tolerance": cas.tolerance or "",
-            "policy": draft.values.show(draft.plan.namespace_policy),
+            "policy": as_secrets(draft.values.show(draft.plan.namespace_policy)),
             "adopt": bool(args.get("adopt")),
+            "mode": cas.mode,
         }
-        if cas.cas_key:
-            arguments["cas_key"] = draft.values.show(cas.cas_key)
+        for key in ("cas_key", "cas_encryption_key"):
+            if getattr(cas, key):
+                arguments[key] = draft.values.show(getattr(cas, key))
         return CasNamespace(name, arguments, pulumi.ResourceOptions(parent=self))  # type: ignore[arg-type]
+
+    def _pull_secrets(self, name: str, args: MeshDeploymentArgs, draft: "_Draft") -> list[Secret]:
+        with user_errors():
+            hosts = [host_of(to) for to in draft.destinations.values()] if args.get("pull_secret") else []
+            services = draft.chart_values()["services"]
+            return pull_secrets(name, args, services, hosts, pulumi.ResourceOptions(parent=self))
+
+    def _other_cases(self, name: str, draft: "_Draft", namespace: CasNamespace) -> dict[str, Way]:
+        """Attest the other CASes of the mesh; policies that import from one wait for that, and learn its key."""
+        draft.know_cas(draft.mesh.cas_name("cas"), namespace.cas)
+        found = {}
+        for called in sorted(set(draft.mesh.cas) - {draft.mesh.cas_name("cas")}):
+            cas = draft.mesh.cas[called]
+            trust = {
+                "url": draft.values.show(cas.cas_url),
+                "tolerance": draft.tolerance(called),
+                "key": draft.values.show(cas.cas_key) if cas.cas_key else None,
+            }
+            resource = Cas(f"{name}-{called}", **trust, opts=pulumi.ResourceOptions(parent=namespace))
+            draft.know_cas(called, resource)
+            recipient = draft.values.show(cas.cas_encryption_key) if cas.cas_encryption_key else None
+            found[called] = Way(cas=called, trust=trust, mode=cas.mode, recipient=recipient, attested=resource)
+        return found
+
+    def _shared(
+        self,
+        name: str,
+        args: MeshDeploymentArgs,
+        draft: "_Draft",
+        namespace: CasNamespace,
+        ways: Mapping[str, Way],
+    ) -> Kept | None:
+        """The policy that holds what services share, where that is not the namespace's own."""
+        if draft.plan.shared_policy is None:
+            return None
+        way, session = ways[draft.mesh.cas_name("image")], str(draft.plan.shared_policy["name"])
+        policy = policy_of(
+            f"{name}-shared",
+            way=way,
+            session=session,
+            policy=as_secrets(draft.values.show(draft.plan.shared_policy)),
+            adopt=bool(args.get("adopt")),
+            opts=pulumi.ResourceOptions(parent=namespace, depends_on=[way.attested or namespace.cas]),
+        )
+        return Kept(session=session, way=way, policy=policy)
 
     def _image(
         self, name: str, service: str, args: MeshDeploymentArgs, draft: "_Draft", namespace: CasNamespace
@@ -102,14 +191,23 @@ class MeshDeployment(pulumi.ComponentResource):
         return image
 
     def _policy(
-        self, name: str, service: str, args: MeshDeploymentArgs, draft: "_Draft", namespace: CasNamespace
-    ) -> SecurityPolicy:
-        return SecurityPolicy(
-            f"{name}-{service}",
-            cas=namespace.trust,
+        self,
+        name: str,
+        service: str,
+        args: MeshDeploymentArgs,
+        draft: "_Draft",
+        above: tuple[CasNamespace, Kept | None],
+    ) -> Policy:
+        namespace, shared = above
+        return policy_of(
+            name,
+            way=namespace.way,
+            session=f"{draft.plan.namespace}/{service}",
             policy=as_secrets(draft.values.show(draft.plan.policies[service])),
             adopt=bool(args.get("adopt")),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[namespace.policy]),
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=[namespace.policy, *([shared.policy] if shared else [])]
+            ),
         )
 
 
@@ -124,9 +222,14 @@ class _Draft:
         sources = [read_manifest(file, None, variables, self.values) for file in files_of(args, "manifest_files")]
         sources += [read_manifest(None, content, variables, self.values) for content in args.get("manifests") or ()]
         self.manifests, self._folders = _assign(self.mesh, sources)
+        files = {service: service_files(self.mesh, service, variables) for service in self.manifests}
+        self.manifests = {service: overridden(one, files[service]) for service, one in self.manifests.items()}
+        templates = {service: one.image_policy for service, one in files.items() if one.image_policy is not None}
+        self._tolerances = {called: tolerance_map(cas.tolerance or "") for called, cas in self.mesh.cas.items()}
         _refuse_in_production(self.mesh)
         self._facts = {service: self._promise(manifest) for service, manifest in self.manifests.items()}
         self._digests = {service: self.values.promise() for service in self.manifests}
+        self._cas_keys = {called: self.values.promise() for called, cas in self.mesh.cas.items() if not cas.cas_key}
         self.plan: MeshPlan = derive(
             self.mesh,
             self.manifests,
@@ -134,8 +237,14 @@ class _Draft:
             owners=tuple(args.get("owners") or ()),
             release=self.release,
             policy_digests=self._digests,
+            cas_keys=self._cas_keys,
+            templates=templates,
         )
-        self.chart = lay_out(Path.cwd())
+        charts = own_charts(self.mesh)
+        self._own_charts = {kubernetes_name(service) for service in charts}
+        self.chart = lay_out(
+            Path.cwd(), {kubernetes_name(service): files for service, files in charts.items()}, self.release
+        )
 
     @property
     def summary(self) -> Mapping[str, object]:
@@ -149,13 +258,19 @@ class _Draft:
     def image_inputs(self, service: str) -> dict[str, Any]:
         """What the service's image is built from."""
         chart = next(item for item in self.plan.chart["services"].values() if item["service"] == service)
-        return image_inputs(
+        inputs = image_inputs(
             self.manifests[service],
             folder=self._folders[service],
             environment=chart["env"],
             identity=self._facts[service].identity,
             cas_key=self.mesh.cas_of("cas").cas_key,
         )
+        return {**inputs, "to": self.destinations[service]}
+
+    @property
+    def destinations(self) -> dict[str, str]:
+        """Service → where its image is pushed: `build.to`, or its name in `repo.destination`."""
+        return {service: destination(self.mesh, one) for service, one in self.manifests.items()}
 
     def know_image(self, service: str, image: ConfidentialImage) -> None:
         """Fill the holes that waited for an image."""
@@ -164,10 +279,21 @@ class _Draft:
         self.values.keep(facts.measurement, image.measurement)
         self.values.keep(facts.fspf_tag, image.fspf_tag)
 
-    def know_policies(self, policies: Mapping[str, SecurityPolicy], namespace: SecurityPolicy) -> None:
+    def tolerance(self, called: str) -> dict[str, object]:
+        """The switches under which a CAS is trusted."""
+        return self._tolerances[called]
+
+    def know_cas(self, called: str, cas: Cas) -> None:
+        """Fill the hole that waited for the key of a CAS that the mesh does not pin."""
+        if called in self._cas_keys:
+            self.values.keep(self._cas_keys[called], cas.attested_key)
+
+    def know_policies(self, policies: Mapping[str, Policy], namespace: Policy, shared: Policy | None) -> None:
         """Fill the holes that waited for policies: a digest over a service's own and all that it imports from."""
         by_name = {f"{self.plan.namespace}/{service}": policy.digest for service, policy in policies.items()}
         by_name[self.plan.namespace] = namespace.digest
+        if shared is not None:
+            by_name[self.plan.shared_key] = shared.digest
         for service, policy in policies.items():
             imported = [by_name[found] for found in self.plan.imports[service] if found in by_name]
             joined = pulumi.Output.concat(policy.digest, *[part for digest in imported for part in ("+", digest)])
@@ -176,15 +302,20 @@ class _Draft:
     def chart_values(self) -> Mapping[str, Any]:
         """The values of the release, `helm_extra_values` merged in."""
         values = self.values.show(self.plan.chart)
-        merged: Mapping[str, Any] = _merged({"services": values["services"]}, values["extra"])
+        merged: dict[str, Any] = _merged({"services": values["services"]}, values["extra"])
+        for service in self._own_charts:
+            # The service's own chart gets the same values, under its name; ours then leaves the service to it.
+            merged[service] = _merged({**merged["services"][service], "name": service}, merged.get(service, {}))
+            merged["services"] = {**merged["services"], service: {**merged["services"][service], "ownChart": True}}
         return merged
 
-    def rollout(self, args: MeshDeploymentArgs) -> Mapping[str, Any]:
+    def rollout(self, args: MeshDeploymentArgs, *, patient: bool) -> Mapping[str, Any]:
         """What must be up when the release is out."""
         return {
             "namespace": args.get("kubernetes_namespace", "default"),
             "release": self.release,
             "timeout_seconds": args.get("rollout_timeout", _ROLLOUT_SECONDS),
+            **({"patient": True} if patient else {}),
             "services": {
                 name: {
                     "service": item["service"],
@@ -229,8 +360,13 @@ def _assign(
 def _refuse_in_production(mesh: Mesh) -> None:
     if not pulumi.Config("scone").get_bool("production"):
         return
-    switches = [switch for switch in tolerance_map(mesh.cas_of("cas").tolerance or "") if "only_for_testing" in switch]
-    refused = switches + [item for item in mesh.policy.tolerate if item == "debug-mode"]
+    switches = [
+        switch
+        for cas in mesh.cas.values()
+        for switch in tolerance_map(cas.tolerance or "")
+        if "only_for_testing" in switch
+    ]
+    refused = [*dict.fromkeys(switches), *(item for item in mesh.policy.tolerate if item == "debug-mode")]
     if refused:
         raise SconeError(
             f"this stack is for production (scone:production), but its Meshfile tolerates {', '.join(refused)}",

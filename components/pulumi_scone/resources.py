@@ -9,6 +9,7 @@ from pulumi.dynamic import Resource
 from pulumi_scone._policy import GivenPolicy
 from pulumi_scone._values import user_errors
 from scone_provider.resources.cas import CasProvider
+from scone_provider.resources.sealed_policy import SealedPolicyProvider
 from scone_provider.resources.security_policy import SecurityPolicyProvider
 
 _HIDE = pulumi.ResourceOptions(hide_diffs=["__provider"])
@@ -77,6 +78,47 @@ class SecurityPolicy(Resource, module="scone", name="SecurityPolicy"):
             "attested_key": None,
         }
         super().__init__(SecurityPolicyProvider(), name, props, pulumi.ResourceOptions.merge(_HIDE, opts))
+
+
+class SealedPolicy(Resource, module="scone", name="SealedPolicy"):
+    """One security policy that somebody else uploads: signed, encrypted for its CAS, or as it is."""
+
+    name: pulumi.Output[str]
+    """Its name at CAS."""
+    digest: pulumi.Output[str]
+    """Over all it says; another digest is another policy. Known in preview."""
+    document: pulumi.Output[Mapping[str, Any]]
+    """What is uploaded: `policy`, and `encryption_key` or `signatures`. Made anew only when the policy changes."""
+    predecessor: pulumi.Output[str]
+    """Hash of the version that it replaces, empty for the first one."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        cas: Mapping[str, Any],
+        policy: Mapping[str, Any],
+        mode: str,
+        recipient: pulumi.Input[str] | None = None,
+        file: str | None = None,
+        adopt: bool = False,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """`cas` and `policy` as of `SecurityPolicy`; `mode` as in a Meshfile.
+
+        `recipient`: session encryption key of CAS, 64 hex digits; `file`: where the document is written, too.
+        """
+        computed = dict.fromkeys(("name", "digest", "document", "predecessor", "attested_key"))
+        props = {
+            "cas": dict(cas),
+            "policy": dict(policy),
+            "mode": mode,
+            "recipient": recipient,
+            "file": file,
+            "adopt": adopt or None,
+            **computed,
+        }
+        super().__init__(SealedPolicyProvider(), name, props, pulumi.ResourceOptions.merge(_HIDE, opts))
 
 
 class ImageBuild(Resource, module="scone", name="ConfidentialImage"):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from scone_cas import VERSION
 from scone_cas.identity import CasIdentity
@@ -37,9 +38,9 @@ def software_key(mrenclave: bytes) -> str:
 
 
 class Attestation:
-    """Makes evidence for nonces."""
+    """Makes evidence for nonces. `session_encryption_key`: X25519, what sessions are encrypted to."""
 
-    def __init__(self, identity: CasIdentity, mrenclave: bytes) -> None:
+    def __init__(self, identity: CasIdentity, mrenclave: bytes, session_encryption_key: X25519PublicKey) -> None:
         self._identity = identity
         self._claims = {
             "format": FORMAT,
@@ -51,6 +52,7 @@ class Attestation:
             "isvprodid": 0,
             "isvsvn": 0,
             "tcb_status": "simulated",
+            "session_encryption_key": session_encryption_key.public_bytes_raw().hex(),
             "version": VERSION,
         }
 

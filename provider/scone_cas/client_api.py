@@ -1,29 +1,68 @@
 """The client port as a function of requests: the routes that the CLI and the provider use (spec, cas-api)."""
 
 import re
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from scone_cas import VERSION, log, openapi
 from scone_cas.access import Caller
 from scone_cas.attestation import Attestation
 from scone_cas.audit import Journal, Silent
+from scone_cas.description import open_upload
 from scone_cas.messages import Refusal, Request, Response, document, error_document, error_text, text
 from scone_cas.sessions import Sessions
 from scone_cas.store import Version
 from scone_cas.values import public_form
 from scone_policy.errors import SconeError
-from scone_policy.names import session_name
+from scone_policy.names import ROOT, session_name
 
 LARGEST_REQUEST = 1024 * 1024
 _HASH = re.compile("[0-9a-fA-F]{64}")
+_LIMIT = re.compile("[1-9][0-9]{0,3}")
+_LISTED, _MOST_LISTED = 100, 1000
+_ROUTES = (
+    "/session",
+    "/v1/sessions",
+    "/v1/session_hashes",
+    "/v1/encrypted_sessions",
+    "/v1/values",
+    "/v1/attest",
+    "/v1/version",
+)
+
+Handler = Callable[[Request, Caller], Response]
 
 
 class ClientApi:
     """Answers the requests of the client port. Safe for threads."""
 
-    def __init__(self, sessions: Sessions, attestation: Attestation, journal: Journal | None = None) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        attestation: Attestation,
+        session_key: X25519PrivateKey,
+        journal: Journal | None = None,
+    ) -> None:
         self._sessions = sessions
+        self._session_key = session_key
         self._journal = journal or Silent()
         self._attestation = attestation
+        self._whole: Mapping[str, tuple[str, Handler]] = {
+            "/session": ("POST", lambda request, caller: self._upload(request.body, caller)),
+            "/v1/encrypted_sessions": ("PUT", self._upload_encrypted),
+            "/v1/sessions": ("GET", self._list),
+            "/v1/attest": ("GET", self._attest),
+            "/v1/version": ("GET", lambda *_: document(200, {"version": VERSION, "name": "embedded CAS"})),
+            openapi.PATH: ("GET", lambda *_: document(200, openapi.client())),
+        }
+        self._below: Mapping[str, Callable[[str, Request, Caller], Response]] = {
+            "/session/": self._read,
+            "/v1/sessions/": self._version,
+            "/v1/session_hashes/": self._hash,
+            "/v1/values/": self._values,
+        }
 
     def handle(self, request: Request) -> Response:
         """The answer to one request; never raises."""
@@ -41,31 +80,32 @@ class ClientApi:
 
     def _route(self, request: Request) -> Response:
         caller = Caller.of(request.certificate, address=request.address)
-        path = request.path
-        served = "POST" if path == "/session" else "GET"
+        served, answer = self._find(request.path)
         if request.method != served:
             raise Refusal(405, f"only {served} is served here", headers=(("Allow", served),))
-        if path == "/session":
-            return self._upload(request, caller)
-        if path in (openapi.PATH, "/v1/version"):
-            about = {"version": VERSION, "name": "embedded CAS"}
-            return document(200, about if path == "/v1/version" else openapi.client())
-        if path == "/v1/attest":
-            return document(200, self._attestation.evidence(request.query.get("nonce", "")))
-        if path.startswith("/session/"):
-            return self._read(path.removeprefix("/session/"), caller)
-        if path.startswith("/v1/sessions/"):
-            return self._version(path.removeprefix("/v1/sessions/"), request, caller)
-        if path.startswith("/v1/values/"):
-            return self._values(path.removeprefix("/v1/values/"))
-        raise Refusal(404, "no such route on the client port")
+        return answer(request, caller)
 
-    def _upload(self, request: Request, caller: Caller) -> Response:
-        done = self._sessions.upload(request.body, caller)
-        log.event("session-stored", session=done.name, hash=done.hash, number=done.number, key=caller.key_hash)
+    def _find(self, path: str) -> tuple[str, Handler]:
+        """The method that a path is served with, and what answers."""
+        if path in self._whole:
+            return self._whole[path]
+        for prefix, answer in self._below.items():
+            if path.startswith(prefix):
+                return "GET", partial(answer, path.removeprefix(prefix))
+        return "GET", _nowhere
+
+    def _attest(self, request: Request, _caller: Caller) -> Response:
+        return document(200, self._attestation.evidence(request.query.get("nonce", "")))
+
+    def _upload_encrypted(self, request: Request, caller: Caller) -> Response:
+        return self._upload(open_upload(request.body, self._session_key), caller)
+
+    def _upload(self, body: bytes, caller: Caller) -> Response:
+        done = self._sessions.upload(body, caller)
+        log.event("session-stored", session=done.name, hash=done.public_hash, number=done.number, key=caller.key_hash)
         return text(201, f"Created Session[id={done.hash}, name='{done.name}', status='Created']")
 
-    def _read(self, name: str, caller: Caller) -> Response:
+    def _read(self, name: str, _request: Request, caller: Caller) -> Response:
         version = self._sessions.read(_name(name), caller)
         self._tell_read(version, caller)
         return Response(status=200, body=version.description.encode(), content_type="application/yaml; charset=utf-8")
@@ -78,12 +118,27 @@ class ClientApi:
         self._tell_read(version, caller)
         return document(200, {"session": version.description, "hash": version.hash, "predecessor": version.predecessor})
 
+    def _hash(self, name: str, _request: Request, caller: Caller) -> Response:
+        return document(200, {"hash": self._sessions.hash(_name(name), caller)})
+
+    def _list(self, request: Request, caller: Caller) -> Response:
+        after, limit = request.query.get("after"), request.query.get("limit", str(_LISTED))
+        if not _LIMIT.fullmatch(limit) or int(limit) > _MOST_LISTED:
+            raise Refusal(400, f"limit: must be a number from 1 to {_MOST_LISTED}")
+        found = self._sessions.listed(
+            _name(request.query.get("namespace", ROOT)),
+            caller,
+            after=_name(after) if after is not None else None,
+            limit=int(limit),
+        )
+        return document(200, {"sessions": found.names, "next": found.following})
+
     def _tell_read(self, version: Version, caller: Caller) -> None:
-        read = {"session": version.name, "hash": version.hash, "key": caller.key_hash}
+        read = {"session": version.name, "hash": self._sessions.public_hash(version), "key": caller.key_hash}
         self._journal.record("session_read", **read, address=caller.address)
         log.event("session-read", **read)
 
-    def _values(self, selector: str) -> Response:
+    def _values(self, selector: str, _request: Request, _caller: Caller) -> Response:
         parts = dict(part.partition("=")[::2] for part in selector.split(","))
         if not {"session"} <= set(parts) <= {"session", "secret"}:
             raise Refusal(400, "the path must be /v1/values/session=<name>[,secret=<secret>]")
@@ -98,6 +153,10 @@ class ClientApi:
         return document(200, {"value": public_form(values[parts["secret"]])})
 
 
+def _nowhere(_request: Request, _caller: Caller) -> Response:
+    raise Refusal(404, "no such route on the client port")
+
+
 def _name(text_: str) -> str:
     try:
         return session_name(text_)
@@ -107,5 +166,4 @@ def _name(text_: str) -> str:
 
 def _route_name(request: Request) -> str:
     """Method and first parts of the path: names are fit for logs, bodies and unknown paths are not."""
-    known = ("/session", "/v1/sessions", "/v1/values", "/v1/attest", "/v1/version")
-    return f"{request.method} {next((route for route in known if request.path.startswith(route)), '?')}"
+    return f"{request.method} {next((route for route in _ROUTES if request.path.startswith(route)), '?')}"

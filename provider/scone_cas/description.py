@@ -1,20 +1,26 @@
 """Session descriptions on their way in: parsed, refused by name where not served, hashed, written down."""
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import yaml
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 import scone_policy
+from scone_cas.access import check_certificates
+from scone_cas.access_values import check_references
 from scone_cas.hostvalues import check_positions
 from scone_cas.messages import Refusal
 from scone_cas.unsupported import refuse_unserved
 from scone_policy.canonical import canonical_json
+from scone_policy.encrypted import decrypt_session
 from scone_policy.errors import PolicyError
 from scone_policy.placeholders import Placeholder, parts, resolve
 from scone_policy.services import Service
 from scone_policy.session import Session
+from scone_policy.signed import Signed, parse_signed, verify_signed
 from scone_policy.source import Number, load
 
 _DOMAIN = b"scone-cas session v1\0"
@@ -26,13 +32,13 @@ class Description:
 
     session: Session
     data: Mapping[str, object] = field(repr=False)
+    signers: tuple[str, ...] = ()
+    """Who signed it (SubjectPublicKeyInfo as PEM), each signature verified."""
 
-    def with_creator(self, creator: str | None) -> "Description":
-        """The same with the creator (PEM certificate) filled in."""
-        if creator is None:
-            return self
+    def with_creator(self, creator: str | dict[str, str]) -> "Description":
+        """The same with the creator (a PEM certificate, or `{signer: <PEM>}`) filled in."""
         session = self.session.model_copy(update={"creator": creator})
-        return Description(session=session, data={**self.data, "creator": creator})
+        return replace(self, session=session, data={**self.data, "creator": creator})
 
     @property
     def hash(self) -> str:
@@ -57,14 +63,19 @@ _Dumper.add_representer(Number, lambda dumper, value: dumper.represent_str(str(v
 
 
 def read_upload(body: bytes) -> Description:
-    """The description in an upload. Raises Refusal: 400 for what breaks a rule, 501 for what is not served."""
+    """The description in an upload, plain or signed.
+
+    Raises Refusal: 400 for what breaks a rule and for signatures that do not verify, 501 for what is not served.
+    """
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
         raise Refusal(400, "the session is not UTF-8 text") from None
     try:
-        session = scone_policy.parse(text, file="session")
-        data = load(text, file="session").data
+        document = parse_signed(text)
+        signed = verify_signed(document) if document is not None else Signed(text=text, signers=())
+        session = scone_policy.parse(signed.text, file="session")
+        data = load(signed.text, file="session").data
     except PolicyError as problem:
         raise Refusal(400, str(problem)) from None
     assert isinstance(data, dict)
@@ -73,7 +84,21 @@ def read_upload(body: bytes) -> Description:
     if session.predecessor is not None and session.namespace_hash is not None:
         raise Refusal(400, "namespace_hash and predecessor exclude each other")
     _check(session)
-    return Description(session=session, data=data)
+    return Description(session=session, data=data, signers=signed.signers)
+
+
+def open_upload(body: bytes, key: X25519PrivateKey) -> bytes:
+    """What was encrypted to this CAS: a description, plain or signed. Raises Refusal."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise Refusal(400, "an encrypted session is a JSON object with encrypted_session and encryption_key")
+    try:
+        return decrypt_session(document, key=key).encode()
+    except PolicyError as problem:
+        raise Refusal(400, str(problem)) from None
 
 
 def stored(text: str) -> Session:
@@ -83,6 +108,8 @@ def stored(text: str) -> Session:
 
 def _check(session: Session) -> None:
     refuse_unserved(session)
+    check_certificates(session.access_policy)
+    check_references(session)
     for name, service in session.services.items():
         _check_service(session, f"services.{name}", service)
 

@@ -121,7 +121,7 @@ class EnclaveApi:
         self._journal.record(
             "service_attested",
             session=live.session.name,
-            hash=live.hash,
+            hash=live.public_hash,
             service=service,
             measurement=evidence.measurement,
             address=request.address,

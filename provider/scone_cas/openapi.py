@@ -11,6 +11,7 @@ Tree = dict[str, object]
 _HASH: Tree = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 _SEGMENT = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9_.~-]{1,128}"
 _NAME: Tree = {"type": "string", "maxLength": 256, "pattern": f"^{_SEGMENT}(?:/{_SEGMENT})*$"}
+_NAMESPACE: Tree = {"type": "string", "maxLength": 256, "pattern": f"^(?:/|{_SEGMENT}(?:/{_SEGMENT})*)$"}
 _BASE64: Tree = {"type": "string", "contentEncoding": "base64"}
 _BUSY: Tree = {"Retry-After": {"description": "seconds", "schema": {"type": "string", "pattern": "^[0-9]+$"}}}
 _ALLOW: Tree = {"Allow": {"description": "the methods that are served", "schema": {"type": "string"}}}
@@ -28,7 +29,22 @@ def client() -> Tree:
                     "createSession",
                     "Create a session, or replace the version that `predecessor` names.",
                     {"201": _text("created; the text tells name and hash"), **_session_errors(400, 403, 404, 409, 501)},
-                    body=_body("application/yaml", {"$ref": "#/components/schemas/Session"}),
+                    body={
+                        "required": True,
+                        "content": {
+                            "application/yaml": {"schema": {"$ref": "#/components/schemas/Session"}},
+                            "application/json": {"schema": {"$ref": "#/components/schemas/SignedSession"}},
+                        },
+                    },
+                )
+            },
+            "/v1/encrypted_sessions": {
+                "put": _operation(
+                    "createEncryptedSession",
+                    "The same, with what `POST /session` takes encrypted to the session encryption key of the evidence "
+                    "(docs/sealed-sessions.md).",
+                    {"201": _text("created; the text tells name and hash"), **_errors(400, 403, 404, 409, 501)},
+                    body=_body("application/json", {"$ref": "#/components/schemas/EncryptedSession"}),
                 )
             },
             "/session/{name}": {
@@ -48,6 +64,26 @@ def client() -> Tree:
                         _path("name", _NAME),
                         _query("hash", {"type": "string", "pattern": "^[0-9a-fA-F]{64}$"}, required=False),
                     ],
+                )
+            },
+            "/v1/sessions": {
+                "get": _operation(
+                    "listSessions",
+                    "The names of the sessions right below a namespace, in order, for those who may list them.",
+                    {"200": _json("a page of names", "Names"), **_errors(400, 403, 404)},
+                    parameters=[
+                        _query("namespace", _NAMESPACE, required=False),
+                        _query("after", _NAME, required=False),
+                        _query("limit", {"type": "integer", "minimum": 1, "maximum": 1000}, required=False),
+                    ],
+                )
+            },
+            "/v1/session_hashes/{name}": {
+                "get": _operation(
+                    "readHash",
+                    "The hash of the newest version of a session: for those who may read it, with a salt for anyone.",
+                    {"200": _json("the hash", "Hash"), **_errors(400, 403, 404)},
+                    parameters=[_path("name", _NAME)],
                 )
             },
             "/v1/values/{selector}": {
@@ -91,6 +127,20 @@ def client() -> Tree:
                 "required": ["name", "version"],
                 "properties": {"name": {"type": "string"}, "predecessor": {"type": ["string", "null"]}},
             },
+            "SignedSession": _object(
+                session={"type": "string"},
+                signatures={
+                    "type": "array",
+                    "minItems": 1,
+                    "maxItems": 64,
+                    "items": _object(signer={"type": "string"}, signature=_BASE64),
+                },
+            ),
+            "EncryptedSession": _object(encrypted_session=_BASE64, encryption_key=_BASE64),
+            "Names": _object(
+                sessions={"type": "array", "items": {"type": "string"}}, next={"type": ["string", "null"]}
+            ),
+            "Hash": _object(hash=_HASH),
             "Version": _object(
                 session={"type": "string"}, hash=_HASH, predecessor={"anyOf": [_HASH, {"type": "null"}]}
             ),

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
 from scone_cas import audit_state
 from scone_cas.attestation import Attestation, measure
 from scone_cas.audit import AuditLog, Silent
@@ -21,6 +23,7 @@ from scone_policy.errors import SconeError
 
 _IDENTITY = "identity"
 _CHALLENGE_KEY = "challenge key"
+_SESSION_KEY = "session encryption key"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,8 @@ def _initialise(directory: Path, now: datetime, random: bytes, *, audit_log: boo
         store.initialise({_IDENTITY: CasIdentity.create(now=now).to_pem()})
         with store.writing():
             store.keep(_CHALLENGE_KEY, random)
+            if not store.keeps(_SESSION_KEY):
+                store.keep(_SESSION_KEY, X25519PrivateKey.generate().private_bytes_raw())
         Challenges.reset(directory)
         identity = CasIdentity.from_pem(store.kept(_IDENTITY))
         audit_state.begin(directory, store, identity, enabled=audit_log, clock=lambda: now)
@@ -78,6 +83,7 @@ def assemble(directory: Path) -> Parts:
     """The parts over an initialised state. Raises SconeError."""
     store = Store(directory, seal_key(directory))
     identity = CasIdentity.from_pem(store.kept(_IDENTITY))
+    session_key = X25519PrivateKey.from_private_bytes(store.kept(_SESSION_KEY))
     challenges = Challenges(directory, store.kept(_CHALLENGE_KEY), clock=time.monotonic)
     # Opens its file with the first entry: processes are forked before that.
     journal = audit_state.opened(directory, store, clock=_now)
@@ -86,7 +92,9 @@ def assemble(directory: Path) -> Parts:
     store.close()
     return Parts(
         identity=identity,
-        client_api=ClientApi(sessions, Attestation(identity, measure()), journal),
+        client_api=ClientApi(
+            sessions, Attestation(identity, measure(), session_key.public_key()), session_key, journal
+        ),
         enclave_api=EnclaveApi(sessions, challenges, journal),
         challenges=challenges,
         journal=journal,

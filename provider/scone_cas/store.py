@@ -13,10 +13,14 @@ from pathlib import Path
 from scone_cas.seal import Sealer
 from scone_cas.state import DATABASE, make_private
 from scone_policy.errors import SconeError
+from scone_policy.names import ROOT
 
 SCHEMA = 1
 _LOCK_WAIT = 20.0
 """Seconds that a writer waits for another one."""
+
+_BEYOND = "\x7f"
+"""Behind every character that a session's name may hold."""
 
 AUDIT_NOTE = "audit note"
 """Kept: number and signature of the audit log's newest entry that a transaction of the store was announced with."""
@@ -155,6 +159,30 @@ class Store:
             "SELECT hash FROM session WHERE name = ? ORDER BY number DESC LIMIT 1", (name,)
         ).fetchone()
         return None if row is None else str(row[0])
+
+    def holds_sessions(self) -> bool:
+        """True when there is any session."""
+        return self._db.execute("SELECT 1 FROM session LIMIT 1").fetchone() is not None
+
+    def below(self, namespace: str, *, after: str | None) -> Iterator[str]:
+        """The names right below a namespace in their order, those after `after`: one or two look-ups for each."""
+        prefix = "" if namespace == ROOT else f"{namespace}/"
+        last = max(after or prefix, prefix)
+        while True:
+            row = self._db.execute(
+                "SELECT name FROM session WHERE name > ? AND name < ? ORDER BY name LIMIT 1",
+                (last, f"{prefix}{_BEYOND}"),
+            ).fetchone()
+            if row is None:
+                return
+            name = str(row[0])
+            child, nested, _ = name.removeprefix(prefix).partition("/")
+            if nested:
+                # A session further down, or `/` itself: on to what comes behind all below the same child.
+                last = f"{prefix}{child}/{_BEYOND}"
+            else:
+                last = name
+                yield name
 
     def version(self, name: str, session_hash: str) -> Version | None:
         """The version with that hash, if it is one of that session's."""

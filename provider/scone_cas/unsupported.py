@@ -3,14 +3,10 @@
 The lists are of what *is* served, so that a key which the language gains later is refused until somebody serves it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from scone_cas.messages import Refusal
-from scone_policy.access import ANY, CREATOR, NONE, AccessPolicy, Entry, Require, SessionSigner
-from scone_policy.errors import PolicyError
-from scone_policy.keyhash import decode_key_hash
-from scone_policy.names import ROOT
 from scone_policy.placeholders import is_reference
 from scone_policy.secrets import Secret
 from scone_policy.services import Service
@@ -41,11 +37,8 @@ _IMAGE = frozenset({"injection_files"})
 
 
 def refuse_unserved(session: Session) -> None:
-    """Raises Refusal: 501 with the path for what is not served, 400 for key hashes that are mistyped."""
-    if session.name == ROOT:
-        raise _unserved("name", "the root namespace is")
+    """Raises Refusal: 501 with the path for what is not served."""
     _only(session.canonical(), _SESSION | _JUDGED_APART, "")
-    _access(session.access_policy)
     _security(session)
     for name, secret in session.secrets.items():
         _secret(f"secrets.{name}", secret)
@@ -77,37 +70,6 @@ def _references(tree: object) -> Iterator[str]:
             yield from _references(value)
     elif isinstance(tree, str) and "$$SCONE::" in tree:
         yield tree
-
-
-def _access(policy: AccessPolicy) -> None:
-    if policy.reference is not None:
-        raise _unserved("access_policy", "a placeholder here is")
-    rights: dict[str, Sequence[Entry]] = {
-        "read": policy.read,
-        "update": policy.update,
-        "create_sessions": policy.may_create_sessions,
-        "list_sessions": policy.may_list_sessions,
-    }
-    for right, entries in rights.items():
-        for entry in entries:
-            _entry(f"access_policy.{right}", entry)
-
-
-def _entry(where: str, entry: Entry) -> None:
-    if isinstance(entry, SessionSigner):
-        raise _unserved(where, "signer is")
-    if isinstance(entry, Require):
-        raise _unserved(where, f"{entry.word} is")
-    if entry in (ANY, NONE, CREATOR):
-        return
-    if entry.startswith("-----BEGIN"):
-        raise _unserved(where, "PEM certificates are", ": give the key hash")
-    if is_reference(entry):
-        raise _unserved(where, "a placeholder here is")
-    try:
-        decode_key_hash(entry)
-    except PolicyError as problem:
-        raise Refusal(400, f"{where}: {problem.what}") from None
 
 
 def _security(session: Session) -> None:

@@ -55,7 +55,8 @@ Entry = str | SessionSigner | Require
 """CREATOR, ANY, NONE, a key hash, a PEM certificate, a placeholder; a signer; a rule over entries."""
 
 
-def _entry(value: object, depth: int = 0) -> Entry:
+def entry_of(value: object, depth: int = 0) -> Entry:
+    """One entry from plain data, `depth` rules deep. Raises ValueError with the rule that it breaks."""
     if isinstance(value, Mapping):
         return _structured(value, depth)
     found = text(value).strip()
@@ -101,7 +102,7 @@ def _structured(value: Mapping[Any, object], depth: int) -> Entry:
         raise ValueError(f"unknown entry {str(word)[:40]}: must be signer, require-all or require-at-least-N")
     if depth >= _MAX_NESTING:
         raise ValueError(f"rules are nested deeper than {_MAX_NESTING} levels")
-    entries = _sorted(_entry(item, depth + 1) for item in elements(inner, f"{word} must be a list of entries"))
+    entries = _sorted(entry_of(item, depth + 1) for item in elements(inner, f"{word} must be a list of entries"))
     if not entries:
         raise ValueError(f"{word} must not be empty")
     if {ANY, NONE} & {entry for entry in entries if isinstance(entry, str)}:
@@ -129,7 +130,7 @@ def _entries(value: object) -> tuple[Entry, ...] | None:
         value = [value]
     if isinstance(value, Mapping) and len(value) == 1 and _is_structured(value):
         value = [value]
-    unique = _sorted(_entry(item) for item in elements(value, "must be a list of entries"))
+    unique = _sorted(entry_of(item) for item in elements(value, "must be a list of entries"))
     if not unique:
         raise ValueError("must not be empty: say NONE when nobody may")
     for alone in (ANY, NONE):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from scone_policy.access import ANY, NONE
+from scone_policy import rights
 from scone_policy.canonical import canonical_json
 from scone_policy.change import SECRET, Change, Trust
 from scone_policy.digest import masked, without_private
@@ -18,6 +18,7 @@ Verdict = tuple[Trust, str]
 Judge = Callable[[Path, Any, Any], list[Change]]
 
 _EMPTY: Map = {}
+_STILL_PUBLIC: Verdict = (Trust.CHANGES, "the policy's hash stays public")
 _RIGHTS = {"read": "read", "update": "update", "create_sessions": "update", "list_sessions": "read"}
 _WHO = {
     "read": "may read the policy",
@@ -43,9 +44,10 @@ def compare(old: Map, new: Map, *, private: Map = _EMPTY) -> list[Change]:
         "security": _security,
     }
     old, new = (without_private(masked(side, secret=_Hidden), private, secret=_Hidden) for side in (old, new))
+    others: dict[str, Judge] = {"salt": _salt}
     found: list[Change] = []
     for key in sorted({*old, *new}):
-        judge = sections.get(key, _leaves)
+        judge = sections.get(key) or others.get(key, _leaves)
         empty = _EMPTY if key in sections else None
         found += judge((key,), old.get(key, empty), new.get(key, empty))
     return found
@@ -282,41 +284,16 @@ def _access(path: Path, before: Any, after: Any) -> list[Change]:  # noqa: ANN40
 
 
 def _rights(path: Path, before: Map, after: Map, who: str) -> list[Change]:
-    """One right: ANY is more than everyone named, NONE less than anyone named."""
     if before == after:
         return []
-    sides = _names(before), _names(after)
-    if ANY in after or NONE in before:
-        verdict = Trust.WIDENS, f"everyone {who}" if ANY in after else f"{sides[1]} {who}"
-    elif ANY in before or NONE in after:
-        verdict = Trust.NARROWS, f"nobody {who}" if NONE in after else f"only {sides[1]} {who}"
-    elif before.items() <= after.items():
-        verdict = Trust.WIDENS, f"{_names(_without(after, before))} {who} too"
-    elif after.items() <= before.items():
-        verdict = Trust.NARROWS, f"{_names(_without(before, after))} no longer {who}"
-    else:
-        verdict = Trust.CHANGES, f"{sides[1]} {who}"
-    return _change(
-        path, sides[0] if sides[0] != sides[1] else before, sides[1] if sides[0] != sides[1] else after, verdict
-    )
+    sides = rights.names(before), rights.names(after)
+    old, new = sides if sides[0] != sides[1] else (before, after)
+    return _change(path, old, new, rights.judge(before, after, who))
 
 
-def _without(entries: Map, others: Map) -> Map:
-    return {key: value for key, value in entries.items() if key not in others}
-
-
-def _names(entries: Map) -> str:
-    """Entries as people read them; certificates and signers by the short digest that state shows, too."""
-    return ", ".join(_name(key, value) for key, value in sorted(entries.items()))
-
-
-def _name(key: str, value: object) -> str:
-    if isinstance(value, Mapping):
-        ((word, inner),) = value.items()
-        if isinstance(inner, Mapping):
-            return f"{word} of ({_names(inner)})"
-        return f"{word} {inner if inner.startswith('$$') else key}"
-    return f"certificate {key}" if isinstance(value, str) and value.startswith("-----") else key
+def _salt(path: Path, before: object, after: object) -> list[Change]:
+    verdict = (Trust.WIDENS, "anyone may know the policy's hash") if before is None else _STILL_PUBLIC
+    return _change(path, before, after, verdict)
 
 
 def _security(path: Path, before: Any, after: Any) -> list[Change]:  # noqa: ANN401

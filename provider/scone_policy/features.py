@@ -49,6 +49,12 @@ def feature_problems(session: "Session", data: Mapping[str, object]) -> list[Pro
     return list(found.values())
 
 
+def oldest_version(session: "Session", *, at_least: str) -> str:
+    """The lowest 0.3.N, but not below `at_least`, that has every feature this session uses."""
+    minors = [needed for _, _, needed in _uses(session)]
+    return f"0.3.{max([int(at_least.removeprefix('0.3.')), *minors])}"
+
+
 def _uses(session: "Session") -> Iterator[Use]:
     if session.name == ROOT:
         yield ("name",), "the root namespace", 11

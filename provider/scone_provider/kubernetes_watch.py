@@ -51,12 +51,18 @@ class Expectation:
 
 
 def wait_for_release(
-    *, namespace: str, release: str, expected: Sequence[Expectation], timeout: float, context: str | None
+    *,
+    namespace: str,
+    release: str,
+    expected: Sequence[Expectation],
+    timeout: float,
+    context: str | None,
+    patient: bool = False,
 ) -> None:
     """Return when all expected pods run their programs.
 
     One request per poll for the whole release. Raises DeployError with the launcher's line as soon as a pod was
-    refused, at the latest after `timeout` seconds.
+    refused, at the latest after `timeout` seconds. A `patient` watch waits that long for refusals to pass.
     """
     api = _core_api(context)
     deadline = time.monotonic() + timeout
@@ -85,9 +91,10 @@ def wait_for_release(
         waiting = [wanted for wanted in expected if not _is_up(wanted, pods)]
         if not waiting:
             return
+        late = time.monotonic() > deadline
         for wanted in waiting:
-            _refuse_hopeless(wanted, pods)
-        if time.monotonic() > deadline:
+            _refuse_hopeless(wanted, pods, forgiven=patient and not late)
+        if late:
             raise _late(waiting, pods, timeout)
         time.sleep(0.5)
 
@@ -125,12 +132,12 @@ def _is_up(wanted: Expectation, pods: Sequence[Any]) -> bool:
     return ready >= wanted.replicas
 
 
-def _refuse_hopeless(wanted: Expectation, pods: Sequence[Any]) -> None:
+def _refuse_hopeless(wanted: Expectation, pods: Sequence[Any], *, forgiven: bool) -> None:
     for pod in _mine(wanted, pods):
         for status in pod.status.container_statuses or []:
             for state in (status.state, status.last_state):
                 ended = state.terminated if state else None
-                if ended and ended.exit_code in _REFUSALS:
+                if ended and ended.exit_code in _REFUSALS and not forgiven:
                     line = (ended.message or "").strip() or f"the launcher ended with exit code {ended.exit_code}"
                     raise DeployError(line, where=_where(wanted, pod), fix=_HINTS[ended.exit_code])
             pending = status.state.waiting if status.state else None
@@ -138,8 +145,13 @@ def _refuse_hopeless(wanted: Expectation, pods: Sequence[Any]) -> None:
                 raise DeployError(
                     f"{pending.reason}: {(pending.message or '').strip()}",
                     where=_where(wanted, pod),
-                    fix="check that the cluster's nodes reach the registry and may pull the image",
+                    fix=f"check that the cluster's nodes reach the registry and may pull the image{_pull_secrets(pod)}",
                 )
+
+
+def _pull_secrets(pod: Any) -> str:  # noqa: ANN401  see _core_api
+    names = ", ".join(one.name for one in pod.spec.image_pull_secrets or [])
+    return f"; the secret {names} must exist: `pull_secret` of MeshDeployment makes it" if names else ""
 
 
 def _late(waiting: Sequence[Expectation], pods: Sequence[Any], timeout: float) -> DeployError:

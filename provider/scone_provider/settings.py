@@ -12,10 +12,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
 from scone_provider.cas.identity import Identity, load_identity
 from scone_provider.errors import SconeError
 
 _NO_IDENTITY = "run `pulumi-scone identity create` once for this stack, or set SCONE_IDENTITY"
+_NO_SIGNER = "give an Ed25519 or P-384 key in SCONE_SIGNING_KEY, or `pulumi config set --secret scone:signingKey`"
 _NO_IMAGE_KEY = "run `pulumi-scone identity create` once for this stack, or set SCONE_IMAGE_KEY"
 
 
@@ -25,6 +31,7 @@ class Settings:
 
     identity_text: str | None = field(default=None, repr=False)
     image_key: bytes | None = field(default=None, repr=False)
+    signing_text: str | None = field(default=None, repr=False)
     connect_to: Mapping[str, str] = field(default_factory=dict)
     mirrors: Mapping[str, str] = field(default_factory=dict)
     insecure_registries: frozenset[str] = frozenset()
@@ -37,9 +44,11 @@ class Settings:
         """
         identity = config("scone:identity")
         image_key = environ.get("SCONE_IMAGE_KEY") or config("scone:imageKey")
+        signing = environ.get("SCONE_SIGNING_KEY") or config("scone:signingKey")
         return cls(
             identity_text=str(identity) if identity else None,
             image_key=_image_key(str(image_key)) if image_key else None,
+            signing_text=str(signing) if signing else None,
             connect_to=_pairs("scone:connectTo", config("scone:connectTo")),
             mirrors=_pairs(
                 "scone:registryMirrors", environ.get("PULUMI_SCONE_REGISTRY_MIRRORS") or config("scone:registryMirrors")
@@ -59,6 +68,20 @@ class Settings:
         if self.image_key is None:
             raise SconeError("there is no image key to encrypt with", where="scone:imageKey", fix=_NO_IMAGE_KEY)
         return self.image_key
+
+    def signing_key(self) -> Ed25519PrivateKey | ec.EllipticCurvePrivateKey:
+        """The key that sessions are signed with: its own, or the identity's. Raises SconeError for unfit or no keys."""
+        where = "scone:signingKey" if self.signing_text else "scone:identity"
+        text = self.signing_text or self.identity().private_key_pem
+        try:
+            key = load_pem_private_key(text.encode(), password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            raise SconeError("this is no private key in PEM without password", where=where, fix=_NO_SIGNER) from None
+        if isinstance(key, Ed25519PrivateKey):
+            return key
+        if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP384R1):
+            return key
+        raise SconeError("this key cannot sign sessions: it is neither Ed25519 nor P-384", where=where, fix=_NO_SIGNER)
 
 
 def _image_key(text: str) -> bytes:

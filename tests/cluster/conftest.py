@@ -31,7 +31,8 @@ def stack_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str
     if not paths.kubeconfig.is_file():
         pytest.exit("the development stack is not up: run `make test`, or `python3 -m tools.devstack up` first", 3)
     found = environment(paths, work=tmp_path_factory.mktemp("work"), environ={"PATH": os.environ["PATH"]})
-    return {**found, "HOME": str(tmp_path_factory.mktemp("home")), "LANG": "C.UTF-8"}
+    sources = {"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
+    return {**found, **sources, "HOME": str(tmp_path_factory.mktemp("home")), "LANG": "C.UTF-8"}
 
 
 @pytest.fixture(scope="session")

@@ -5,14 +5,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 
 class EmbeddedCas:
     """`pulumi-scone cas serve` on a state folder; may be stopped, killed and started again."""
 
-    def __init__(self, state: Path, *, host: str, port: int = 8081, enclave_port: int = 18765) -> None:
+    def __init__(
+        self, state: Path, *, host: str, port: int = 8081, enclave_port: int = 18765, options: Sequence[str] = ()
+    ) -> None:
         self.state, self.host, self.port, self.enclave_port = state, host, port, enclave_port
+        self.options = options
         self.log = state.parent / f"{state.name}.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -24,7 +28,7 @@ class EmbeddedCas:
                 [Path(sys.executable).with_name("pulumi-scone"), "cas", "serve", *self._options()],
                 stdout=log,
                 stderr=log,
-                env={"PATH": os.environ["PATH"]},
+                env={key: os.environ[key] for key in ("PATH", "PYTHONPATH") if key in os.environ},
                 start_new_session=True,
             )
         deadline = time.monotonic() + 30
@@ -35,7 +39,7 @@ class EmbeddedCas:
 
     def _options(self) -> list[str]:
         ports = ["--port", str(self.port), "--enclave-port", str(self.enclave_port)]
-        return ["--state", str(self.state), "--host", self.host, *ports]
+        return ["--state", str(self.state), "--host", self.host, *ports, *self.options]
 
     def stop(self) -> None:
         """Gracefully."""

@@ -102,6 +102,14 @@ class MeshProject(PulumiProject):
             assert time.monotonic() < deadline, f"{text!r} never appeared in:\n{log}\n{self.kube('get', 'pods')}"
             time.sleep(0.3)
 
+    def wait_for_log(self, pod: str, text: str, *, seconds: float = 40) -> str:
+        """The log of a pod, as soon as it holds `text`."""
+        deadline = time.monotonic() + seconds
+        while text not in (log := self.kube("logs", pod, check=False)):
+            assert time.monotonic() < deadline, f"{text!r} never appeared in:\n{log}"
+            time.sleep(0.3)
+        return log
+
     def newest_pod(self) -> str:
         """Name of the pod that was made last."""
         pods = [item for item in self.get("pods") if "deletionTimestamp" not in item["metadata"]]

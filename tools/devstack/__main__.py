@@ -35,16 +35,17 @@ class Commands:
 
     def up(self, options: argparse.Namespace) -> None:
         """Set up what is missing."""
-        wanted = self._target(local=getattr(options, "purpose", "demo") == "test")
+        wanted = self._target(local=options.purpose == "test")
         check_machine(self._paths, target=wanted, environ=self._environ)
         with self._alone():
             started = time.monotonic()
             self._make_state()
-            self._bring_up(wanted)
+            self._bring_up(wanted, whole=options.purpose != "demo")
             say(f"set-up is complete ({duration(time.monotonic() - started)})")
 
     def demo(self, options: argparse.Namespace) -> None:
         """Set up, deploy, show the log."""
+        options.purpose = "demo"
         self.up(options)
         demo = Demo(self._paths, target=self._target(), say=say)
         say("stack demo: identity, keys, settings")
@@ -71,7 +72,7 @@ class Commands:
     def env(self, _: argparse.Namespace) -> None:
         """Exports for a shell."""
         wanted = self._target()
-        for name, value in sorted(additions(self._paths, target=wanted).items()):
+        for name, value in sorted(additions(self._paths, target=wanted, environ=self._environ).items()):
             say(f"export {name}={shlex.quote(value)}")
         first = shlex.quote(f"{self._paths.venv}/bin:{self._paths.bin}")
         say(f'export PATH={first}:"$PATH"')
@@ -130,10 +131,10 @@ class Commands:
             )
         return wanted
 
-    def _bring_up(self, wanted: Target) -> None:
+    def _bring_up(self, wanted: Target, *, whole: bool) -> None:
         stack = Stack(self._paths, target=wanted, environ=self._environ)
         with Progress() as progress:
-            Engine(log=self._paths.log, progress=progress).bring_up(stack.steps())
+            Engine(log=self._paths.log, progress=progress).bring_up(stack.steps(whole=whole))
         if wanted.named:
             files.write_json(self._paths.state / "named.json", wanted.as_dict())
 
@@ -172,7 +173,11 @@ def parser() -> argparse.ArgumentParser:
     commands = whole.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="set up what is missing")
     up.add_argument(
-        "--for", dest="purpose", choices=("demo", "test"), default="demo", help="test: the local cluster only"
+        "--for",
+        dest="purpose",
+        choices=("demo", "all", "test"),
+        default="all",
+        help="demo: without BuildKit and what only other examples need; test: the local cluster only (default: all)",
     )
     commands.add_parser("demo", help="set up, deploy the demo, show the service's log")
     down = commands.add_parser("down", help="stop and remove everything but the cache")
@@ -186,7 +191,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("lint", help="style and types")
     commands.add_parser("unit", help="the fast tests")
     test = commands.add_parser("test", help="set up, lint, every test")
-    test.add_argument("--long", action="store_true", help="also what takes hours")
+    test.add_argument("--long", action="store_true", help="also the long forms: about half an hour more")
     commands.add_parser("clean-cache", help="remove the toolchain's cache")
     return whole
 

@@ -14,8 +14,10 @@ from tools.devstack.steps import Job
 
 PULUMI = "3.259.0"
 KUBERNETES_PLUGIN = "4.25.0"
+DOCKER_BUILD_PLUGIN = "0.0.22"
 _OLDEST_PULUMI = (3, 216)  # dynamic providers return inputs from read since then
 _KUBERNETES_MODULE = "github.com/pulumi/pulumi-kubernetes/provider/v4"
+_DOCKER_BUILD_MODULE = "github.com/pulumi/pulumi-docker-build"
 _PULUMI_SDK = "github.com/pulumi/pulumi/sdk/v3"
 _COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet", "coredns")
 _FLAGS = ("-buildvcs=false", "-trimpath")
@@ -220,4 +222,27 @@ NODE = Part(
         Build(module="pause", package=".", program="pause", estimate=2),
     ),
     finish=_link_components,
+)
+BUILD_PLUGIN = Part(
+    name="docker-build-plugin",
+    builds=(
+        Build(
+            module="docker-build",
+            package=f"{_DOCKER_BUILD_MODULE}/provider/cmd/pulumi-resource-docker-build",
+            program="pulumi-resource-docker-build",
+            estimate=145,
+            variables=(f"{_DOCKER_BUILD_MODULE}/provider.Version={DOCKER_BUILD_PLUGIN}",),
+        ),
+    ),
+)
+BUILDKIT = Part(
+    name="buildkit",
+    builds=(
+        Build(
+            module="buildkit",
+            package="github.com/moby/buildkit/cmd/buildkitd",
+            program="buildkitd",
+            estimate=100,
+        ),
+    ),
 )

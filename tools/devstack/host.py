@@ -16,6 +16,8 @@ from tools.devstack.errors import DevstackError
 from tools.devstack.paths import Paths
 
 _OWNER = Path("/run/pulumi-scone/owner.json")
+BUILD_GROUP = "pulumi-scone-build"
+_CGROUPS = Path("/sys/fs/cgroup")
 _TABLES = ("iptables", "ip6tables")
 _CHAIN = re.compile(r"^:((?:KUBE|CNI)-\S+)", re.MULTILINE)
 # What kubelet, kube-proxy, containerd and the CNI plugins write outside of their configured folders.
@@ -113,7 +115,7 @@ def restore(state: Path) -> None:
     for name, value in before["kernel"].items():
         with contextlib.suppress(OSError):
             Path("/proc/sys", name).write_text(value)
-    for group in [*Path("/sys/fs/cgroup").glob("kubepods"), *Path("/sys/fs/cgroup").glob("*/kubepods")]:
+    for group in [*pod_groups(), *build_groups()]:
         _remove_groups(group)
 
 
@@ -128,6 +130,20 @@ def release(state: Path) -> None:
 def chains(tool: str) -> list[str]:
     """Chains of Kubernetes and CNI in the firewall, sorted."""
     return sorted(set(_CHAIN.findall(_saved(tool))))
+
+
+def pod_groups() -> list[Path]:
+    """Control groups of pods, one for each controller that has its own tree."""
+    return _groups("kubepods")
+
+
+def build_groups() -> list[Path]:
+    """Those of the steps of builds."""
+    return _groups(BUILD_GROUP)
+
+
+def _groups(name: str) -> list[Path]:
+    return [*_CGROUPS.glob(name), *_CGROUPS.glob(f"*/{name}")]
 
 
 def _remembered(state: Path) -> dict[str, Any] | None:

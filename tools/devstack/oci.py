@@ -7,7 +7,7 @@ import json
 import posixpath
 import tarfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -24,13 +24,16 @@ _CHUNK = 1 << 20
 class Rules:
     """What a base image leaves out, adds, and when everything in it was made (`epoch`, seconds since 1970).
 
-    `left_out` are folders whose content goes, `absent` are paths that go, `added` maps a path to text.
+    `left_out` are folders whose content goes, `absent` are paths that go, `added` maps a path to text, `joined` a path
+    to the folder whose files, in the order of their names, it consists of, and `folders` a path to its owner's number.
     """
 
     epoch: int
     left_out: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
-    added: Mapping[str, str] | None = None
+    added: Mapping[str, str] = field(default_factory=dict)
+    joined: Mapping[str, str] = field(default_factory=dict)
+    folders: Mapping[str, int] = field(default_factory=dict)
 
 
 def normalise(source: Path, target: BinaryIO, *, rules: Rules) -> None:
@@ -38,7 +41,7 @@ def normalise(source: Path, target: BinaryIO, *, rules: Rules) -> None:
 
     Sorted, one time, no user names, no device nodes, and /bin, /sbin, /lib, /lib64 merged into /usr.
     """
-    added = {name: text.encode() for name, text in (rules.added or {}).items()}
+    added = {name: text.encode() for name, text in rules.added.items()}
     with tarfile.open(source) as old, tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT) as new:
         sources: dict[str, tarfile.TarInfo] = {}
         members: dict[str, tarfile.TarInfo] = {}
@@ -50,11 +53,21 @@ def normalise(source: Path, target: BinaryIO, *, rules: Rules) -> None:
         for name in _MERGED:
             members[name] = _link(name, epoch=rules.epoch)
             members.setdefault(f"usr/{name}", _folder(f"usr/{name}", epoch=rules.epoch))
+        added |= {name: _joined(old, folder) for name, folder in rules.joined.items()}
+        for name, owner in rules.folders.items():
+            members[name] = _folder(name, epoch=rules.epoch)
+            members[name].uid = members[name].gid = owner
         for name, data in added.items():
             members[name] = _file(name, size=len(data), epoch=rules.epoch)
         for name in sorted(members):
             content = io.BytesIO(added[name]) if name in added else _content(old, sources.get(name))
             new.addfile(members[name], content)
+
+
+def _joined(archive: tarfile.TarFile, folder: str) -> bytes:
+    members = {_name(member.name): member for member in archive.getmembers() if member.isreg()}
+    found = (_content(archive, members[name]) for name in sorted(members) if name.startswith(f"{folder}/"))
+    return b"".join(content.read() for content in found if content)
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo | None) -> IO[bytes] | None:
@@ -127,11 +140,19 @@ class Image:
     environment: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] = ()
+    user: str = ""
+    directory: str = ""
 
     @property
     def config(self) -> bytes:
         """The image configuration, canonical."""
-        inner = {"Env": list(self.environment), "Cmd": list(self.command), "Entrypoint": list(self.entrypoint)}
+        inner = {
+            "Env": list(self.environment),
+            "Cmd": list(self.command),
+            "Entrypoint": list(self.entrypoint),
+            "User": self.user,
+            "WorkingDir": self.directory,
+        }
         return _json(
             {
                 "architecture": "amd64",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 NODE_ADDRESS = "10.123.0.1"  # of our own bridge: pods and this machine reach it, nothing outside does
 REGISTRY = "localhost:5000"
+BUILDER = "pulumi-scone"  # of buildx, for docker-build
 CAS_URL = "cas.default"
 CAS_CLIENT_PORT = 8081
 CAS_ENCLAVE_PORT = 18765
@@ -65,6 +66,16 @@ class Paths:
     def pulumi_home(self) -> Path:
         """PULUMI_HOME: plugins and workspaces."""
         return self.state / "pulumi"
+
+    @property
+    def buildkit(self) -> Path:
+        """Socket, settings and data of BuildKit."""
+        return self.state / "buildkit"
+
+    @property
+    def buildx(self) -> Path:
+        """BUILDX_CONFIG: where docker-build finds the builder."""
+        return self.state / "buildx"
 
     @property
     def kubeconfig(self) -> Path:

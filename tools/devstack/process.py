@@ -184,6 +184,7 @@ class Supervisor:
 
 def become(order: str) -> None:
     """In the child: record this process, then turn into the ordered program."""
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # a lock of the caller's would be held as long as the daemon lives
     value = json.loads(order)
     record = {key: value[key] for key in ("name", "argv", "fingerprint")}
     record |= {"pid": os.getpid(), "started": start_time("self"), "boot": boot()}

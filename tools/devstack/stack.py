@@ -4,20 +4,35 @@ import json
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tools.devstack import baseimage, cas, cluster, containerd, files, host, network, packages, pki, registry, venv
+from tools.devstack import (
+    baseimage,
+    buildkit,
+    cas,
+    cluster,
+    containerd,
+    files,
+    host,
+    network,
+    packages,
+    pki,
+    plugins,
+    registry,
+    venv,
+)
 from tools.devstack.errors import DevstackError
-from tools.devstack.gobuild import CLI, KUBERNETES_PLUGIN, NODE, PLUGIN, PULUMI, Go, Toolchain, found_pulumi
+from tools.devstack.gobuild import BUILDKIT, CLI, NODE, PULUMI, Go, Toolchain, found_pulumi
 from tools.devstack.paths import Paths
+from tools.devstack.plugins import Plugin
 from tools.devstack.process import Supervisor
+from tools.devstack.recipes import PYTHON, SERVICES
 from tools.devstack.settings import Target
 from tools.devstack.steps import Job, Step
-from tools.devstack.variables import environment, kubeconfig
+from tools.devstack.variables import environment, has_builder, kubeconfig
 
 _GO = (1, 26)
 _LONGEST_ROOT = 60  # characters: sockets below it have at most 107
@@ -60,12 +75,16 @@ class Stack:
         self.supervisor = Supervisor(state=paths.state, run=paths.run, log=paths.log)
         self._toolchain = Toolchain(paths, environ=environ)
 
-    def steps(self) -> list[Step]:
-        """All steps for the target."""
-        return [
-            *self._everywhere(),
-            *([self._access()] if self._target.named else [*self._machine(), *self._cluster()]),
-        ]
+    def steps(self, *, whole: bool) -> list[Step]:
+        """All steps for the target; `whole` also has what builds native images, which the demo does not."""
+        wanted = [plugins.KUBERNETES, *([plugins.DOCKER_BUILD] if whole else [])]
+        steps = [*self._everywhere(), *self._plugins(wanted)]
+        if self._target.named:
+            return [*steps, self._access()]
+        steps += [*self._machine(), *self._cluster()]
+        if whole:
+            steps += [self._images(), *([] if has_builder(self._environ) else self._builder())]
+        return steps
 
     def _everywhere(self) -> list[Step]:
         paths, target, local = self._paths, self._target, not self._target.named
@@ -78,21 +97,6 @@ class Stack:
                 heavy=True,
                 fix=_GO_FIX,
             ),
-            Step(
-                name="kubernetes-plugin",
-                is_ready=self._has_plugin_program,
-                run=self._make_plugin,
-                estimate=PLUGIN.estimate,
-                heavy=True,
-                fix=_GO_FIX,
-            ),
-            Step(
-                name="plugins",
-                is_ready=lambda _: self._has_plugin(),
-                run=self._install_plugin,
-                after=("pulumi", "kubernetes-plugin"),
-                estimate=2,
-            ),
             self.venv(after=("packages",) if local else ()),
             Step(
                 name="cas",
@@ -102,6 +106,32 @@ class Stack:
                 estimate=3,
             ),
         ]
+
+    def _plugins(self, wanted: Sequence[Plugin]) -> list[Step]:
+        return [
+            *(self._plugin(plugin) for plugin in wanted),
+            Step(
+                name="plugins",
+                is_ready=lambda _: all(plugins.is_installed(self._paths, plugin) for plugin in wanted),
+                run=lambda job: self._install_plugins(job, wanted),
+                after=("pulumi", *(f"{plugin.name}-plugin" for plugin in wanted)),
+                estimate=2 * len(wanted),
+            ),
+        ]
+
+    def _plugin(self, plugin: Plugin) -> Step:
+        return Step(
+            name=f"{plugin.name}-plugin",
+            is_ready=lambda job: (
+                plugins.is_installed(self._paths, plugin) or self._toolchain.is_built(job, plugin.part)
+            ),
+            run=lambda job: plugins.make(
+                job, self._toolchain, plugin, own=self._user_environ(), environment=self._environment()
+            ),
+            estimate=plugin.part.estimate,
+            heavy=True,
+            fix=_GO_FIX,
+        )
 
     def venv(self, *, after: tuple[str, ...] = ()) -> Step:
         """The virtual environment, which lint needs and nothing else."""
@@ -141,10 +171,10 @@ class Stack:
             ),
             Step(
                 name="base-image",
-                is_ready=lambda _: baseimage.is_ready(paths),
-                run=lambda job: baseimage.make(job, paths),
+                is_ready=lambda _: baseimage.is_ready(paths, (PYTHON,)),
+                run=lambda job: baseimage.make(job, paths, (PYTHON,)),
                 after=("registry",),
-                estimate=15,
+                estimate=baseimage.SECONDS,
                 fix="check that Debian's packages can be reached, then run this again",
             ),
         ]
@@ -199,6 +229,40 @@ class Stack:
             ),
         ]
 
+    def _images(self) -> Step:
+        return Step(
+            name="images",
+            is_ready=lambda _: baseimage.is_ready(self._paths, SERVICES),
+            run=lambda job: baseimage.make(job, self._paths, SERVICES),
+            after=("base-image",),
+            estimate=baseimage.SECONDS * len(SERVICES),
+            fix="check that Debian's packages can be reached, then run this again",
+        )
+
+    def _builder(self) -> list[Step]:
+        paths, supervisor, environ = self._paths, self.supervisor, self._environ
+
+        def program(job: Job) -> Path:
+            return self._toolchain.folder(job, BUILDKIT) / "buildkitd"
+
+        return [
+            Step(
+                name="buildkitd",
+                is_ready=lambda job: self._toolchain.is_built(job, BUILDKIT),
+                run=lambda job: self._toolchain.build(job, BUILDKIT),
+                estimate=BUILDKIT.estimate,
+                heavy=True,
+                fix=_GO_FIX,
+            ),
+            Step(
+                name="buildkit",
+                is_ready=lambda job: buildkit.is_ready(supervisor, paths, program=program(job), environ=environ),
+                run=lambda job: buildkit.start(job, supervisor, paths, program=program(job), environ=environ),
+                after=("buildkitd", "packages", "registry"),
+                estimate=2,
+            ),
+        ]
+
     def _access(self) -> Step:
         file = kubeconfig(self._paths, target=self._target)
 
@@ -249,38 +313,10 @@ class Stack:
         self._toolchain.build(job, CLI)
         files.link(self._paths.bin, self._toolchain.folder(job, CLI))
 
-    def _has_plugin_program(self, job: Job) -> bool:
-        return self._has_plugin() or self._toolchain.is_built(job, PLUGIN)
-
-    def _make_plugin(self, job: Job) -> None:
-        if found := found_pulumi(job, environ=self._user_environ()):
-            order = (found, "plugin", "install", "resource", "kubernetes", KUBERNETES_PLUGIN)
-            if job.succeeds(*order, environment=self._environment()):
-                return
-            job.say("cannot be downloaded, building it", estimate=PLUGIN.estimate)
-        self._toolchain.build(job, PLUGIN)
-
-    def _has_plugin(self) -> bool:
-        folder = self._paths.pulumi_home / "plugins" / f"resource-kubernetes-v{KUBERNETES_PLUGIN}"
-        return (folder / "pulumi-resource-kubernetes").is_file() and not folder.with_name(
-            f"{folder.name}.partial"
-        ).exists()
-
-    def _install_plugin(self, job: Job) -> None:
-        program = self._toolchain.folder(job, PLUGIN) / "pulumi-resource-kubernetes"
-        order = (
-            "pulumi",
-            "plugin",
-            "install",
-            "resource",
-            "kubernetes",
-            KUBERNETES_PLUGIN,
-            "--file",
-            program,
-            "--reinstall",
-        )
-        found = shutil.which("pulumi", path=self._environment()["PATH"])
-        job.command(found or "pulumi", *order[1:], environment=self._environment())
+    def _install_plugins(self, job: Job, wanted: Sequence[Plugin]) -> None:
+        for plugin in wanted:
+            if not plugins.is_installed(self._paths, plugin):
+                plugins.install(job, self._toolchain, plugin, environment=self._environment())
 
     def _environment(self) -> dict[str, str]:
         return environment(self._paths, target=self._target, environ=self._environ)

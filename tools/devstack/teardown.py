@@ -10,15 +10,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tools.devstack import host, network, packages
+from tools.devstack import buildkit, host, network, packages
 from tools.devstack.cluster import CONTROL_PLANE, NODE
 from tools.devstack.demo import forget_settings
 from tools.devstack.errors import DevstackError
 from tools.devstack.paths import Paths
 from tools.devstack.process import Supervisor
 
-_CGROUPS = Path("/sys/fs/cgroup")
-_STOP_ORDER = (*reversed(NODE), *reversed(CONTROL_PLANE), "containerd", "cas", "registry")
+_STOP_ORDER = (*reversed(NODE), *reversed(CONTROL_PLANE), "containerd", buildkit.NAME, "cas", "registry")
 
 
 def take_down(paths: Paths, *, say: Callable[[str], None]) -> None:
@@ -31,11 +30,12 @@ def take_down(paths: Paths, *, say: Callable[[str], None]) -> None:
     known = [name for name in _STOP_ORDER if name in names]
     for name in [*known, *sorted(set(names) - set(known))]:
         if name == "containerd" and host.is_ours(paths.state):
-            _kill_pods()
+            _kill(host.pod_groups)
         say(f"stopping {name}")
         supervisor.stop(name)
     if host.is_ours(paths.state):
-        _kill_pods()
+        _kill(host.pod_groups)
+        _kill(host.build_groups)
     if left := supervisor.sweep():
         raise DevstackError(f"processes {left} do not end", where="down", fix="look at them with ps")
     _unmount(paths.state)
@@ -61,19 +61,19 @@ def _remove(folder: Path) -> None:
     )
 
 
-def _kill_pods() -> None:
-    """Kill what runs in the pods. Only called where every pod of this machine is ours."""
+def _kill(groups: Callable[[], list[Path]]) -> None:
+    """Kill what runs in the pods, or in the steps of builds. Only called where all of those are ours."""
     deadline = time.monotonic() + 10
-    while (pids := _pod_processes()) and time.monotonic() < deadline:
+    while (pids := _processes(groups())) and time.monotonic() < deadline:
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.05)
 
 
-def _pod_processes() -> set[int]:
+def _processes(groups: list[Path]) -> set[int]:
     found = set()
-    for group in [*_CGROUPS.glob("kubepods"), *_CGROUPS.glob("*/kubepods")]:
+    for group in groups:
         for file in group.rglob("cgroup.procs"):
             with contextlib.suppress(OSError):
                 found |= {int(word) for word in file.read_text().split()}

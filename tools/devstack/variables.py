@@ -6,15 +6,21 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tools.devstack import files
-from tools.devstack.paths import REGISTRY, Paths
+from tools.devstack.paths import BUILDER, REGISTRY, Paths
 from tools.devstack.settings import Target
 
 # What a user may have set for their own stacks must not reach the demo's or a test's.
 _FOREIGN = ("PULUMI_", "SCONE_", "KUBE")
 
 
-def additions(paths: Paths, *, target: Target | None = None, work: Path | None = None) -> dict[str, str]:
-    """Variables on top of the user's own, without PATH. See `environment`."""
+def additions(
+    paths: Paths,
+    *,
+    target: Target | None = None,
+    work: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Variables on top of the user's own (`environ`), without PATH. See `environment`."""
     target = target or Target()
     work = work or work_folder(paths, target=target)
     values = {
@@ -27,6 +33,8 @@ def additions(paths: Paths, *, target: Target | None = None, work: Path | None =
     }
     if not target.named:
         values["PULUMI_SCONE_REGISTRY_MIRRORS"] = f"docker.io={REGISTRY}"
+        if not has_builder(environ or {}):
+            values |= {"BUILDX_BUILDER": BUILDER, "BUILDX_CONFIG": str(paths.buildx)}
     return values
 
 
@@ -47,7 +55,12 @@ def environment(
     environ = os.environ if environ is None else environ
     kept = {name: value for name, value in environ.items() if not name.startswith(_FOREIGN)}
     path = f"{paths.venv / 'bin'}:{paths.bin}:{kept.get('PATH', os.defpath)}"
-    return kept | {"PATH": path} | additions(paths, target=target, work=work)
+    return kept | {"PATH": path} | additions(paths, target=target, work=work, environ=environ)
+
+
+def has_builder(environ: Mapping[str, str]) -> bool:
+    """Whether the user names a builder of their own for docker-build, as buildx's own command line lets them."""
+    return environ.get("BUILDX_BUILDER", "") not in ("", BUILDER)
 
 
 def work_folder(paths: Paths, *, target: Target) -> Path:

@@ -34,6 +34,10 @@ _TEXTS = ("format", "mrenclave", "mrsigner", "tcb_status", "cas_key", "software_
 _NUMBERS = ("isvprodid", "isvsvn")
 
 
+class UnknownEvidence(TrustError):  # noqa: N818 - reads as what happened
+    """Evidence of a format that cannot be judged here, a vendor CAS's for example."""
+
+
 class _BusyError(Exception):
     """429 or 503."""
 
@@ -127,7 +131,7 @@ def read_evidence(answer: bytes, *, certificate: x509.Certificate, nonce: str, u
     body, signature = _bytes(wrapped.get("body"), url), _bytes(wrapped.get("signature"), url)
     claims = _object(body, url)
     if claims.get("format") != FORMAT:
-        raise TrustError(
+        raise UnknownEvidence(
             f"the CAS {url} gives evidence of a format that cannot be judged here",
             where="tolerance",
             fix="attest it with the vendor's CLI and pin its key (cas_key in the Meshfile)",
@@ -188,13 +192,14 @@ def _ask(secured: ssl.SSLSocket, address: CasAddress, nonce: str) -> bytes:
 def _claims(claims: Mapping[str, object], url: str) -> CasEvidence:
     texts = {key: claims.get(key) for key in _TEXTS}
     numbers = {key: claims.get(key) for key in _NUMBERS}
-    debug = claims.get("debug")
+    debug, session_key = claims.get("debug"), claims.get("session_encryption_key")
     right = all(isinstance(value, str) for value in texts.values()) and isinstance(debug, bool)
     right = right and all(type(value) is int and value >= 0 for value in numbers.values())
     right = right and all(re.fullmatch("[0-9a-f]{64}", str(texts[key])) for key in ("mrenclave", "mrsigner"))
+    right = right and (session_key is None or re.fullmatch("[0-9a-f]{64}", str(session_key)) is not None)
     if not right or not debug:
         raise _not_evidence(url)
-    return CasEvidence(debug=True, **texts, **numbers)  # type: ignore[arg-type]
+    return CasEvidence(debug=True, session_encryption_key=session_key, **texts, **numbers)  # type: ignore[arg-type]
 
 
 def _object(text: bytes, url: str) -> Mapping[str, object]:

@@ -3,6 +3,7 @@
 import hmac
 import json
 import re
+import secrets
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +15,7 @@ from urllib.parse import quote
 from scone_policy.errors import PolicyError
 from scone_policy.source import load
 from scone_provider.cas.address import CasAddress
-from scone_provider.cas.attest import Attested, attest, unreachable
+from scone_provider.cas.attest import Attested, UnknownEvidence, attest, read_evidence, unreachable
 from scone_provider.cas.errors import CasConflict, CasForbidden, CasUnreachable
 from scone_provider.cas.identity import Identity
 from scone_provider.cas.recent import Recent
@@ -122,6 +123,35 @@ class CasClient:
     def evidence(self) -> CasEvidence | None:
         """What the CAS said about itself; None where a pin was the trust."""
         return self._attested.evidence
+
+    def session_encryption_key(self, *, pinned: str | None = None) -> bytes:
+        """The X25519 key (32 bytes) that sessions for this CAS are encrypted to, as its evidence says.
+
+        `pinned` (64 hex digits, `cas_encryption_key` of the Meshfile) must be that key; it is taken for it where the
+        CAS was trusted by its pinned key and its evidence cannot be read here. Raises TrustError, CasError.
+        """
+        evidence = self.evidence
+        try:
+            evidence = evidence or self._evidence()
+        except UnknownEvidence:
+            if pinned is None:
+                raise
+            return bytes.fromhex(pinned)
+        found = evidence.session_encryption_key
+        if found is None:
+            raise TrustError(f"the evidence of the CAS {self.url} names no session encryption key")
+        if pinned is not None and not hmac.compare_digest(found, pinned.lower()):
+            raise TrustError(
+                f"the CAS {self.url} has the session encryption key {found}, but {pinned.lower()} is pinned",
+                where="cas_encryption_key",
+                fix="find out who answers there; pin the new key only if the CAS was replaced on purpose",
+            )
+        return bytes.fromhex(found)
+
+    def _evidence(self) -> CasEvidence:
+        nonce = secrets.token_urlsafe(32)
+        answer = self._get(f"/v1/attest?nonce={nonce}")
+        return read_evidence(answer.body, certificate=self._attested.certificate, nonce=nonce, url=self.url)
 
     def version(self) -> str:
         """The version of the CAS."""

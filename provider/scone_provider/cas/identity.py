@@ -39,8 +39,8 @@ class Identity:
 
     @classmethod
     def create(cls, *, common_name: str, now: datetime) -> "Identity":
-        """A new P-256 key with a certificate that is valid from a day before `now` for 30 years."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        """A new P-384 key, which may sign sessions too, with a certificate from a day before `now` for 30 years."""
+        key = ec.generate_private_key(ec.SECP384R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
         certificate = (
             x509.CertificateBuilder()
@@ -52,7 +52,7 @@ class Identity:
             .not_valid_after(now + timedelta(days=365 * _YEARS))
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
-            .sign(key, hashes.SHA256())
+            .sign(key, hashes.SHA384())
         )
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return cls.parse(pem.decode() + certificate.public_bytes(Encoding.PEM).decode())

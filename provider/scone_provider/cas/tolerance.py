@@ -50,7 +50,10 @@ _MEANING = {
 
 @dataclass(frozen=True, kw_only=True)
 class CasEvidence:
-    """What a CAS says about itself, signature and freshness checked. Hex in lower case, key hashes Base58Check."""
+    """What a CAS says about itself, signature and freshness checked. Hex in lower case, key hashes Base58Check.
+
+    `session_encryption_key`: X25519, 32 bytes in hex; None where the CAS names none.
+    """
 
     format: str
     debug: bool
@@ -61,6 +64,7 @@ class CasEvidence:
     tcb_status: str
     cas_key: str
     software_key: str
+    session_encryption_key: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

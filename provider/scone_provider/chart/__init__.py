@@ -6,7 +6,9 @@ relative to the project and a version that names its templates (docs/architectur
 
 import hashlib
 import os
+import re
 import tempfile
+from collections.abc import Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -15,25 +17,39 @@ CHART_FOLDER = ".pulumi-scone/chart"
 """Where the chart stands in a project, relative to it; git-ignored."""
 
 
-def chart_files() -> dict[str, bytes]:
-    """The packaged chart: relative path → content, with the version completed by a digest of the templates."""
+Charts = Mapping[str, Mapping[str, bytes]]
+"""Own charts of services: Kubernetes name → path in the chart → content."""
+_NO_CHARTS: Charts = {}
+_NAME = re.compile(rb"^name[ \t]*:.*$", re.MULTILINE)
+
+
+def chart_files(own: Charts = _NO_CHARTS) -> dict[str, bytes]:
+    """The packaged chart: relative path → content, with the version completed by a digest of all templates.
+
+    Each of `own` becomes a sub-chart that is named like its service, which is where Helm looks for its values.
+    """
     files = dict(_walk(resources.files(__package__) / "template", ""))
+    for service, content in own.items():
+        for path, data in content.items():
+            files[f"charts/{service}/{path}"] = data if path != "Chart.yaml" else _renamed(data, service)
     digest = hashlib.sha256()
-    for path, content in sorted(files.items()):
-        digest.update(f"{path}\0{len(content)}\0".encode() + content)
+    for path, data in sorted(files.items()):
+        digest.update(f"{path}\0{len(data)}\0".encode() + data)
     lines = files["Chart.yaml"].decode().splitlines()
     lines = [f"{line}+{digest.hexdigest()[:12]}" if line.startswith("version: ") else line for line in lines]
     return files | {"Chart.yaml": ("\n".join(lines) + "\n").encode()}
 
 
-def lay_out(project: Path) -> str:
+def lay_out(project: Path, own: Charts = _NO_CHARTS, release: str = "") -> str:
     """Write the chart into the project's folder and return its path relative to it.
 
-    Files that are right already are left alone, others are replaced atomically, strangers are removed: two
-    programs that run at once both find a whole chart.
+    With services' `own` charts it is the chart of one `release`, and stands apart. Files that are right already are
+    left alone, others are replaced atomically, strangers are removed: two programs that run at once both find a whole
+    chart.
     """
-    folder = project / CHART_FOLDER
-    wanted = chart_files()
+    place = f"{CHART_FOLDER}-{release}" if own else CHART_FOLDER
+    folder = project / place
+    wanted = chart_files(own)
     for path, content in wanted.items():
         target = folder / path
         if target.is_file() and target.read_bytes() == content:
@@ -53,7 +69,12 @@ def lay_out(project: Path) -> str:
     ignore = folder.parent / ".gitignore"
     if not ignore.exists():
         ignore.write_text("*\n")
-    return f"./{CHART_FOLDER}"
+    return f"./{place}"
+
+
+def _renamed(chart: bytes, service: str) -> bytes:
+    line = f"name: {service}".encode()
+    return _NAME.sub(line, chart, count=1) if _NAME.search(chart) else line + b"\n" + chart
 
 
 def _walk(folder: Traversable, prefix: str) -> list[tuple[str, bytes]]:

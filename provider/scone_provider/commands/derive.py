@@ -1,6 +1,7 @@
 """`pulumi-scone derive`: prints the sessions that a mesh would upload, with marks for what only a built image knows."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from scone_policy.holes import Holes
@@ -10,6 +11,7 @@ from scone_provider.derive import ImageFacts, derive
 from scone_provider.derive.image import encrypted_paths
 from scone_provider.image.reference import parse_reference
 from scone_provider.manifest import Mesh, ServiceManifest, load_mesh, load_service
+from scone_provider.manifest.overrides import FILES, ServiceFiles, overridden, read_override
 
 
 def run(
@@ -27,12 +29,23 @@ def run(
     mesh = load_mesh(text_of(mesh_file), file=mesh_file, variables=given)
     manifests = [load_service(text_of(file), file=file, variables=given) for file in manifest_files]
     services = _assigned(mesh, manifests)
+    files = {name: _files(mesh, name, given) for name in services}
+    services = {name: overridden(manifest, files[name]) for name, manifest in services.items()}
     holes = Holes()
     facts = {name: _unbuilt(manifest, holes) for name, manifest in services.items()}
-    plan = derive(mesh, services, facts, owners=tuple(owners), release=release)
+    plan = derive(
+        mesh,
+        services,
+        facts,
+        owners=tuple(owners),
+        release=release,
+        cas_keys={name: holes.punch(f"[attested key of {name}]") for name, cas in mesh.cas.items() if not cas.cas_key},
+        templates={name: one.image_policy for name, one in files.items() if one.image_policy is not None},
+    )
     for warning in plan.warnings:
         warn(f"warning: {warning}")
-    documents = [plan.namespace_policy, *(policy for _, policy in sorted(plan.policies.items()))]
+    shared = [plan.shared_policy] if plan.shared_policy is not None else []
+    documents = [plan.namespace_policy, *shared, *(policy for _, policy in sorted(plan.policies.items()))]
     for policy in documents:
         tell("---\n" + _shown(policy, holes).rstrip("\n"))
     return 0
@@ -45,6 +58,15 @@ def _assigned(mesh: Mesh, manifests: Sequence[ServiceManifest]) -> dict[str, Ser
     if unused := sorted(set(by_image) - used):
         raise UsageError(f"no service of the mesh uses {unused[0]}, which one of the manifests builds")
     return {name: by_image[service.image] for name, service in mesh.services.items() if service.image in by_image}
+
+
+def _files(mesh: Mesh, service: str, variables: Mapping[str, str]) -> ServiceFiles:
+    """What the Meshfile's files, beside it, say about a service."""
+    entry, folder = mesh.services[service], Path(mesh.file).parent
+    paths = {key: str(folder / path) for key in FILES if (path := getattr(entry, key))}
+    return ServiceFiles(
+        **{key: read_override(text_of(file), file=file, variables=variables) for key, file in paths.items()}
+    )
 
 
 def _unbuilt(manifest: ServiceManifest, holes: Holes) -> ImageFacts:

@@ -1,7 +1,7 @@
 """Values of the Helm chart of a mesh: services by their Kubernetes names, no lists, no secrets."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scone_policy.holes import has_hole
@@ -9,6 +9,7 @@ from scone_policy.source import Number, load
 from scone_provider.derive.environment import ServiceVariables
 from scone_provider.derive.facts import ImageFacts
 from scone_provider.derive.variables import Value, Variables
+from scone_provider.derive.volumes import Volume
 from scone_provider.errors import ManifestError
 from scone_provider.manifest.mesh import Mesh
 from scone_provider.manifest.problems import Findings
@@ -60,7 +61,13 @@ def kubernetes_names(mesh: Mesh, findings: Findings, warnings: list[str]) -> dic
 
 
 def service_values(
-    mesh: Mesh, *, image: ImageFacts, environment: ServiceVariables, variables: Variables, policy_digest: str
+    mesh: Mesh,
+    *,
+    image: ImageFacts,
+    environment: ServiceVariables,
+    volumes: Sequence[Volume],
+    variables: Variables,
+    policy_digest: str,
 ) -> tuple[_Checked, list[str]]:
     """The chart's values of one service, and warnings. Notes a finding for each value that Kubernetes could not use."""
     name = variables.service
@@ -82,6 +89,8 @@ def service_values(
         "pullSecrets": {},
         "policyDigest": policy_digest,
     }
+    if volumes:
+        values["volumes"] = {volume.name: volume.chart for volume in volumes}
     if cas.cas_key is not None:
         values["casKey"] = cas.cas_key
     for key, variable, high in (("port", "APP_SERVICE_PORT", 65_535), ("epcMem", "sgxEpcMem", 2**20)):
@@ -94,15 +103,27 @@ def service_values(
     return values, warnings
 
 
-def extra_values(mesh: Mesh) -> _Checked:
-    """`helm_extra_values` as a map. Raises ManifestError when it is no YAML map."""
+def extra_values(mesh: Mesh, variables: Variables) -> _Checked:
+    """`helm_extra_values` as a map, its variables replaced. Raises ManifestError when it is no YAML map."""
     if mesh.helm_extra_values is None:
         return {}
     where = mesh.where("helm_extra_values")
-    found = _typed(load(mesh.helm_extra_values, file=where, error=ManifestError).data)
+    given = load(mesh.helm_extra_values, file=where, error=ManifestError).data
+    found = _typed(_filled(given, variables, where))
     if not isinstance(found, dict):
         raise ManifestError("must be YAML text that holds a map", where=where)
     return found
+
+
+def _filled(tree: object, variables: Variables, where: str) -> object:
+    """Variables replaced inside of their scalars, as in manifests."""
+    if isinstance(tree, str):
+        return variables.fill(tree, where=where) if "{{" in tree else tree
+    if isinstance(tree, Mapping):
+        return {key: _filled(value, variables, where) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_filled(value, variables, where) for value in tree]
+    return tree
 
 
 def _typed(tree: object) -> object:

@@ -24,7 +24,9 @@ class ImageFacts:
 class MeshPlan:
     """Everything that a mesh becomes. Policies are canonical sessions; `policies` is by the mesh's service names.
 
-    `imports` names, for each service, the policies that it takes secrets from: its pods depend on them too.
+    `shared_policy` holds what services share, where that is not the namespace's own session: on the CAS with the role
+    `image`, or under another name. `imports` names, for each service, the policies that it takes secrets from, as
+    `policy_key` writes them: its pods depend on them too.
     """
 
     namespace: str
@@ -33,3 +35,10 @@ class MeshPlan:
     imports: Mapping[str, tuple[str, ...]]
     chart: Mapping[str, Any]
     warnings: tuple[str, ...]
+    shared_policy: Mapping[str, Any] | None = field(default=None, repr=False)
+    shared_key: str = ""
+
+
+def policy_key(session: str, cas_url: str | None = None) -> str:
+    """What names a policy among those of several CASes; on the CAS of the application its name alone."""
+    return session if cas_url is None else f"{cas_url}/{session}"

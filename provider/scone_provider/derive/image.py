@@ -4,6 +4,7 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any
 
+from scone_provider.manifest.mesh import Mesh
 from scone_provider.manifest.service import ServiceManifest
 
 DEFAULT_BASES = {"python": "python:3.11-slim"}
@@ -47,3 +48,11 @@ def image_inputs(
     if cas_key:
         inputs["cas_key"] = cas_key
     return inputs
+
+
+def destination(mesh: Mesh, manifest: ServiceManifest) -> str:
+    """Where an image is pushed: `build.to`, or its last part below `repo.destination`. Its keys stay those of `to`."""
+    to = manifest.build.to
+    if mesh.repo is None or not mesh.repo.push or not mesh.repo.destination:
+        return to
+    return f"{mesh.repo.destination.rstrip('/')}/{to.rpartition('/')[2]}"

@@ -1,33 +1,77 @@
 """The policies of a mesh: one session for each service, and the namespace's own."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from scone_policy import PolicyError, parse
 from scone_policy.access import CREATOR
+from scone_policy.canonical import present
 from scone_policy.command import split
+from scone_policy.features import oldest_version
 from scone_policy.placeholders import Placeholder, parts, resolve
 from scone_policy.services import MARKER
-from scone_policy.session import VERSION
+from scone_policy.session import VERSION, Session
+from scone_policy.source import Document
 from scone_provider.derive.environment import ServiceVariables
 from scone_provider.derive.facts import ImageFacts
+from scone_provider.derive.roles import FRAGMENTS, Roles
 from scone_provider.derive.secrets import Definition
+from scone_provider.derive.template import filled, laid_over, sections_of, template_texts
 from scone_provider.derive.variables import Value, Variables
+from scone_provider.derive.volumes import volumes_of
 from scone_provider.errors import ManifestError
 from scone_provider.manifest.mesh import Mesh
 from scone_provider.manifest.service import ServiceManifest
 
+NEWEST = "0.3.12"
+ACCESS = FRAGMENTS["access"]
 Canonical = dict[str, Any]
 
 
-def namespace_policy(mesh: Mesh, *, owners: Sequence[str], secrets: Mapping[str, Definition]) -> Canonical:
-    """The namespace's own session: its owners may read and update it and create sessions in it; no services."""
+@dataclass(frozen=True, kw_only=True)
+class Delivered:
+    """What CAS gives to one service. `texts` are all of them, for the placeholders in them."""
+
+    command: Value
+    files: Mapping[str, Value]
+    environment: Mapping[str, Value]
+    template: Document | None
+    texts: Sequence[Value]
+
+
+def delivered(
+    manifest: ServiceManifest, *, environment: ServiceVariables, template: Document | None, variables: Variables
+) -> Delivered:
+    """Command, files, environment and policy template with the variables of the mesh replaced."""
+    command_at = manifest.where("build", "command")
+    command = Value(text=variables.fill(manifest.build.command, where=command_at), where=command_at)
+    files = dict(_files(manifest, variables))
+    whole = None if template is None else filled(template, variables)
+    more = [] if whole is None else template_texts(whole)
+    return Delivered(
+        command=command,
+        files=files,
+        environment=environment.delivered,
+        template=whole,
+        texts=[command, *environment.delivered.values(), *files.values(), *more],
+    )
+
+
+def namespace_policy(
+    mesh: Mesh, *, name: str, own: bool, owners: Sequence[str], roles: Roles, secrets: Mapping[str, Definition]
+) -> Canonical:
+    """The session of a namespace: its owners may read and update it and create sessions in it; no services.
+
+    An access policy that is taken from elsewhere stands in the application's own namespace (`own`) and below it.
+    """
+    access = roles.refer(ACCESS) if own else None
     return _canonical(
         {
-            "name": mesh.policy.namespace,
+            "name": name,
             "version": VERSION,
-            "access_policy": _access(owners),
-            "secrets": dict(secrets),
+            "access_policy": access or _access(owners),
+            "secrets": roles.secrets(secrets, only=(ACCESS,) if own else ()),
         },
         where=mesh.where("policy"),
     )
@@ -38,59 +82,81 @@ def service_policy(
     manifest: ServiceManifest,
     *,
     image: ImageFacts,
-    environment: ServiceVariables,
+    given: Delivered,
     secrets: Mapping[str, Definition],
+    roles: Roles,
     variables: Variables,
     owners: Sequence[str],
 ) -> Canonical:
     """The session of one service, named like the service; notes a finding for each placeholder without a secret."""
     name = variables.service
-    command_at = manifest.where("build", "command")
-    command = Value(text=variables.fill(manifest.build.command, where=command_at), where=command_at)
-    files = dict(_files(manifest, variables))
-    texts = [command, *environment.delivered.values(), *files.values()]
-    _check_placeholders(texts, secrets, variables)
+    sections = {} if given.template is None else sections_of(given.template, service=name)
+    every = roles.secrets({**secrets, **sections.get("secrets", {})})
+    for clash in sorted(set(roles.fragments) & {*secrets, *sections.get("secrets", {})}):
+        variables.findings.add(
+            f"the secret {clash} has the name of a section that the mesh takes from elsewhere",
+            where=manifest.where("secrets"),
+            fix="Give the secret another name.",
+        )
+    _check_placeholders(given.texts, every, variables)
     service: dict[str, Any] = {
-        "command": _arguments(command, variables),
-        "environment": {key: value.text for key, value in environment.delivered.items()},
+        "command": _arguments(given.command, variables),
+        "environment": {key: value.text for key, value in given.environment.items()},
         "pwd": _pwd(manifest, variables),
         "fspf_key": f"{MARKER}{image.identity}",
         "fspf_tag": image.fspf_tag,
         "attestation": {"mrenclave": image.measurement},
     }
-    if files:
+    mounted = volumes_of(manifest, variables)
+    container = present(
+        injection_files={path: {"content": file.text} for path, file in given.files.items()},
+        volumes={volume.path: {"name": volume.name} for volume in mounted},
+    )
+    if container or name in sections.get("images", {}):
         service["image_name"] = name
     variables.findings.stop()
     session = {
         "name": f"{mesh.policy.namespace}/{name}",
         "version": VERSION,
-        "access_policy": _access(owners),
-        "security": {"attestation": _attestation(mesh)},
+        "access_policy": roles.refer(ACCESS) or _access(owners),
+        "security": _security(mesh, roles),
         "services": {name: service},
-        "secrets": dict(secrets),
-        "images": {name: {"injection_files": {path: {"content": file.text} for path, file in files.items()}}}
-        if files
-        else {},
+        "secrets": every,
+        "volumes": {volume.name: volume.definition for volume in mounted},
+        "images": {name: container} if container else {},
     }
-    return _canonical(session, where=manifest.where())
+    where = manifest.where() if given.template is None else given.template.where(())
+    return _canonical(laid_over(session, sections), where=where)
 
 
 def _canonical(session: Mapping[str, Any], *, where: str) -> Canonical:
+    """The one spelling, under the lowest version of the language that has every feature used."""
+    found = _parsed({**session, "version": NEWEST}, where=where)
+    return {**found.canonical(), "version": oldest_version(found, at_least=VERSION)}
+
+
+def _parsed(session: Mapping[str, Any], *, where: str) -> Session:
     try:
-        return parse(session).canonical()
+        return parse(session)
     except PolicyError as error:
         raise ManifestError(f"the derived policy {session['name']} breaks a rule: {error}", where=where) from None
 
 
-def _access(owners: Sequence[str]) -> dict[str, list[str]]:
-    entries = list(owners) or [CREATOR]
+def _access(owners: Sequence[str]) -> dict[str, dict[str, bool]]:
+    entries = dict.fromkeys(owners or [CREATOR], True)
     return {"read": entries, "update": entries}
 
 
-def _attestation(mesh: Mesh) -> dict[str, Any]:
+def _security(mesh: Mesh, roles: Roles) -> dict[str, Any] | str:
+    whole, attestation = roles.refer("security"), roles.refer("attestation")
+    if whole or attestation:
+        return whole or {"attestation": attestation}
     policy = mesh.policy
-    found: dict[str, Any] = {"tolerate": list(policy.tolerate), "ignore_advisories": list(policy.ignore_advisories)}
-    return found | {"mode": "maa", "url": policy.maa} if policy.maa else found
+    found: dict[str, Any] = {
+        "tolerate": dict.fromkeys(policy.tolerate, True),
+        "ignore_advisories": dict.fromkeys(policy.ignore_advisories, True),
+    }
+    return {"attestation": found | {"mode": "maa", "url": policy.maa} if policy.maa else found}
 
 
 def _pwd(manifest: ServiceManifest, variables: Variables) -> str | None:

@@ -1,7 +1,8 @@
 """Which value a variable has for one service of a mesh, and where it was said (manifests, env: precedence)."""
 
+import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from scone_provider.manifest.mesh import CHARTS, EVERYONE, Mesh
@@ -39,10 +40,13 @@ class Variables:
         def one(match: re.Match[str]) -> str:
             found = self.values.get(match[1])
             if found is None:
+                whose = "" if self.service == CHARTS else f" for the service {self.service}"
+                section = "helm" if self.service == CHARTS else self.service
                 self.findings.add(
-                    f"the variable {{{{{match[1]}}}}} has no value for the service {self.service}",
+                    f"the variable {{{{{match[1]}}}}} has no value{whose}",
                     where=where,
-                    fix=f"Give it in the Meshfile: env, service {self.service} or global, name {match[1]}.",
+                    fix=f"Give it in the Meshfile: env, service {section} or global, name {match[1]}."
+                    + self._near(match[1]),
                 )
                 return ""
             if _depth >= _MAX_DEPTH:
@@ -52,24 +56,59 @@ class Variables:
 
         return _REFERENCE.sub(one, text)
 
+    def _near(self, name: str) -> str:
+        near = difflib.get_close_matches(name, self.values, n=1)
+        return f" Did you mean {near[0]}?" if near else ""
 
-def variables_of(mesh: Mesh, service: str, manifest: ServiceManifest, *, release: str, findings: Findings) -> Variables:
-    """The variables of a service, with the mesh's own: `namespace`, `release`, `cas_<name>_cas_url`, `…_cas_key`."""
+
+def variables_of(
+    mesh: Mesh,
+    service: str,
+    manifest: ServiceManifest,
+    *,
+    release: str,
+    cas_keys: Mapping[str, str],
+    findings: Findings,
+) -> Variables:
+    """The variables of a service: the mesh's own, its manifest's defaults, and what the Meshfile's env gives."""
+    values = _own(mesh, release=release, cas_keys=cas_keys)
+    for name, default in manifest.environment.global_.items():
+        if default is not None:
+            values[name] = Value(text=default, where=manifest.where("environment", "global", name))
+    values |= _given(mesh, (EVERYONE, CHARTS, service))
+    return Variables(service=service, values=values, findings=findings)
+
+
+def mesh_variables(mesh: Mesh, *, release: str, cas_keys: Mapping[str, str], findings: Findings) -> Variables:
+    """The variables of the mesh as a whole: its own, and the sections global and helm."""
+    values = _own(mesh, release=release, cas_keys=cas_keys) | _given(mesh, (EVERYONE, CHARTS))
+    return Variables(service=CHARTS, values=values, findings=findings)
+
+
+def _own(mesh: Mesh, *, release: str, cas_keys: Mapping[str, str]) -> dict[str, Value]:
+    """`namespace`, `release`; `cas_<name>_cas_url`, `…_cas_key`, `…_cas_encryption_key` by name and alias of a CAS."""
     values = {
         "release": Value(text=release, where="release"),
         "namespace": Value(text=mesh.policy.namespace, where=mesh.where("policy", "namespace")),
     }
     for name, cas in mesh.cas.items():
-        for key in ("cas_url", "cas_key"):
-            if (text := getattr(cas, key)) is not None:
-                values[f"cas_{name}_{key}"] = Value(text=text, where=mesh.where("cas", name, key))
-    for name, default in manifest.environment.global_.items():
-        if default is not None:
-            values[name] = Value(text=default, where=manifest.where("environment", "global", name))
-    for section in (EVERYONE, CHARTS, service):
-        if section in mesh.env:
-            values |= {
-                name: Value(text=text, where=mesh.where("env", section, "env", name))
-                for name, text in mesh.env[section].env.items()
-            }
-    return Variables(service=service, values=values, findings=findings)
+        exported = {
+            "cas_url": cas.cas_url,
+            "cas_key": cas.cas_key or cas_keys.get(name),
+            "cas_encryption_key": cas.cas_encryption_key,
+        }
+        for key, text in exported.items():
+            if text is not None:
+                found = Value(text=text, where=mesh.where("cas", name, key))
+                values |= {f"cas_{called}_{key}": found for called in (name, *cas.alias)}
+    return values
+
+
+def _given(mesh: Mesh, sections: Sequence[str]) -> dict[str, Value]:
+    """What the sections of `env` say, a later one over an earlier one."""
+    return {
+        name: Value(text=text, where=mesh.where("env", section, "env", name))
+        for section in sections
+        if section in mesh.env
+        for name, text in mesh.env[section].env.items()
+    }

@@ -105,6 +105,13 @@ class Transport:
         self._lock = threading.Lock()
         self._credentials_loaded = False
 
+    @property
+    def basic_auth(self) -> str | None:
+        """user:password in base64, as the docker configuration has it for this registry; None where it has none."""
+        self._load_credentials()
+        found = getattr(self._client.auth, "_basic_auth", None)
+        return found if isinstance(found, str) and found else None
+
     def retry(self, operation: Callable[[], _T]) -> _T:
         """Runs `operation` until it does not raise `TransientError`; gives up with RegistryUnavailableError."""
         options = self._options

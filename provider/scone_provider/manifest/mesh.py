@@ -1,12 +1,14 @@
 """The Meshfile (`kind: mesh`): how services become one application, on which CASes, under which policy."""
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterator, Mapping
+from itertools import combinations
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainValidator
 
 from scone_policy.keyhash import is_key_hash
-from scone_policy.names import SessionName, is_segment
+from scone_policy.names import SessionName, is_segment, session_name
 from scone_policy.problems import Problem
 from scone_policy.scalars import Model, Switch, Text, lower_hex, text
 from scone_policy.security import ALL_ADVISORIES, advisory, toleration
@@ -23,7 +25,9 @@ from scone_provider.manifest.fields import (
 from scone_provider.manifest.origin import Manifest
 
 ROLES = ("cas", "image", "security", "access", "attestation")
-MODES = ("Upload", "SignedManifest", "EncryptedManifest", "NoUpload", "EncryptedOnly")
+UPLOAD, SIGNED, ENCRYPTED = "Upload", "SignedManifest", "EncryptedManifest"
+NO_UPLOAD, ENCRYPTED_ONLY = "NoUpload", "EncryptedOnly"
+MODES = (UPLOAD, SIGNED, ENCRYPTED, NO_UPLOAD, ENCRYPTED_ONLY)
 _hex32 = lower_hex(32)
 EVERYONE, CHARTS = "global", "helm"
 
@@ -118,6 +122,9 @@ def name_of_image(reference: str) -> str:
     return reference.partition("@")[0].rpartition("/")[2].partition(":")[0]
 
 
+SessionOption = Annotated[str | None, PlainValidator(option(session_name), json_schema_input_type=str)]
+
+
 class Cas(Model):
     """One CAS: where it is, how it is trusted. Its other roles are in `alias`."""
 
@@ -136,10 +143,10 @@ class MeshPolicy(Model):
     tolerate: Annotated[tuple[str, ...], PlainValidator(_tolerate, json_schema_input_type=str)] = ()
     ignore_advisories: Annotated[tuple[str, ...], PlainValidator(_advisories, json_schema_input_type=str)] = ()
     maa: Option = None
-    image_policy_namespace: Option = None
-    access_policy_name: Option = None
-    attestation_policy_name: Option = None
-    security_policy_name: Option = None
+    image_policy_namespace: SessionOption = None
+    access_policy_name: SessionOption = None
+    attestation_policy_name: SessionOption = None
+    security_policy_name: SessionOption = None
 
 
 class ServiceEnvironment(Model):
@@ -182,23 +189,52 @@ class Mesh(Manifest):
     helm_extra_values: Option = None
     extra_policies: Any = None
 
+    def cas_name(self, role: str) -> str:
+        """The name of the CAS that fills one of the five roles."""
+        return next(name for name, cas in self.cas.items() if role == name or role in cas.alias)
+
     def cas_of(self, role: str) -> Cas:
         """The CAS that fills one of the five roles."""
-        return next(cas for name, cas in self.cas.items() if role == name or role in cas.alias)
+        return self.cas[self.cas_name(role)]
 
 
 def mesh_problems(mesh: Mesh) -> list[Problem]:
-    """Rules that look across the sections: every role filled once, env for known services, at least one service."""
+    """Rules that look across the sections: roles, who decides on attestation, env for known services, a service."""
     found: list[Problem] = []
     if not mesh.services:
         found.append(Problem(path=("services",), rule="a mesh needs at least one service"))
+    found += _role_problems(mesh)
+    found += _policy_problems(mesh.policy)
+    for service in sorted(set(mesh.env) - {EVERYONE, CHARTS} - set(mesh.services)):
+        near = difflib.get_close_matches(service, [*mesh.services, EVERYONE, CHARTS], n=1)
+        rule = f"env names the service {service}, which is not among the services"
+        found.append(Problem(path=("env", service), rule=rule, fix=f"Did you mean {near[0]}?" if near else ""))
+    return found
+
+
+def _role_problems(mesh: Mesh) -> Iterator[Problem]:
     for role in ROLES:
         filled = [name for name, cas in mesh.cas.items() if role == name or role in cas.alias]
         if len(filled) != 1:
             who = "no CAS fills" if not filled else f"{' and '.join(filled)} all fill"
             rule = f"{who} the role {role}: exactly one must, by its name or its alias"
-            found.append(Problem(path=("cas",), rule=rule, fix=f"Put {role} into the alias list of one CAS."))
-    for service in sorted(set(mesh.env) - {EVERYONE, CHARTS} - set(mesh.services)):
-        rule = f"env names the service {service}, which is not among the services"
-        found.append(Problem(path=("env", service), rule=rule))
-    return found
+            called = [one for name, cas in mesh.cas.items() for one in (name, *cas.alias) if one not in ROLES]
+            near = [] if filled else difflib.get_close_matches(role, called, n=1)
+            fix = f"Did you mean {role} by {near[0]}?" if near else f"Put {role} into the alias list of one CAS."
+            yield Problem(path=("cas",), rule=rule, fix=fix)
+    for (one, first), (other, second) in combinations(mesh.cas.items(), 2):
+        if first.cas_url == second.cas_url and not is_open(first.cas_url):
+            rule = f"{one} and {other} are the same CAS, {first.cas_url}"
+            yield Problem(path=("cas", other), rule=rule, fix=f"Put {other} into the alias list of {one}.")
+
+
+def _policy_problems(policy: MeshPolicy) -> Iterator[Problem]:
+    """What is taken by reference stands nowhere else: a second place would be ignored without a word."""
+    if policy.security_policy_name and policy.attestation_policy_name:
+        rule = "security_policy_name takes the whole section security from elsewhere, attestation included"
+        yield Problem(path=("policy", "attestation_policy_name"), rule=rule, fix="Leave one of the two out.")
+    for taken in ("security_policy_name", "attestation_policy_name"):
+        for key in ("tolerate", "ignore_advisories", "maa"):
+            if getattr(policy, taken) and getattr(policy, key):
+                rule = f"what attestation puts up with is decided by {taken}, so {key} would have no effect"
+                yield Problem(path=("policy", key), rule=rule, fix=f"Leave {key} out, or {taken}.")

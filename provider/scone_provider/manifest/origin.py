@@ -1,16 +1,22 @@
 """Where a manifest came from: the document behind a model, for errors that name file and line."""
 
+from collections.abc import Mapping
+
 from pydantic import PrivateAttr
 
 from scone_policy.scalars import Model
-from scone_policy.source import Document
+from scone_policy.source import Document, Path
 
 
 class Origin:
-    """A document that takes no part in comparisons: the same content from a file and from Python is equal."""
+    """A document that takes no part in comparisons: the same content from a file and from Python is equal.
 
-    def __init__(self, document: Document) -> None:
+    `moved` tells which parts of the manifest stand in another document, and there under which path.
+    """
+
+    def __init__(self, document: Document, moved: Mapping[Path, tuple[Document, Path]] | None = None) -> None:
         self.document = document
+        self.moved = dict(moved or {})
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Origin)
@@ -26,8 +32,21 @@ class Manifest(Model):
 
     def where(self, *path: str | int) -> str:
         """`file:line: build.command` for a path into the manifest."""
+        for length in range(len(path), 0, -1):
+            if found := self._origin.moved.get(path[:length]):
+                document, at = found
+                return document.where((*at, *path[length:]))
         return self._origin.document.where(tuple(path))
+
+    @property
+    def file(self) -> str:
+        """The name of the document: a path relative to the program, or `<mesh>` for one that Python wrote."""
+        return self._origin.document.file or ""
 
     def remember(self, document: Document) -> None:
         """Keep the document that this manifest was read from."""
         self._origin = Origin(document)
+
+    def remember_moved(self, parts: Mapping[Path, tuple[Document, Path]]) -> None:
+        """Keep that some parts stand in other documents."""
+        self._origin = Origin(self._origin.document, {**self._origin.moved, **parts})

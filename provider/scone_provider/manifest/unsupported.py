@@ -19,8 +19,6 @@ _BUILD = (
     "volumes",
     "stable",
 )
-_SERVICE = ("image_secrets", "image_policy", "env", "helm_chart")
-_POLICY = ("image_policy_namespace", "access_policy_name", "attestation_policy_name", "security_policy_name")
 
 
 def refuse_unsupported(manifest: ServiceManifest | Mesh) -> list[Problem]:
@@ -52,19 +50,20 @@ def _of_service(manifest: ServiceManifest) -> Iterator[Problem]:
 
 
 def _of_mesh(mesh: Mesh) -> Iterator[Problem]:
-    for name, cas in mesh.cas.items():
-        if cas.mode != "Upload":
-            yield Problem(
-                path=("cas", name, "mode"), rule=f"mode {cas.mode} is not supported yet", fix="Use mode: Upload."
-            )
-    if len(mesh.cas) > 1:
-        yield Problem(path=("cas",), rule="more than one CAS is not supported yet", fix="Give one CAS all five roles.")
-    for key in _POLICY:
-        if getattr(mesh.policy, key):
-            yield _not_yet("policy", key)
-    services = mesh.services.items()
-    yield from (_not_yet("services", name, key) for name, one in services for key in _SERVICE if getattr(one, key))
-    if mesh.repo is not None:
-        yield _not_yet("repo")
     if mesh.extra_policies:
-        yield _not_yet("extra_policies")
+        yield Problem(
+            path=("extra_policies",),
+            rule="extra_policies is reserved by the vendor and has no meaning yet",
+            fix="Write a SecurityPolicy resource beside the mesh.",
+        )
+    if mesh.repo is None:
+        return
+    if mesh.repo.squash:
+        yield Problem(
+            path=("repo", "squash"),
+            rule="squash would make one layer out of the base and the confidential ones, and is not supported",
+            fix="Leave it out: the base's layers are shared by all images that use it.",
+        )
+    for key in ("key_file", "config_id"):
+        if getattr(mesh.repo, key):
+            yield _not_yet("repo", key, fix="Sign the image where it is built: build.signature of its manifest.")

@@ -13,7 +13,8 @@ class RolloutProvider(SconeProvider):
     """Watches on create and update; its record of what was released is the output `released`.
 
     Inputs: `namespace`, `release`, `timeout_seconds`, `services`: name of the workload → {image, policy_digest,
-    kind, replicas, service (its name in the Meshfile)}. A failure leaves the record as it was, so that the next `up`
+    kind, replicas, service (its name in the Meshfile)}, `patient`: somebody else uploads the policies, so that a
+    refusal may pass. A failure leaves the record as it was, so that the next `up`
     watches again.
     """
 
@@ -56,6 +57,7 @@ class RolloutProvider(SconeProvider):
             ],
             timeout=float(str(props["timeout_seconds"])),
             context=self.kubernetes_context,
+            patient=bool(props.get("patient")),
         )
         released = {
             name: {"image": service["image"], "policy_digest": service["policy_digest"]}

@@ -30,10 +30,13 @@ security: {{attestation: {{tolerate: [debug-mode]}}}}
 """
 
 
+SALT = "salt: '00112233445566778899aabbccddeeff'\n"
+
+
 def text(name: str, predecessor: str | None = None, rest: str = SERVICE) -> str:
     """A session with one service."""
     before = f"predecessor: {predecessor}\n" if predecessor else ""
-    return f"name: {name}\nversion: '0.3.10'\n{before}{rest}"
+    return f"name: {name}\nversion: '0.3.12'\n{before}{rest}"
 
 
 def test_service_gets_its_configuration(cas, ann, name) -> None:
@@ -284,7 +287,8 @@ def kill_in_storm(own, ann, names: list[str], known: dict[str, list[str]], *, up
         try:
             client = own.client(ann)
             while not stop.is_set():
-                history.append(client.upload(text(session, history[-1] if history else None)))
+                # With a salt: then the audit log tells the hashes.
+                history.append(client.upload(text(session, history[-1] if history else None, SALT + SERVICE)))
         except CasError:
             return
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +19,8 @@ from scone_provider.errors import TrustError
 
 NONCE = base64.urlsafe_b64encode(bytes(range(32))).decode().rstrip("=")
 CAS, OTHER = (CasIdentity.create(now=datetime(2026, 1, 1, tzinfo=UTC)) for _ in range(2))
-GOOD: Any = Attestation(CAS, bytes(32)).evidence(NONCE)["evidence"]
+SESSION_KEY = X25519PrivateKey.from_private_bytes(bytes(range(32))).public_key()
+GOOD: Any = Attestation(CAS, bytes(32), SESSION_KEY).evidence(NONCE)["evidence"]
 CLAIMS = json.loads(base64.b64decode(GOOD["body"]))
 
 
@@ -45,6 +47,13 @@ def test_good_evidence() -> None:
     found = read(json.dumps({"evidence": GOOD}).encode())
     assert found.cas_key == CAS.key_hash
     assert (found.debug, found.tcb_status, found.mrenclave) == (True, "simulated", "00" * 32)
+    assert found.session_encryption_key == SESSION_KEY.public_bytes_raw().hex()
+
+
+def test_evidence_of_an_older_cas() -> None:
+    """Evidence that names no session encryption key is evidence all the same."""
+    claims = {key: value for key, value in CLAIMS.items() if key != "session_encryption_key"}
+    assert read(answer(claims)).session_encryption_key is None
 
 
 @pytest.mark.parametrize(
@@ -59,6 +68,8 @@ def test_good_evidence() -> None:
         (answer(CLAIMS | {"mrenclave": "AB" * 32}), "no evidence"),
         (answer(CLAIMS | {"isvsvn": True}), "no evidence"),
         (answer(CLAIMS | {"tcb_status": None}), "no evidence"),
+        (answer(CLAIMS | {"session_encryption_key": "AB" * 32}), "no evidence"),
+        (answer(CLAIMS | {"session_encryption_key": 1}), "no evidence"),
         (answer([]), "no evidence"),
         (b"{}", "no evidence"),
         (b"[" * 100_000, "no evidence"),

@@ -123,6 +123,19 @@ def test_derive_prints_the_sessions_of_a_mesh(capsys: pytest.CaptureFixture[str]
     assert web["secrets"] == [{"name": "password", "kind": "ascii", "size": 12}]
 
 
+def test_derive_over_two_cases(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What services share on another CAS is a document of its own, the key of an unpinned CAS is marked as attested,
+    and the files beside a service count.
+    """
+    two = MESH.replace("image, ", "", 1).replace('"$CAS"}]', '"$CAS"}, {name: image, cas_url: other.example}]')
+    (folder / "mesh.yaml").write_text(two.replace('/web:1"}', '/web:1", image_policy: p.yaml}'))
+    (folder / "p.yaml").write_text("services: {web: {environment: {WHERE: '{{cas_image_cas_key}}'}}}\n")
+    assert derived("--owner", OWNER) == 0
+    namespace, shared, web = yaml.safe_load_all(capsys.readouterr().out)
+    assert (namespace["name"], shared["name"], web["name"]) == ("shop", "shop", "shop/web")
+    assert web["services"][0]["environment"]["WHERE"] == "[attested key of image]"
+
+
 @pytest.mark.usefixtures("folder")
 def test_derive_explains_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     """A variable without a value and a manifest that no service uses are errors in words."""

@@ -10,9 +10,17 @@ import pulumi
 import pytest
 from google.protobuf.json_format import MessageToDict
 from pulumi.runtime.mocks import MockMonitor, MockResourceArgs
-from pulumi.runtime.rpc import is_rpc_secret
+from pulumi.runtime.rpc import is_rpc_secret, wrap_rpc_secret
 
 DYNAMIC = "pulumi-python:dynamic/scone:"
+KEY = "3s1pm8W6Be6cxvAQRbRP5YXd9YuERAr7KswN97uGtoPkRW87x1"
+ATTESTED = {"attested_key": KEY}
+DOCUMENTS: dict[str, dict[str, Any]] = {
+    "SignedManifest": {"signatures": {"0": {"signer": "PEM", "signature": "c2ln"}}},
+    "EncryptedManifest": {"encryption_key": "a2V5"},
+    "EncryptedOnly": {"encryption_key": "a2V5"},
+    "NoUpload": {},
+}
 FACTS = {"reference": "r/api@sha256:" + "ab" * 32, "measurement": "cd" * 32, "fspf_tag": "ef" * 16}
 
 
@@ -47,17 +55,23 @@ Run = Callable[..., Result]
 class _Providers(pulumi.runtime.Mocks):
     """Answers as the engine does: the inputs, and what `check` computes."""
 
-    def __init__(self, facts: Mapping[str, str]) -> None:
-        self._facts = facts
+    def __init__(self, facts: Mapping[str, str], attested: Mapping[str, str]) -> None:
+        self._facts, self._attested = facts, attested
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str, dict]:
         computed: dict[str, Any] = {}
         if args.typ == DYNAMIC + "ConfidentialImage":
             computed = dict(self._facts)
-        elif args.typ == DYNAMIC + "SecurityPolicy":
+        elif args.typ == DYNAMIC + "Cas":
+            computed = dict(self._attested)
+        elif args.typ in (DYNAMIC + "SecurityPolicy", DYNAMIC + "SealedPolicy"):
             policy = args.inputs["policy"]
             policy = policy["value"] if is_rpc_secret(policy) else policy
             computed = {"name": policy["name"], "digest": f"digest of {args.name}"}
+            if "mode" in args.inputs:
+                text: Any = f"text of {args.name}"
+                text = text if args.inputs["mode"].startswith("Encrypted") else wrap_rpc_secret(text)
+                computed["document"] = {"policy": text, **DOCUMENTS[args.inputs["mode"]]}
         return f"id of {args.name}", {**args.inputs, **computed}
 
     def call(self, args: object) -> tuple[dict, None]:
@@ -104,11 +118,12 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         preview: bool = False,
         config: Mapping[str, str] | None = None,
         facts: Mapping[str, str] = FACTS,
+        attested: Mapping[str, str] = ATTESTED,
     ) -> Result:
         warnings: list[str] = []
         logger = logging.Logger("engine")  # noqa: LOG001  of this run alone
         logger.addHandler(_Listener(warnings))
-        monitor = _Monitor(_Providers(facts))
+        monitor = _Monitor(_Providers(facts, attested))
         pulumi.runtime.set_mocks(monitor.mocks, preview=preview, monitor=monitor, logger=logger)
         pulumi.runtime.set_all_config(dict(config or {}))
         pulumi.runtime.test(program)()

@@ -117,7 +117,7 @@ def test_unknown_output_leaves_one_field_unknown(run: Run) -> None:
         mesh: Any = {**MESH, "env": [{"service": "global", "env": [{"name": "API_USER", "value": later}]}]}
         MeshDeployment("app", {"mesh": mesh, "manifests": [SERVICE]})
 
-    found = run(program, preview=True)
+    found = run(program, preview=True, attested={})
     inputs = found.only(":SecurityPolicy", "app-api").inputs
     assert paths_of(inputs, UNKNOWN) == ["policy.services.api.environment.API_USER"]
     for name in (":Release", ":Rollout", "dynamic/scone:ConfidentialImage"):

@@ -21,6 +21,7 @@ def test_down_leaves_no_process_mount_interface_or_rule() -> None:
         assert not [name for name in ("scone0", "cni0") if Path("/sys/class/net", name).exists()]
         assert host.chains("iptables") == host.chains("ip6tables") == []
         assert host.pod_namespaces() == []
+        assert host.pod_groups() == host.build_groups() == []
         assert not [port for port in (2379, 5000, 6443, 8081, 10250, 18765) if ports.holder("0.0.0.0", port)]  # noqa: S104 - asks for any address
         assert host.owner() is None
     finally:

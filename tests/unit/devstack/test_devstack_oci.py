@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tools.devstack.oci import Image, Rules, file_digest, normalise
+from tools.devstack.recipes import SERVICES, Recipe
 
 PASSWD = "root:x:0:0::/root:/bin/sh\n"
 Member = tuple[str, bytes, bytes]
@@ -141,3 +142,38 @@ def test_an_image_describes_its_layer(tmp_path: Path) -> None:
     assert manifest["config"]["digest"] == f"sha256:{hashlib.sha256(image.config).hexdigest()}"
     assert image.digest == f"sha256:{hashlib.sha256(image.manifest).hexdigest()}"
     assert config["config"] == {"Cmd": ["python3"], "Env": ["PATH=/usr/bin"]}
+
+
+def test_a_joined_file_holds_a_folders_files_in_order(tmp_path: Path) -> None:
+    """Certificates come as one file, in the order of their names, also where their folder itself is left out."""
+    rules = Rules(epoch=1, absent=("usr/certs",), left_out=("usr/certs",), joined={"etc/all.crt": "usr/certs"})
+    members = [("usr/certs/b.crt", tarfile.REGTYPE, b"B"), ("usr/certs/a.crt", tarfile.REGTYPE, b"A")]
+    members += [("usr/certs-not/c.crt", tarfile.REGTYPE, b"C"), ("usr/certs/link", tarfile.SYMTYPE, b"a.crt")]
+    with (tmp_path / "layer").open("wb") as file:
+        normalise(tar_of(tmp_path / "a.tar", members), file, rules=rules)
+    with tarfile.open(tmp_path / "layer") as archive:
+        content = archive.extractfile("etc/all.crt")
+        assert content is not None
+        assert content.read() == b"AB"
+        assert not [name for name in archive.getnames() if name.startswith("usr/certs/")]
+
+
+def test_a_service_owns_its_folders(tmp_path: Path) -> None:
+    """A folder to write into belongs to the service's user; everything else is as the packages have it."""
+    with (tmp_path / "layer").open("wb") as file:
+        normalise(tar_of(tmp_path / "a.tar", ROOT), file, rules=Rules(epoch=1, folders={"data": 999}))
+    found = read(tmp_path / "layer")
+    assert (found["data"].uid, found["data"].gid, found["data"].isdir()) == (999, 999, True)
+    assert {member.uid for name, member in found.items() if name != "data"} == {0}
+
+
+@pytest.mark.parametrize("recipe", SERVICES, ids=lambda recipe: recipe.name)
+def test_a_services_image_runs_as_its_own_user(tmp_path: Path, recipe: Recipe) -> None:
+    """User and group are known in the image by the number that its configuration names, and are never root's."""
+    name, number = recipe.owner or ("", 0)
+    assert number > 0
+    assert f"{name}:x:{number}:{number}:" in recipe.rules.added["etc/passwd"]
+    assert f"{name}:x:{number}:\n" in recipe.rules.added["etc/group"]
+    path = layer(tar_of(tmp_path / "a.tar", ROOT), tmp_path / "a")
+    image = Image(layer=path, layer_digest=file_digest(path), user=recipe.user, command=recipe.command)
+    assert json.loads(image.config)["config"] == {"Cmd": list(recipe.command), "User": f"{number}:{number}"}

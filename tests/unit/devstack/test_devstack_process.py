@@ -1,3 +1,4 @@
+import fcntl
 import os
 import signal
 import subprocess
@@ -39,6 +40,16 @@ def test_a_daemon_runs_detached_and_is_found_by_another_supervisor(supervisor: S
     assert found is not None
     assert found.argv == ["sleep", "600"]
     assert os.getsid(found.pid) == found.pid
+
+
+def test_a_daemon_keeps_no_lock_of_whoever_started_it(supervisor: Supervisor, tmp_path: Path) -> None:
+    """A lock that the caller passes on to its children is free as soon as the caller lets go of it."""
+    with (tmp_path / "lock").open("w") as held, (tmp_path / "lock").open() as other:
+        os.set_inheritable(held.fileno(), True)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        supervisor.start(SLEEPER)
+        held.close()
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_stop_ends_the_process_and_forgets_it(supervisor: Supervisor) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scone_policy.holes import Holes
 from scone_provider.errors import ManifestError
 from scone_provider.manifest import ManifestErrors, Mesh, ServiceManifest, load_mesh, load_service
+from scone_provider.manifest.mesh import ROLES
 
 SERVICE: dict[str, Any] = {
     "apiVersion": "scone/5.8",
@@ -159,7 +160,7 @@ REFUSED_MESH = [
     ("cas", "cas", "cas", "list of maps"),
     ("cas.0.cas_url", None, "cas.cas.cas_url", "missing"),
     ("cas.0.alias", ["image", "access", "attestation"], "cas", "no CAS fills the role security"),
-    ("cas.0.mode", "EncryptedManifest", "cas.cas.mode", "EncryptedManifest is not supported yet"),
+    ("cas.0.alias", ["image", "security", "access", "attestations"], "cas", "no CAS fills the role attestation"),
     ("cas.0.mode", "Download", "cas.cas.mode", "one of"),
     ("cas.0.cas_key", "abc", "cas.cas.cas_key", "key hash"),
     ("cas.0.cas_encryption_key", "abc", "cas.cas.cas_encryption_key", "32 bytes"),
@@ -167,8 +168,8 @@ REFUSED_MESH = [
     ("policy.namespace", "a//b", "policy.namespace", "//"),
     ("policy.tolerate", "everything", "policy.tolerate", "everything"),
     ("policy.ignore_advisories", "*, INTEL-SA-00001", "policy.ignore_advisories", "alone"),
-    ("policy.image_policy_namespace", "x", "policy.image_policy_namespace", "not supported yet"),
-    ("policy.access_policy_name", "x", "policy.access_policy_name", "not supported yet"),
+    ("policy.image_policy_namespace", "a b", "policy.image_policy_namespace", "letters"),
+    ("policy.access_policy_name", "a//b", "policy.access_policy_name", "//"),
     ("env.0.service", "nobody", "env.nobody", "nobody, which is not among"),
     ("env.1.service", "global", "env", "twice"),
     ("env.0.zonk", 1, "env", "unknown key zonk"),
@@ -178,11 +179,11 @@ REFUSED_MESH = [
     ("services.0.name", "db", "services", "two services"),
     ("services.0.name", "a b", "services", "name of letters"),
     ("services.0.image", "no image", "services.api.image", "image"),
-    ("services.0.image_secrets", "s.yaml", "services.api.image_secrets", "not supported yet"),
-    ("services.0.image_policy", "s.yaml", "services.api.image_policy", "not supported yet"),
-    ("services.0.helm_chart", "c", "services.api.helm_chart", "not supported yet"),
-    ("repo", {"destination": "x"}, "repo", "not supported yet"),
-    ("extra_policies", [{"name": "x"}], "extra_policies", "not supported yet"),
+    ("services.0.image_secrets", ["s.yaml"], "services.api.image_secrets", "must be text"),
+    ("repo", {"push": True}, "repo.destination", "missing"),
+    ("repo", {"destination": "x", "squash": True}, "repo.squash", "not supported"),
+    ("repo", {"destination": "x", "key_file": "cosign.key"}, "repo.key_file", "not supported yet"),
+    ("extra_policies", [{"name": "x"}], "extra_policies", "reserved by the vendor"),
 ]
 
 
@@ -203,6 +204,42 @@ def test_refusals_name_the_place_and_the_rule(load: Any, base: dict[str, Any], c
     assert caught.value.where.startswith("m.yaml:")
     assert caught.value.where.endswith(place)
     assert words in caught.value.what
+
+
+def test_roles_over_several_cases() -> None:
+    """Each role is filled by one CAS, whichever fills it; the same CAS under two names is refused."""
+    other = {"name": "image", "alias": ["security"], "cas_url": "other.example"}
+    main = {"name": "main", "alias": ["cas", "access", "attestation"], "cas_url": "cas.example"}
+    mesh = load_mesh({**MESH, "cas": [main, other]}, file="<mesh>")
+    assert {role: mesh.cas_name(role) for role in ROLES} == {
+        "cas": "main",
+        "image": "image",
+        "security": "image",
+        "access": "main",
+        "attestation": "main",
+    }
+    with pytest.raises(ManifestError, match=r"main and image are the same CAS, cas\.example"):
+        load_mesh({**MESH, "cas": [main, {**other, "cas_url": "cas.example"}]}, file="<mesh>")
+
+
+@pytest.mark.parametrize("key", ["tolerate", "ignore_advisories", "maa"])
+@pytest.mark.parametrize("taken", ["security_policy_name", "attestation_policy_name"])
+def test_what_is_taken_by_reference_is_said_once(taken: str, key: str) -> None:
+    """A toleration beside a policy that decides on it would be ignored without a word: it is refused."""
+    policy = {"namespace": "a", taken: "central/policy", key: {"maa": "https://m"}.get(key, "") or "*"}
+    if key == "tolerate":
+        policy[key] = "debug-mode"
+    with pytest.raises(ManifestError, match=f"policy.{key}: .* decided by {taken}"):
+        load_mesh({**MESH, "policy": policy}, file="<mesh>")
+    both = {"namespace": "a", "security_policy_name": "s", "attestation_policy_name": "t"}
+    with pytest.raises(ManifestError, match="attestation included"):
+        load_mesh({**MESH, "policy": both}, file="<mesh>")
+
+
+def test_near_misses_are_suggested() -> None:
+    """A service of env that is nearly one of the mesh's is asked for."""
+    with pytest.raises(ManifestError, match="Did you mean global"):
+        load_mesh(edited(MESH, "env.0.service", "globl"), file="<mesh>")
 
 
 def test_several_problems_come_in_one_error() -> None:

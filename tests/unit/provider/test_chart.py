@@ -103,3 +103,30 @@ def test_version_names_the_templates() -> None:
     assert len(digest) == 12
     assert int(digest, 16)
     assert chart_files() == chart_files()
+
+
+OWN = {"api": {"Chart.yaml": b"apiVersion: v2\nname: mine\nversion: 1.0.0\n", "templates/a.yaml": b"kind: Pod\n"}}
+
+
+def test_own_charts_are_sub_charts_named_like_their_service() -> None:
+    """Helm gives a sub-chart the values under its name: so that is the service's, whatever its author called it."""
+    files = chart_files(OWN)
+    assert yaml.safe_load(files["charts/api/Chart.yaml"]) == {"apiVersion": "v2", "name": "api", "version": "1.0.0"}
+    assert files["charts/api/templates/a.yaml"] == b"kind: Pod\n"
+    nameless = chart_files({"api": {"Chart.yaml": b"version: 1.0.0\n"}})
+    assert yaml.safe_load(nameless["charts/api/Chart.yaml"])["name"] == "api"
+
+
+def test_version_names_own_templates_too() -> None:
+    """A changed template of a service's own chart is another version, or Pulumi would not see it."""
+    changed = {"api": {**OWN["api"], "templates/a.yaml": b"kind: Job\n"}}
+    versions = {yaml.safe_load(files["Chart.yaml"])["version"] for files in map(chart_files, (OWN, changed, {}))}
+    assert len(versions) == 3
+
+
+def test_releases_with_own_charts_stand_apart(tmp_path: Path) -> None:
+    """Two meshes of one program do not remove each other's charts."""
+    assert lay_out(tmp_path, OWN, "one") == "./.pulumi-scone/chart-one"
+    assert lay_out(tmp_path) == "./.pulumi-scone/chart"
+    assert (tmp_path / ".pulumi-scone" / "chart-one" / "charts" / "api" / "Chart.yaml").is_file()
+    assert laid_out(tmp_path) == chart_files()

@@ -82,10 +82,19 @@ def ended(code: int, message: str | None = None) -> dict[str, Any]:
     return {"terminated": {"exitCode": code} | ({"message": message} if message else {})}
 
 
-def wait(*, kind: str = "Deployment", replicas: int = 1, timeout: float = 0, context: str | None = None) -> None:
+def wait(
+    *,
+    kind: str = "Deployment",
+    replicas: int = 1,
+    timeout: float = 0,
+    context: str | None = None,
+    patient: bool = False,
+) -> None:
     """Wait for the one service."""
     wanted = Expectation(name="api", service="my_api", kind=kind, replicas=replicas, image=IMAGE, policy_digest=DIGEST)
-    wait_for_release(namespace="apps", release="app", expected=[wanted], timeout=timeout, context=context)
+    wait_for_release(
+        namespace="apps", release="app", expected=[wanted], timeout=timeout, context=context, patient=patient
+    )
 
 
 def refusal(**options: Any) -> str:
@@ -166,6 +175,19 @@ def test_refusal_ends_the_wait_at_once(api: Api, key: str, code: int, hint: str)
     assert hint in text
 
 
+def test_patient_watch_lets_a_refusal_pass(api: Api) -> None:
+    """While somebody else still uploads the policy a refused pod is waited for, and told only when time is up."""
+    refused = pod(**container(state=ended(65, REFUSAL)))
+    api.pods(refused)
+    api.pods(pod(**READY))
+    wait(timeout=30, patient=True)
+    api.requests.clear()
+    api.answers.clear()
+    api.pods(refused)
+    with pytest.raises(DeployError, match=REFUSAL):
+        wait(timeout=0, patient=True)
+
+
 def test_refusal_without_a_line_has_the_exit_code(api: Api) -> None:
     """A node that kept no termination message still leaves the exit code."""
     api.pods(pod(**container(state=ended(65))))
@@ -185,6 +207,12 @@ def test_image_that_cannot_be_pulled(api: Api, reason: str) -> None:
     text = refusal(timeout=30)
     assert f"{reason}: not found: r/api" in text
     assert "may pull the image" in text
+    assert "must exist" not in text
+    secretive = pod(**container(state={"waiting": {"reason": reason, "message": "denied"}}))
+    secretive["spec"]["imagePullSecrets"] = [{"name": "sconeapps"}]
+    api.answers.clear()
+    api.pods(secretive)
+    assert "the secret sconeapps must exist: `pull_secret` of MeshDeployment makes it" in refusal(timeout=30)
 
 
 @pytest.mark.parametrize(

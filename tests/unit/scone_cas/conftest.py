@@ -1,7 +1,8 @@
 """A CAS without ports: its parts over a state directory of the test."""
 
+import json
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,6 +63,10 @@ class Cas:
     def upload(self, text: str, who: Person | None) -> Uploaded:
         """Upload a session description."""
         return self.sessions.upload(text.encode(), who.caller if who else Caller())
+
+    def send(self, document: Mapping[str, object], who: Person | None) -> Uploaded:
+        """Upload a signed session."""
+        return self.upload(json.dumps(document), who)
 
     def ask(self, method: str, path: str, *, who: Person | None = None, body: bytes = b"", **query: str) -> Response:
         """One request on the client port."""

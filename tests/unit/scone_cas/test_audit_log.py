@@ -82,11 +82,12 @@ def test_what_is_recorded(cas, person) -> None:
         "service_refused",
         "cas_exited",
     ]
-    assert found[2]["fields"] == {"session": "n", "hash": hash_, "version": 1, "key": ann.key_hash, "address": ""}
-    assert found[5]["fields"] == {"session": "n", "hash": hash_, "key": ann.key_hash, "address": ""}
+    created = {"session": "n", "hash": None, "version": 1, "key": ann.key_hash, "signers": [], "address": ""}
+    assert found[2]["fields"] == created
+    assert found[5]["fields"] == {"session": "n", "hash": None, "key": ann.key_hash, "address": ""}
     assert found[6]["fields"] == {
         "session": "n",
-        "hash": found[4]["fields"]["hash"],
+        "hash": None,
         "service": "main",
         "measurement": "ab" * 32,
         "address": "192.0.2.7",

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from scone_cas.description import read_upload
 from scone_cas.messages import Refusal
 from scone_policy.canonical import canonical_json
-from unit.scone_policy.policy_strategies import PUBLIC_KEYS, wire_sessions
+from unit.scone_policy.policy_strategies import wire_sessions
 
 HEX = "ab" * 32
 FRAGMENT = {"name": "f", "kind": "ascii"}
@@ -31,7 +31,6 @@ def service(**keys: Any) -> dict[str, Any]:
 
 
 UNSERVED = [
-    ({**session(), "name": "/"}, "name: the root namespace"),
     (session(volumes=[{"name": "v"}]), "volumes"),
     (
         session(
@@ -42,11 +41,6 @@ UNSERVED = [
         ),
         "secret_config",
     ),
-    (session(access_policy="$$SCONE::f$$"), "access_policy: a placeholder"),
-    (session(access_policy={"read": ["$$SCONE::f$$"]}), "access_policy.read: a placeholder"),
-    (session(access_policy={"update": [{"signer": PUBLIC_KEYS[0]}]}), "access_policy.update: signer"),
-    (session(access_policy={"update": [{"require-all": ["CREATOR"]}]}), "access_policy.update: require-all"),
-    (session(access_policy={"create_sessions": [{"require-at-least-1": ["CREATOR"]}]}), "create_sessions"),
     (session(security="$$SCONE::f$$"), "security: a placeholder"),
     (session(security={"singleton_enclaves": True}), "security.singleton_enclaves"),
     (session(security={"service_access_token": "x"}), "security.service_access_token"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scone_policy import PolicyError, parse, retired
 from scone_policy.diff import Trust, compare
 from scone_policy.holes import Holes
+from scone_policy.keyhash import encode_key_hash
 from unit.scone_policy.policy_strategies import KEY_HASH, PRIVATE_KEYS, PUBLIC_KEYS, wire_sessions
 
 HEX, OTHER = "ab" * 32, "cd" * 32
@@ -92,6 +93,79 @@ def test_one_edit_is_one_change(edit: dict[str, Any], path: str, trust: Trust, w
     assert (change.path, change.trust) == (path, trust)
     assert words in change.meaning
     assert change.path in str(change)
+
+
+A, B, C = ({"signer": key} for key in PUBLIC_KEYS[:3])
+TWO = {"require-at-least-2": [A, B, C]}
+RIGHTS = [
+    ([TWO], [{"require-at-least-1": [A, B, C]}], Trust.WIDENS, "fewer need to agree"),
+    ([{"require-all": [A, B, C]}], [TWO], Trust.WIDENS, "fewer need to agree"),
+    ([{"require-all": [A, B]}], [A], Trust.WIDENS, "fewer need to agree"),
+    ([{"require-all": [A, B]}], [TWO], Trust.WIDENS, "fewer need to agree"),
+    ([{"require-all": [A, TWO]}], [TWO], Trust.WIDENS, "fewer need to agree"),
+    ([{"require-all": [A, {"require-all": [B, C]}]}], [{"require-all": [A, B]}], Trust.WIDENS, "fewer need to agree"),
+    ([{"require-at-least-2": [A, B]}], [TWO], Trust.WIDENS, "fewer need to agree"),
+    ([TWO], ["CREATOR", TWO], Trust.WIDENS, "CREATOR may replace the policy too"),
+    ([A], [A, B], Trust.WIDENS, "signer"),
+    ([TWO], ["ANY"], Trust.WIDENS, "everyone"),
+    (["NONE"], [TWO], Trust.WIDENS, "require-at-least-2 of (signer"),
+    ([{"require-at-least-1": [A, B]}], [A, B], Trust.CHANGES, "the same as before, in other words"),
+    ([{"require-all": [A, B]}], [{"require-all": [A, C]}], Trust.CHANGES, "require-all"),
+    ([A], [{"signer": "$$SCONE::key$$"}], Trust.CHANGES, "signer $$SCONE::key$$"),
+    ([KEY_HASH], ["$$SCONE::key$$"], Trust.CHANGES, "$$SCONE::key$$"),
+]
+
+
+@pytest.mark.parametrize("right", ["update", "create_sessions"])
+@pytest.mark.parametrize(("before", "after", "trust", "words"), RIGHTS)
+def test_governance_is_judged_by_whom_it_lets_in(
+    right: str, before: list[Any], after: list[Any], trust: Trust, words: str
+) -> None:
+    """Rules widen when fewer need to agree, and narrow on the way back, however they are written."""
+    key = {"secrets__key": {"kind": "ascii", "value": KEY_HASH}}
+    old, new = (policy(**key, access_policy={right: entries}) for entries in (before, after))
+    (change,) = compare(old, new)
+    assert (change.path, change.trust) == (f"access_policy.{right}", trust)
+    assert words.replace(
+        "replace the policy", "create policies below it" if right != "update" else "replace the policy"
+    ) in (change.meaning)
+    (back,) = compare(new, old)
+    assert back.trust == OPPOSITE[trust]
+
+
+def test_big_rules_are_not_tried_out() -> None:
+    """Rules over many keys change in a direction that is not claimed; a subset is still told."""
+    keys = [encode_key_hash(bytes([number] * 32)) for number in range(14)]
+    old, new, more = (
+        policy(access_policy={"update": entries})
+        for entries in (
+            [{"require-at-least-2": keys}],
+            [{"require-at-least-1": keys}],
+            [{"require-at-least-2": keys}, "CREATOR"],
+        )
+    )
+    assert compare(old, new)[0].trust is Trust.CHANGES
+    assert compare(old, more)[0].trust is Trust.WIDENS
+
+
+def test_listing_follows_reading() -> None:
+    """`list_sessions` is compared with what it was by default, and said for itself."""
+    newest = {"version": "0.3.12"}
+    (change,) = compare(policy(**newest), policy(**newest, access_policy={"list_sessions": ["ANY"]}))
+    assert (change.path, change.trust) == ("access_policy.list_sessions", Trust.WIDENS)
+    assert change.meaning == "everyone may list the policies below it"
+    (change,) = compare(policy(**newest), policy(**newest, access_policy={"list_sessions": [KEY_HASH]}))
+    assert change.trust is Trust.CHANGES
+
+
+def test_salt_makes_the_hash_public() -> None:
+    """A salt lets anyone know the hash, for good: taking it out does not take that back."""
+    salted, other = (policy(version="0.3.12", salt=salt * 16) for salt in ("ab", "cd"))
+    plain = policy(version="0.3.12")
+    assert [change.trust for change in compare(plain, salted)] == [Trust.WIDENS]
+    for pair in ((salted, plain), (salted, other)):
+        (change,) = compare(*pair)
+        assert (change.path, change.trust, change.meaning) == ("salt", Trust.CHANGES, "the policy's hash stays public")
 
 
 OPPOSITE = {Trust.WIDENS: Trust.NARROWS, Trust.NARROWS: Trust.WIDENS, Trust.CHANGES: Trust.CHANGES}

@@ -14,6 +14,11 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end }}
 {{- end }}
 
+{{/* Names of the volumes that outlive a pod, empty when there are none. */}}
+{{- define "scone.claims" -}}
+{{- range $volume, $entry := .volumes }}{{ if $entry.size }}{{ $volume }} {{ end }}{{ end }}
+{{- end }}
+
 {{/* The pod of one service. `restartPolicy` is the caller's: Deployments know Always only. */}}
 {{- define "scone.pod" -}}
 metadata:
@@ -116,6 +121,10 @@ spec:
         - name: m-{{ sha256sum $path | trunc 10 }}
           mountPath: {{ $path | quote }}
         {{- end }}
+        {{- range $volume, $entry := .service.volumes }}
+        - name: v-{{ sha256sum $volume | trunc 10 }}
+          mountPath: {{ $entry.path | quote }}
+        {{- end }}
   volumes:
     - name: scone-memory
       emptyDir:
@@ -127,4 +136,20 @@ spec:
         medium: Memory
         sizeLimit: {{ $size }}
     {{- end }}
+    {{- $name := .name }}
+    {{- $release := .root.Release.Name }}
+    {{- range $volume, $entry := .service.volumes }}
+    - name: v-{{ sha256sum $volume | trunc 10 }}
+      {{- if $entry.size }}
+      persistentVolumeClaim:
+        claimName: {{ include "scone.claim" (dict "release" $release "name" $name "volume" $volume) }}
+      {{- else }}
+      emptyDir: {}
+      {{- end }}
+    {{- end }}
+{{- end }}
+
+{{/* The claim of one volume. */}}
+{{- define "scone.claim" -}}
+{{ printf "%s-%s-%s" .release .name (sha256sum .volume | trunc 10) | trunc 63 }}
 {{- end }}

@@ -1,0 +1,56 @@
+"""Reads the files that a Meshfile names beside its services; their paths are relative to the Meshfile."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from pulumi_scone._sources import read_text
+from scone_provider.errors import ManifestError
+from scone_provider.manifest import Mesh
+from scone_provider.manifest.overrides import FILES, ServiceFiles, read_override
+
+_MOST_FILES = 512
+_LARGEST = 1 << 20
+
+
+def service_files(mesh: Mesh, service: str, variables: Mapping[str, str]) -> ServiceFiles:
+    """What the Meshfile's files say about one service. Raises SconeError."""
+    folder, entry = _folder(mesh), mesh.services[service]
+    found = {}
+    for key in FILES:
+        path = getattr(entry, key)
+        if path:
+            file = str(folder / path)
+            found[key] = read_override(read_text(file), file=file, variables=variables)
+    return ServiceFiles(**found)
+
+
+def own_charts(mesh: Mesh) -> dict[str, dict[str, bytes]]:
+    """Service → files of its own Helm chart, by path in the chart. Raises ManifestError."""
+    return {
+        service: _chart(_folder(mesh) / entry.helm_chart, where=mesh.where("services", service, "helm_chart"))
+        for service, entry in mesh.services.items()
+        if entry.helm_chart
+    }
+
+
+def _folder(mesh: Mesh) -> Path:
+    return Path() if mesh.file.startswith("<") else Path(mesh.file).parent
+
+
+def _chart(folder: Path, *, where: str) -> dict[str, bytes]:
+    if not (folder / "Chart.yaml").is_file():
+        raise ManifestError(f"{folder} is no Helm chart: it has no Chart.yaml", where=where, fix="name its folder")
+    found: dict[str, bytes] = {}
+    for path, folders, files in os.walk(folder):
+        folders.sort()
+        for file in sorted(files):
+            source = Path(path) / file
+            if source.is_symlink() or source.stat().st_size > _LARGEST or len(found) >= _MOST_FILES:
+                raise ManifestError(
+                    f"{source} cannot be taken into the chart: a link, more than 1 MiB, or one of more than "
+                    f"{_MOST_FILES} files",
+                    where=where,
+                )
+            found[PurePosixPath(source.relative_to(folder)).as_posix()] = source.read_bytes()
+    return found

@@ -1,0 +1,15 @@
+"""The root namespace as every CAS has it until somebody claims it (session language, section 1)."""
+
+from scone_cas.description import read_upload
+
+_TEXT = """name: /
+version: 0.3.12
+access_policy:
+  read: [ANY]
+  update: [ANY]
+  create_sessions: [ANY]
+  list_sessions: [NONE]
+"""
+
+DEFAULT = read_upload(_TEXT.encode())
+"""Anybody may read it, create sessions below it and, while there are none, replace it. The same on every CAS."""

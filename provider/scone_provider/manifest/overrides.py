@@ -1,0 +1,118 @@
+"""Files that a Meshfile names beside a service: variables, secrets and policy in place of what its image carries."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from scone_policy.problems import Problem, problems_of
+from scone_policy.source import Document, Path
+from scone_provider.errors import ManifestError
+from scone_provider.manifest.problems import stop
+from scone_provider.manifest.service import ManifestEnvironment, ManifestSecrets, ServiceManifest
+from scone_provider.manifest.variables import read
+
+FILES = ("env", "image_secrets", "image_policy")
+"""Keys of a service of a Meshfile that name a file of this sort, relative to the Meshfile."""
+
+_SECTIONS = ("local", "global")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceFiles:
+    """What a Meshfile's files say about one service; None where it names no such file."""
+
+    env: Document | None = None
+    image_secrets: Document | None = None
+    image_policy: Document | None = None
+
+
+def read_override(text: str, *, file: str, variables: Mapping[str, str]) -> Document:
+    """The document in such a file: `$NAME` replaced, `{{name}}` kept. Raises ManifestError with file and line."""
+    document, missing = read(text, file=file, variables=variables)
+    stop(missing, document)
+    return document
+
+
+def overridden(manifest: ServiceManifest, files: ServiceFiles) -> ServiceManifest:
+    """The manifest with its variables and secrets replaced, by name, or extended, by what the files say.
+
+    Raises ManifestError for a file that is not shaped like the section, and for a secret that the manifest keeps
+    local: those no Meshfile changes.
+    """
+    found = manifest
+    moved: dict[Path, tuple[Document, Path]] = {}
+    if files.env is not None:
+        environment = _environment(files.env)
+        parts = {section: _section(environment, section) for section in _SECTIONS}
+        whole = {
+            "local": {
+                **{name: text for name, text in manifest.environment.local.items() if name not in parts["global"]},
+                **parts["local"],
+            },
+            "global_": {
+                **{name: text for name, text in manifest.environment.global_.items() if name not in parts["local"]},
+                **parts["global"],
+            },
+        }
+        found = found.model_copy(update={"environment": manifest.environment.model_copy(update=whole)})
+        moved |= _moved("environment", parts, files.env)
+    if files.image_secrets is not None:
+        secrets = _secrets(files.image_secrets)
+        stop([_fixed(name) for name in secrets if name in manifest.secrets.local], files.image_secrets)
+        update = {"global_": {**manifest.secrets.global_, **secrets}}
+        found = found.model_copy(update={"secrets": manifest.secrets.model_copy(update=update)})
+        moved |= _moved("secrets", {"global": secrets}, files.image_secrets)
+    if found is not manifest:
+        found.remember_moved(moved)
+    return found
+
+
+def _environment(document: Document) -> ManifestEnvironment:
+    """Section `environment` of a manifest, or its list of global variables alone."""
+    data = document.data
+    try:
+        return ManifestEnvironment.model_validate({"global": data} if isinstance(data, list) else data)
+    except ValidationError as error:
+        stop(_unprefixed(problems_of(error), data), document)
+        raise AssertionError("a model was refused without a problem") from None
+
+
+def _secrets(document: Document) -> Mapping[str, Mapping[str, object]]:
+    """A list of secrets."""
+    if not isinstance(document.data, list):
+        raise ManifestError("must be a list of secrets, each with name and kind", where=document.where(()))
+    try:
+        return ManifestSecrets.model_validate({"global": document.data}).global_
+    except ValidationError as error:
+        stop(_unprefixed(problems_of(error), document.data), document)
+        raise AssertionError("a model was refused without a problem") from None
+
+
+def _unprefixed(problems: list[Problem], data: object) -> list[Problem]:
+    """Paths as the file has them: a bare list has no section in front."""
+    cut = 1 if isinstance(data, list) else 0
+    return [Problem(path=problem.path[cut:], rule=problem.rule, fix=problem.fix) for problem in problems]
+
+
+def _section(environment: ManifestEnvironment, section: str) -> Mapping[str, str | None]:
+    return environment.local if section == "local" else environment.global_
+
+
+def _moved(
+    key: str, parts: Mapping[str, Mapping[str, object]], document: Document
+) -> dict[Path, tuple[Document, Path]]:
+    is_list = isinstance(document.data, list)
+    return {
+        (key, section, name): (document, (name,) if is_list else (section, name))
+        for section, names in parts.items()
+        for name in names
+    }
+
+
+def _fixed(name: str) -> Problem:
+    return Problem(
+        path=(name,),
+        rule=f"the secret {name} is local in the service's manifest, and no Meshfile changes those",
+        fix="Leave it out, or move it to secrets.global of the manifest.",
+    )

@@ -1,0 +1,143 @@
+"""`SealedPolicy`: a session that somebody else uploads: signed, encrypted for one CAS, or as it is."""
+
+import json
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import pulumi
+from pulumi.dynamic import CheckResult, CreateResult, ReadResult, UpdateResult
+from pulumi.runtime.rpc import wrap_rpc_secret
+
+import scone_policy
+from scone_policy.encrypted import encrypt_session
+from scone_policy.session import Session
+from scone_policy.signed import sign_session
+from scone_provider.cas.client import CasClient, StoredSession
+from scone_provider.errors import CasError
+from scone_provider.manifest.mesh import ENCRYPTED, ENCRYPTED_ONLY, MODES, NO_UPLOAD, SIGNED
+from scone_provider.policy_files import remove_policy, write_policy
+from scone_provider.policy_state import with_secrets
+from scone_provider.resources._engine import Props, clean
+from scone_provider.resources.security_policy import SecurityPolicyProvider
+
+_OWN = ("mode", "recipient", "file")
+_SEALING = {SIGNED, ENCRYPTED, NO_UPLOAD, ENCRYPTED_ONLY}
+
+
+class SealedPolicyProvider(SecurityPolicyProvider):
+    """Makes the document when the policy changes, and keeps it: nothing changed, nothing is sealed anew.
+
+    Inputs: those of a SecurityPolicy, `mode` (of the Meshfile), `recipient` (session encryption key, 64 hex digits)
+    and `file` (where the document is written, relative to the program). Outputs add `document`
+    (policy; encryption_key or signatures), `predecessor` (of the version in it) and `attested_key`.
+    """
+
+    def check(self, olds: Props, news: Props) -> CheckResult:
+        """As for a SecurityPolicy; the mode must be one of those that do not upload."""
+        found = super().check(olds, news)
+        if found.failures:
+            return found
+        mode = news.get("mode")
+        if isinstance(mode, str) and mode not in _SEALING:
+            rule = f"{mode} is no mode of sealing" if mode in MODES else f"must be one of {', '.join(sorted(_SEALING))}"
+            return CheckResult(news, [pulumi.dynamic.CheckFailure("", f"mode: {rule}")])
+        return CheckResult({**found.inputs, **{key: news[key] for key in _OWN if news.get(key)}}, [])
+
+    @clean
+    def create(self, props: Props) -> CreateResult:
+        """Seal the first version, or the successor of a retired one; anything else that CAS has needs `adopt`."""
+        cas, wanted = self._open(props)
+        found = cas.read(wanted.name)
+        if found is not None and not props.get("adopt") and not scone_policy.is_retired(_parsed(found)):
+            raise CasError(
+                f"a policy with this name is already at {cas.url}, and this stack did not make it",
+                where=wanted.name,
+                fix="give adopt=True to make its successor, or choose another name",
+            )
+        return CreateResult(wanted.name, self._sealed(cas, props, wanted, predecessor=found.hash if found else None))
+
+    @clean
+    def update(self, _id: str, olds: Props, news: Props) -> UpdateResult:
+        """Seal the successor of what CAS has now, if that is what this stack sealed last."""
+        cas, wanted = self._open(news)
+        found = cas.read(wanted.name)
+        known = olds.get("predecessor")
+        if found is None or found.hash == known:
+            pulumi.log.warn(f"{wanted.name}: the version before this one was never uploaded to {cas.url}.")
+        elif difference := self._difference(_parsed(found), _last(olds), olds):
+            raise CasError(
+                "CAS has a version of this policy that this stack did not make; what would have to be undone:\n"
+                + "\n".join(f"    {line}" for line in difference),
+                where=wanted.name,
+                fix="find out who uploaded it; with its content in this program, or adopt=True anew, go on",
+            )
+        return UpdateResult(self._sealed(cas, news, wanted, predecessor=found.hash if found else None, olds=olds))
+
+    @clean
+    def read(self, id_: str, props: Props) -> ReadResult:
+        """The document as it was made: whether somebody uploaded it is for CAS to say, when the next one is made."""
+        kept = {**props, "policy": with_secrets(props["policy"]), "document": _hidden(props["document"], props["mode"])}
+        return ReadResult(id_, kept, None)
+
+    @clean
+    def delete(self, _id: str, props: Props) -> None:
+        """Remove the file. What was uploaded is its uploader's."""
+        if props.get("file"):
+            remove_policy(Path(str(props["file"])))
+        pulumi.log.warn(f"{props['name']} stays at {_url(props)}, if somebody uploaded it: retire it there.")
+
+    def _sealed(
+        self, cas: CasClient, props: Props, wanted: Session, *, predecessor: str | None, olds: Props | None = None
+    ) -> Props:
+        text = wanted.wire(predecessor=predecessor, fspf_keys=self._fspf_keys(wanted))
+        mode = str(props["mode"])
+        document = self._document(text, mode, cas, props)
+        if olds is not None and olds.get("file") not in (None, props.get("file")):
+            remove_policy(Path(str(olds["file"])))
+        if props.get("file"):
+            write_policy(Path(str(props["file"])), _written(document, mode))
+        outs = props | {"policy": with_secrets(props["policy"]), "document": _hidden(document, mode)}
+        return outs | {"predecessor": predecessor or "", "attested_key": cas.key_hash}
+
+    def _document(self, text: str, mode: str, cas: CasClient, props: Props) -> dict[str, object]:
+        if mode == NO_UPLOAD:
+            return {"policy": text}
+        if mode == SIGNED:
+            signed = sign_session(text, keys=[self.settings.signing_key()])
+            signatures = cast("list[dict[str, str]]", signed["signatures"])
+            return {"policy": text, "signatures": {str(number): one for number, one in enumerate(signatures)}}
+        recipient = cas.session_encryption_key(pinned=str(props["recipient"]) if props.get("recipient") else None)
+        sealed = encrypt_session(text, recipient=recipient, seed=secrets.token_bytes(32))
+        return {"policy": sealed["encrypted_session"], "encryption_key": sealed["encryption_key"]}
+
+
+def _hidden(document: object, mode: object) -> dict[str, object]:
+    """The document with what is readable in it wrapped: a description holds file-system keys and given values."""
+    found = dict(cast("Mapping[str, object]", document))
+    return found if mode in (ENCRYPTED, ENCRYPTED_ONLY) else {**found, "policy": wrap_rpc_secret(found["policy"])}
+
+
+def _written(document: Mapping[str, object], mode: str) -> str:
+    if mode == NO_UPLOAD:
+        return str(document["policy"])
+    if mode == SIGNED:
+        signatures = list(cast("Mapping[str, object]", document["signatures"]).values())
+        return json.dumps({"session": document["policy"], "signatures": signatures}, indent=1) + "\n"
+    content = {"encrypted_session": document["policy"], "encryption_key": document["encryption_key"]}
+    return json.dumps(content, indent=1) + "\n"
+
+
+def _url(props: Props) -> str:
+    cas = props["cas"]
+    return str(cas.get("url")) if isinstance(cas, Mapping) else "CAS"
+
+
+def _last(olds: Props) -> Session:
+    """What this stack sealed last."""
+    return scone_policy.parse(olds["policy"])  # type: ignore[arg-type]
+
+
+def _parsed(stored: StoredSession) -> Session:
+    return scone_policy.parse(stored.description_yaml, file=f"CAS: {stored.name}")
