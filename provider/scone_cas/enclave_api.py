@@ -14,11 +14,12 @@ from scone_cas.filling import UndeliverableError
 from scone_cas.hostvalues import MissingHostValueError
 from scone_cas.keeping import Keeping
 from scone_cas.leases import LIFETIME, Holder, Leases
+from scone_cas.live import Live
 from scone_cas.messages import CALM, Refusal, Request, Response, document
 from scone_cas.needed import ATTEMPTS, NeededError
 from scone_cas.passwords import Passwords
 from scone_cas.refused import RefusedError
-from scone_cas.sessions import Live, Sessions
+from scone_cas.sessions import Sessions
 from scone_cas.store import Store
 from scone_cas.terms import TermsCache
 from scone_policy.services import Service

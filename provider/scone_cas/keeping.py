@@ -9,8 +9,9 @@ from scone_cas.audit_entry import Entry
 from scone_cas.evidence import MalformedError, Message, read_said
 from scone_cas.filling import Filler
 from scone_cas.leases import LIFETIME, Holder, Lease, Leases
+from scone_cas.live import Live
 from scone_cas.refused import RefusedError
-from scone_cas.sessions import Live, Sessions
+from scone_cas.sessions import Sessions
 from scone_cas.store import AUDIT_NOTE, Store
 from scone_cas.tags import SERVICE, VOLUME, Tag, Tags, Update, service_tag, updated
 from scone_cas.terms import TermsCache

@@ -5,17 +5,17 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
-from types import MappingProxyType
 
 from scone_cas import certificates, description, making, root, sharing, volumes
-from scone_cas.access import Caller, Decision, creator_key_hash, creator_of, effective, may_name_creator, names_creator
+from scone_cas.access import Caller, Decision, creator_key_hash, effective
 from scone_cas.access_values import meaning
 from scone_cas.audit import Journal, Silent
 from scone_cas.entra import Entra
 from scone_cas.entra_settings import EntraSettings
+from scone_cas.live import Live
 from scone_cas.messages import Refusal
 from scone_cas.peer_protocol import Ask, Shared
 from scone_cas.peers import Peers, check_number
@@ -26,43 +26,12 @@ from scone_cas.values import Value, to_stored
 from scone_cas.views import Means, View
 from scone_policy.access import AccessPolicy
 from scone_policy.names import ROOT, parent
-from scone_policy.session import Session, is_retired
+from scone_policy.session import Session
 from scone_policy.sharing import Import
 
 _CACHED = 512
 _LARGEST_PUBLIC = 1024 * 1024
 """Bytes of all public values of a session in one answer: anybody may ask."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Live:
-    """The newest version of a session, parsed, with the values it stores. Never changes: safe to share without `view`.
-
-    `view` makes what is not stored.
-    """
-
-    hash: str
-    number: int
-    session: Session
-    creator: str | None
-    generated: Mapping[str, bytes] = field(repr=False)
-    salted: bool = False
-    view: View | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def public_hash(self) -> str | None:
-        """The hash where anyone may know it: a salt stands in the session, or in one that it replaced."""
-        return self.hash if self.salted else None
-
-    @property
-    def retired(self) -> bool:
-        """True when nothing is left in it."""
-        return is_retired(self.session)
-
-    def own_value(self, name: str) -> Value:
-        """The value of a secret that is not imported. Raises Refusal."""
-        assert self.view is not None
-        return self.view.own_value(self, name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +97,7 @@ class Sessions:
     def _find(self, name: str) -> Live | None:
         session_hash = self._store.current_hash(name)
         if session_hash is None:
-            return _DEFAULT_ROOT if name == ROOT else None
+            return root.LIVE if name == ROOT else None
         with self._lock:
             found = self._cache.get(session_hash)
             if found is not None:
@@ -140,7 +109,7 @@ class Sessions:
         with self._store.reading():
             version = self._store.current(name)
             if version is None:
-                return _DEFAULT_ROOT if name == ROOT else None
+                return root.LIVE if name == ROOT else None
             generated = self._store.values(version)
             salted = self._is_salted(version)
         session = description.stored(version.description)
@@ -251,7 +220,7 @@ class Sessions:
             self._may_create(wanted.session, caller)
         else:
             self._may_follow(wanted.session, before, caller)
-        return before, _with_creator(wanted, caller)
+        return before, wanted.created_by(caller)
 
     def _replace(self, wanted: description.Description, caller: Caller, ready: Mapping[str, bytes]) -> Uploaded:
         before, wanted = self._permitted(wanted, caller)
@@ -322,7 +291,7 @@ class Sessions:
         policy, decision = self._decision(before, caller)
         if not decision.permits(policy.update):
             raise Refusal(403, f"no permission to update the session '{session.name}'{_as(caller)}")
-        if before is _DEFAULT_ROOT and self._store.holds_sessions():
+        if before is root.LIVE and self._store.holds_sessions():
             raise Refusal(
                 403,
                 "the root namespace is sealed: it can be claimed only while no other session exists, "
@@ -407,29 +376,9 @@ class Sessions:
         return found
 
 
-_DEFAULT_ROOT = Live(
-    hash=root.DEFAULT.hash, number=1, session=root.DEFAULT.session, creator=None, generated=MappingProxyType({})
-)
-"""What `/` is until somebody claims it: the one session that is not in the store."""
-
-
 def _salted(name: str) -> str:
     """Where the store keeps the number of the first version of a session with a salt."""
     return f"salted {name}"
-
-
-def _with_creator(wanted: description.Description, caller: Caller) -> description.Description:
-    """The description with its creator, where its access policy depends on one or may do so."""
-    policy = wanted.session.access_policy
-    if names_creator(policy):
-        creator = creator_of(caller)
-        if creator is None:
-            raise Refusal(403, "no client certificate was presented, and the access policy refers to CREATOR")
-        return wanted.with_creator(creator)
-    if may_name_creator(policy) and len(caller.signers) < 2:
-        creator = creator_of(caller)
-        return wanted if creator is None else wanted.with_creator(creator)
-    return wanted
 
 
 def _as_stored(live: Live, name: str) -> bytes:

@@ -5,8 +5,8 @@ Each secret costs as many look-ups as its chain of imports is long, however many
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from scone_cas.live import Live
 from scone_cas.messages import Refusal
 from scone_cas.published import public_part
 from scone_cas.values import Value
@@ -15,13 +15,10 @@ from scone_policy.secrets import Export, Secret
 from scone_policy.session import Session
 from scone_policy.sharing import Import
 
-if TYPE_CHECKING:
-    from scone_cas.sessions import Live
-
 _LONGEST_CHAIN = 8
 _DEBUG = "debug-mode"
 
-Find = Callable[[str], "Live | None"]
+Find = Callable[[str], Live | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +43,7 @@ Elsewhere = Callable[[Wanted], Value]
 class Owned:
     """Where a value lives on this CAS. `as_public`: reached because anyone may read it, so without private parts."""
 
-    owner: "Live"
+    owner: Live
     name: str
     as_public: bool = False
 
@@ -94,7 +91,7 @@ def imports(session: Session, session_hash: str, find: Find) -> dict[str, Owned 
     }
 
 
-def source(live: "Live", name: str, find: Find) -> Owned | Wanted:
+def source(live: Live, name: str, find: Find) -> Owned | Wanted:
     """Where the value of a secret lives. Raises Refusal when an import is not exported any more."""
     secret = live.session.secrets[name]
     if secret.import_ is None:
@@ -102,7 +99,7 @@ def source(live: "Live", name: str, find: Find) -> Owned | Wanted:
     return _source(_Importer.of(live.session, live.hash), name, secret, find)
 
 
-def value(live: "Live", name: str, find: Find, elsewhere: Elsewhere | None = None) -> Value:
+def value(live: Live, name: str, find: Find, elsewhere: Elsewhere | None = None) -> Value:
     """The value of a secret. Without `elsewhere`, what lives on another CAS is refused. Raises Refusal."""
     found = source(live, name, find)
     if isinstance(found, Owned):
@@ -112,7 +109,7 @@ def value(live: "Live", name: str, find: Find, elsewhere: Elsewhere | None = Non
     return elsewhere(found)
 
 
-def exported(import_: Import, *, importer: str, importer_hash: str, find: Find) -> tuple["Live", Value]:
+def exported(import_: Import, *, importer: str, importer_hash: str, find: Find) -> tuple[Live, Value]:
     """What another CAS's session receives, with the session that exports it. Raises Refusal (404).
 
     A namespace's hash is not known there: exports to a namespace by hash do not reach another CAS.
@@ -163,7 +160,7 @@ def _source(importer: _Importer, name: str, secret: Secret, find: Find) -> Owned
     return _source(onward, wanted.secret, found, find)
 
 
-def _exporter(wanted: Import, importer: _Importer, find: Find) -> tuple["Live", Secret]:
+def _exporter(wanted: Import, importer: _Importer, find: Find) -> tuple[Live, Secret]:
     owner = find(wanted.session)
     found = owner.session.secrets.get(wanted.secret) if owner is not None else None
     if owner is None or found is None:

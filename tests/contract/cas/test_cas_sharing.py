@@ -219,10 +219,10 @@ def test_authority_on_another_cas(pair, own, other, ann, name) -> None:
 - {{name: s, kind: x509-ca, private_key: key, export: {{session: {importer}}}}}
 """
     other.client(ann).upload(session(f"authority_{name}", authority))
-    certified = imported(other, name, exporter=f"authority_{name}", kind="x509-ca")
-    certified += f"""- {{name: key, kind: private-key}}
-- {{name: leaf, kind: x509, private_key: key, issuer: s, export: {{session: {importer}/x}}, export_public: true}}
-"""
+    made = f"""{{name: key, kind: private-key}},
+  {{name: leaf, kind: x509, private_key: key, issuer: s, export: {{session: {importer}/x}}, export_public: true}}"""
+    ca = imported(other, name, exporter=f"authority_{name}", kind="x509-ca")
+    certified = ca.replace("}]", f"}}, {made}]")
     own.now += FRESH
     own.upload(session(importer, certified, own.sessions.live(importer).hash))
     onward = f"secrets: [{{name: leaf, import: {{session: {importer}, secret: leaf}}}}]\n"
@@ -230,9 +230,9 @@ def test_authority_on_another_cas(pair, own, other, ann, name) -> None:
     own.upload(session(f"{importer}/x", onward))
     for holder in (importer, f"{importer}/x"):
         own.now += 2 * FRESH
-        leaf, ca = own.value(holder, "leaf"), own.value(importer)
+        leaf, issuer = own.value(holder, "leaf"), own.value(importer)
         issued = x509.load_der_x509_certificate(leaf.content)
-        issued.verify_directly_issued_by(x509.load_der_x509_certificate(ca.content))
+        issued.verify_directly_issued_by(x509.load_der_x509_certificate(issuer.content))
     with refused(404, "lives on another CAS"):
         own.sessions.public_values(importer)
 
