@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from scone_cas import keys, pgp
 from scone_cas.live import Live
 from scone_cas.messages import Refusal
-from scone_cas.values import Value, to_stored
+from scone_cas.values import CERTIFICATES, Value, to_stored
 from scone_policy.kinds import DEFAULT_KEY_TYPE, RSA_KEYS
 from scone_policy.placeholders import Placeholder, parts, resolve
 from scone_policy.secrets import Secret
@@ -23,7 +23,6 @@ _CHARACTERS = string.ascii_letters + string.digits + string.punctuation
 _KEPT = frozenset({"ascii", "binary", "pgp-key"})
 _DRAWN = frozenset({*_KEPT, "private-key"})
 """Kinds that are drawn at random, from nothing else."""
-CERTIFICATES = frozenset({"x509", "x509-ca"})
 _MOST_RSA_KEYS = 16
 """New ones in one upload: each takes a good part of a second."""
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from scone_cas.attestation import CONTEXT, FORMAT, software_key
 from scone_cas.evidence import MalformedError, read_object
-from scone_cas.published import from_public_form
+from scone_cas.published import check_form, from_public_form
 from scone_cas.values import Value
 from scone_policy.keyhash import certificate_key_hash, encode_key_hash, is_key_hash
 from scone_policy.kinds import KINDS
@@ -73,12 +73,13 @@ class Shared:
         try:
             found = read_object(body, {"hash": str, "kind": str, "content": str, "more": dict})
             more = {str(name): _bytes(part) for name, part in found["more"].items()}
-            content = _bytes(found["content"])
+            value = Value(kind=found["kind"], content=_bytes(found["content"]), more=more)
+            check_form(value)
         except (MalformedError, ValueError, TypeError):
             raise PeerError("answers something that is no secret") from None
         if not _HASH.fullmatch(found["hash"]) or found["kind"] not in KINDS or len(more) > _MOST_PARTS:
             raise PeerError("answers something that is no secret")
-        return cls(value=Value(kind=found["kind"], content=content, more=more), session_hash=found["hash"])
+        return cls(value=value, session_hash=found["hash"])
 
     def written(self) -> dict[str, object]:
         """The answer's content."""

@@ -17,13 +17,12 @@ from scone_cas.certificates import Issuer
 from scone_cas.entra import Certified, Entra, TokenError, TokenRequest
 from scone_cas.keys import SigningKey
 from scone_cas.live import Live
-from scone_cas.making import CERTIFICATES
 from scone_cas.messages import Refusal
 from scone_cas.needed import NeededError
 from scone_cas.peers import Peers
 from scone_cas.sharing import Wanted
 from scone_cas.spelling import spell
-from scone_cas.values import Value, from_stored
+from scone_cas.values import CERTIFICATES, Value, from_stored
 from scone_policy import durations, pem
 from scone_policy.placeholders import SELF, Placeholder, is_reference, parts, resolve
 from scone_policy.secrets import Secret

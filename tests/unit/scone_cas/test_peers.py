@@ -143,6 +143,25 @@ def test_any_public_text_is_read_or_refused(kind: str, text: str) -> None:
     assert problem == f"not the public form of a secret of kind {kind} that can be imported" or found
 
 
+@pytest.mark.parametrize(
+    ("kind", "content", "more"),
+    [
+        ("ascii", b"\xff", {}),
+        ("private-key", b"no key", {}),
+        ("public-key", b"no key", {}),
+        ("x509", b"no certificate", {}),
+        ("x509-ca", CERTIFICATE.public_bytes(Encoding.DER), {"private_key": b"no key"}),
+        ("x509", CERTIFICATE.public_bytes(Encoding.DER), {"chain": b"no chain"}),
+        ("config-fragment", b"{", {}),
+    ],
+)
+def test_value_that_is_not_of_its_kind_is_refused(kind: str, content: bytes, more: dict[str, bytes]) -> None:
+    """What another CAS sends is judged on its arrival, without a word of it in the error."""
+    sent = Shared(value=Value(kind=kind, content=content, more=more), session_hash="ab" * 32).written()
+    with pytest.raises(PeerError, match=r"^answers something that is no secret$"):
+        Shared.read(json.dumps(sent).encode())
+
+
 WORDS = ("hash", "kind", "content", "more", "values", "value", "evidence", "body", "signature", "s")
 BODIES = st.one_of(
     st.binary(max_size=300),
