@@ -6,6 +6,7 @@ from pathlib import Path
 
 from scone_cas.entra_settings import EntraSettings, add_entra_options
 from scone_cas.key_store_settings import read_settings
+from scone_cas.peer_settings import PeerSettings, add_peer_options
 from scone_cas.server import CLIENT_PORT, ENCLAVE_PORT, ServeOptions, serve
 from scone_cas.unlocked import Unlocked
 from scone_policy.errors import SconeError
@@ -58,6 +59,7 @@ def _run(options: argparse.Namespace) -> None:
                 audit_log=options.audit_log,
                 entra=EntraSettings.parse(options),
                 key_store=read_settings(options.config) if options.config is not None else None,
+                peers=PeerSettings.parse(connect_to=options.connect_to, trusted_peers=options.trusted_peer),
             )
         )
 
@@ -81,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     serving.add_argument("--no-audit-log", dest="audit_log", action="store_false", help="record nothing in audit.log")
     add_entra_options(serving)
     serving.add_argument("--config", metavar="FILE", type=Path, help="its key store: docs/key-stores.md (none)")
+    add_peer_options(serving)
     client = commands.add_parser("client-port", parents=[common], help="started by serve")
     client.add_argument("--listening", type=int, required=True)
     client.add_argument("--alive", type=int, required=True)

@@ -20,7 +20,7 @@ FORMAT = "scone-cas-simulated-1"
 NONCE_SIZE = 32
 _NONCE = re.compile("[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
 """The one spelling of 32 bytes in base64url."""
-_CONTEXT = b"pulumi-scone cas evidence v1\0"
+CONTEXT = b"pulumi-scone cas evidence v1\0"
 _SOFTWARE = b"scone-cas software v1\0"
 
 
@@ -71,7 +71,7 @@ class Attestation:
         _check_nonce(nonce)
         body = json.dumps(self._claims | {"nonce": nonce}).encode()
         try:
-            signature = self._identity.key.sign(_CONTEXT + body, ec.ECDSA(hashes.SHA256()))
+            signature = self._identity.key.sign(CONTEXT + body, ec.ECDSA(hashes.SHA256()))
         except KeyStoreError as problem:
             log.event("key-store-fault", what=problem.what, where=problem.where)
             raise Refusal(503, "the key store that holds the CAS's identity does not sign: try again later") from None

@@ -18,6 +18,7 @@ from scone_cas import VERSION, log
 from scone_cas.entra_settings import EntraSettings
 from scone_cas.key_store_settings import KeyStoreSettings
 from scone_cas.parts import finish, initialise
+from scone_cas.peer_settings import PeerSettings
 from scone_cas.seal import KEY_SIZE
 from scone_cas.state import lock, prepare_directory
 from scone_cas.unlocked import Unlocked, unlock
@@ -44,6 +45,7 @@ class ServeOptions:
     rate: float = 2000.0
     audit_log: bool = True
     entra: EntraSettings = field(default_factory=EntraSettings)
+    peers: PeerSettings = field(default_factory=PeerSettings)
     key_store: KeyStoreSettings | None = None
 
 
@@ -62,6 +64,7 @@ def serve(options: ServeOptions) -> None:
             random=secrets.token_bytes(KEY_SIZE),
             audit_log=options.audit_log,
             entra=options.entra,
+            peers=options.peers,
             unlocked=unlocked,
         )
         ports = client.getsockname()[1], enclave.getsockname()[1]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from scone_cas.keys import SigningKey
 
+CERTIFICATES = frozenset({"x509", "x509-ca"})
 _BARE = frozenset({"ascii", "binary"})
 """Kinds whose values have no parts: stored as they are, as they always were."""
 _CONTENT = ""

@@ -7,6 +7,7 @@ SubjectPublicKeyInfo (docs/cas-attestation.md). No other certificate of that key
 
 import base64
 import binascii
+import hmac
 from datetime import datetime
 
 from cryptography import x509
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 from cryptography.x509.oid import SignatureAlgorithmOID
 
-from scone_policy.keyhash import public_key_hash
+from scone_policy.keyhash import certificate_key_hash, public_key_hash
 
 PREFIX = "pulumi-scone:tls-of:"
 _LONGEST = 256
@@ -59,6 +60,20 @@ def cas_public_key(certificate: x509.Certificate, *, now: datetime) -> Certifica
 def cas_key_hash(certificate: x509.Certificate, *, now: datetime) -> str:
     """The certificate key hash of the CAS's key behind its TLS certificate. Raises ValueError like `cas_public_key`."""
     return public_key_hash(cas_public_key(certificate, now=now))
+
+
+def evidence_key(certificate: x509.Certificate, tls_key: object, *, now: datetime) -> CertificatePublicKeyTypes:
+    """The key that must have signed the evidence which comes over a connection with this certificate.
+
+    `tls_key`: what the evidence claims under that name; where an identity only vouches for the TLS key it must name
+    that very key, so that nobody with an earlier one passes evidence on. Raises ValueError like `cas_public_key`.
+    """
+    key = cas_public_key(certificate, now=now)
+    if is_vouched_for(certificate):
+        found = certificate_key_hash(certificate)
+        if not hmac.compare_digest(str(tls_key).encode(), found.encode()):
+            raise ValueError("is of another TLS key than its evidence names")
+    return key
 
 
 def _names(certificate: x509.Certificate) -> list[str]:

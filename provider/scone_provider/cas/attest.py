@@ -18,11 +18,10 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
-from scone_policy.cas_key import cas_public_key, is_vouched_for
+from scone_policy.cas_key import evidence_key
 from scone_policy.errors import PolicyError
-from scone_policy.keyhash import certificate_key_hash, decode_key_hash, public_key_hash
+from scone_policy.keyhash import decode_key_hash, public_key_hash
 from scone_provider.cas.address import CasAddress
 from scone_provider.cas.errors import CasUnreachable
 from scone_provider.cas.tolerance import CasEvidence, Tolerance, judge
@@ -140,7 +139,10 @@ def read_evidence(answer: bytes, *, certificate: x509.Certificate, nonce: str, u
             fix="attest it with the vendor's CLI and pin its key (cas_key in the Meshfile)",
         )
     evidence = _claims(claims, url)
-    identity = _bound_key(certificate, claims, url)
+    try:
+        identity = evidence_key(certificate, claims.get("tls_key"), now=datetime.now(UTC))
+    except ValueError as problem:
+        raise TrustError(f"the certificate of the CAS {url} {problem}") from None
     if not hmac.compare_digest(evidence.cas_key.encode(), public_key_hash(identity).encode()):
         raise TrustError(f"the evidence of the CAS {url} is for another key than its TLS key")
     try:
@@ -150,18 +152,6 @@ def read_evidence(answer: bytes, *, certificate: x509.Certificate, nonce: str, u
     if not hmac.compare_digest(str(claims.get("nonce")).encode(), nonce.encode()):
         raise TrustError(f"the evidence of the CAS {url} is not fresh")
     return evidence
-
-
-def _bound_key(certificate: x509.Certificate, claims: Mapping[str, object], url: str) -> CertificatePublicKeyTypes:
-    """The CAS's key; where that only vouches for the TLS key, the evidence must be for this very TLS key."""
-    try:
-        identity = cas_public_key(certificate, now=datetime.now(UTC))
-        bound = certificate_key_hash(certificate) if is_vouched_for(certificate) else None
-    except ValueError as problem:
-        raise TrustError(f"the certificate of the CAS {url} {problem}") from None
-    if bound is not None and not hmac.compare_digest(str(claims.get("tls_key")).encode(), bound.encode()):
-        raise TrustError(f"the evidence of the CAS {url} is for another TLS key than the one it proves to have")
-    return identity
 
 
 def _verify(key: object, signature: bytes, body: bytes) -> None:
