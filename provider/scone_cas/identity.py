@@ -21,7 +21,7 @@ from scone_policy.keyhash import certificate_key_hash
 TLS_DAYS = 398
 """Days for which an identity in a key store vouches for the TLS key of one start."""
 
-_NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "cas")])
+_NAME, _TLS_NAME = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("cas", "cas tls"))
 _NAMES = (x509.DNSName("cas"), x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
 _YEARS = 30
 
@@ -69,6 +69,7 @@ class CasIdentity:
         usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
         certificate = (
             _certificate(key.public_key(), now, timedelta(days=365 * _YEARS), _NAMES)
+            .subject_name(_NAME)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(usage, critical=False)
             .sign(key, hashes.SHA256())
@@ -80,6 +81,7 @@ class CasIdentity:
         """The identity of a P-256 key that is there already and may only sign, with a certificate that can vouch."""
         certificate = (
             _certificate(key.public_key(), now, timedelta(days=365 * _YEARS), _NAMES)
+            .subject_name(_NAME)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .sign(key, hashes.SHA256())
         )
@@ -91,6 +93,7 @@ class CasIdentity:
         names = (*_NAMES, x509.UniformResourceIdentifier(tls_name(self.key.public_key())))
         certificate = (
             _certificate(key.public_key(), now, timedelta(days=TLS_DAYS), names)
+            .subject_name(_TLS_NAME)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .sign(self.key, hashes.SHA256())
@@ -114,7 +117,6 @@ def _certificate(
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
-        .subject_name(_NAME)
         .issuer_name(_NAME)
         .public_key(key)
         .serial_number(x509.random_serial_number())

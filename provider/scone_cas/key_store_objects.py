@@ -7,7 +7,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap_with_padding
 
-from scone_cas.key_store_token import KeyStoreError
+from scone_cas import keys
+from scone_cas.key_store_token import KeyStoreError, MissingObjectError
 from scone_cas.keys import VerifyingKey
 
 if TYPE_CHECKING:
@@ -127,11 +128,20 @@ def extracted(session: "pkcs11.Session", label: str) -> bytes:
     )
     try:
         wrapped = bytes(wrapping.wrap_key(key, mechanism=Mechanism.AES_KEY_WRAP_PAD))
-        return aes_key_unwrap_with_padding(transport, wrapped)
-    except InvalidUnwrap:
+        return keys.private_der(keys.load(_without_padding(aes_key_unwrap_with_padding(transport, wrapped))))
+    except (InvalidUnwrap, ValueError):
         raise KeyStoreError("the token gives the key in a form that cannot be read", where=_place(label)) from None
     finally:
         wrapping.destroy()
+
+
+def _without_padding(der: bytes) -> bytes:
+    """The one DER value at the beginning: SoftHSM fills its input up to whole blocks before it wraps it."""
+    if len(der) < 4 or der[0] != 0x30:
+        raise ValueError
+    count = der[1] & 0x7F if der[1] & 0x80 else 0
+    size = int.from_bytes(der[2 : 2 + count]) if count else der[1]
+    return der[: 2 + count + size]
 
 
 def _gcm(nonce: bytes, context: bytes) -> dict[str, Any]:
@@ -150,7 +160,7 @@ def _only(
         return found[0]
     if found:
         raise KeyStoreError(f"the token has {len(found)} of them: it must be one {words}", where=_place(label))
-    raise KeyStoreError(
+    raise MissingObjectError(
         f"the token has no {words} with this label", where=_place(label), fix="make or restore it, or correct the label"
     )
 

@@ -24,6 +24,8 @@ _WORDS = {
     "PinLenRange": ("the token refuses the PIN", _PIN),
     "PinLocked": ("the token is locked after too many wrong PINs", "unlock it with its security officer's PIN"),
     "PinExpired": ("the PIN has expired", "set a new one"),
+    "KeyNotWrappable": ("the token does not give this key away", "leave `deliver` out"),
+    "KeyUnextractable": ("the token does not give this key away", "leave `deliver` out"),
     "UserPinNotInitialized": ("the token has no user PIN", "initialise it"),
 }
 _PIN_TROUBLES = frozenset({"PinIncorrect", "PinInvalid", "PinLenRange", "PinLocked", "PinExpired"})
@@ -33,6 +35,10 @@ class KeyStoreError(SconeError):
     """The key store does not give what is asked of it: it is away, or an object is missing or another one."""
 
 
+class MissingObjectError(KeyStoreError):
+    """There is no such object: not in the token, or not in what its module still sees of it."""
+
+
 class Token:
     """A token's user session, one for a process and not to be carried over a fork. Safe for threads: one at a time."""
 
@@ -40,7 +46,6 @@ class Token:
         self._settings = settings
         self._pin = pin
         self._session: pkcs11.Session | None = None
-        self._library: Any = None  # pkcs11.lib names a function and a class at once
         self._given_up: KeyStoreError | None = None
         self._lock = threading.RLock()
 
@@ -59,13 +64,16 @@ class Token:
             try:
                 return self._try(work)
             except KeyStoreError as problem:
-                if fresh or not isinstance(problem.__cause__, Exception):
-                    raise KeyStoreError(problem.what, where=problem.where, fix=problem.fix) from None
+                # A session may have outlived its token: it sees nothing any more, or fails.
+                curable = isinstance(problem, MissingObjectError) or problem.__cause__ is not None
+                if fresh or not curable:
+                    raise problem from None
+            self._drop()
             log.event("key-store-reopened", token=self._settings.token)
             try:
                 return self._try(work)
             except KeyStoreError as problem:
-                raise KeyStoreError(problem.what, where=problem.where, fix=problem.fix) from None
+                raise problem from None
 
     def close(self) -> None:
         """Log out."""
@@ -96,15 +104,13 @@ class Token:
         self._session = found
         return found
 
-    def _load(self) -> Any:  # noqa: ANN401 - see above
+    def _load(self) -> Any:  # noqa: ANN401 - pkcs11.lib names a function and a class at once
         import pkcs11  # noqa: PLC0415 - only a CAS that is configured for a key store needs it
 
-        if self._library is not None:
-            # What the module remembers of tokens is from before: it must look anew.
-            self._library.reinitialize()
-            return self._library
         try:
-            self._library = pkcs11.lib(str(self._settings.module))
+            library = pkcs11.lib(str(self._settings.module))
+            # What the module remembers, of tokens and of who logged in, may be from before: it must look anew.
+            library.reinitialize()
         except (RuntimeError, OSError) as problem:
             if isinstance(problem, pkcs11.PKCS11Error) and type(problem) is not pkcs11.PKCS11Error:
                 raise  # the module itself says what is wrong
@@ -113,7 +119,7 @@ class Token:
                 where=str(self._settings.module),
                 fix="correct pkcs11.module; on Debian SoftHSM's is /usr/lib/softhsm/libsofthsm2.so",
             ) from None
-        return self._library
+        return library
 
     def _drop(self) -> None:
         import pkcs11  # noqa: PLC0415

@@ -59,7 +59,7 @@ def peer_certificate(secured: ssl.SSLSocket) -> x509.Certificate:
         raise TrustError("the CAS presented no certificate")
     try:
         return x509.load_der_x509_certificate(found)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise TrustError("the certificate of the CAS cannot be read") from None
 
 

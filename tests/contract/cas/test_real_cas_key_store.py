@@ -6,13 +6,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from scone_cas.attestation import measure, software_key
 from scone_policy.keyhash import public_key_hash
 from scone_provider.cas.transport import close_clients
-from scone_provider.errors import TrustError
+from scone_provider.errors import CasError, TrustError
 from support.real_cas import PROVIDER, RealCas
 from support.secret_session import received, secret_session
 from support.soft_token import PIN, SoftToken
@@ -23,7 +25,8 @@ FREE = ("--client-port", "0", "--enclave-port", "0")
 SEALING = bytes(range(32))
 IDENTITY = ec.derive_private_key(0x1D, ec.SECP256R1())
 CA = ec.derive_private_key(0xCA, ec.SECP384R1())
-SETTINGS = {
+SECOND = ec.derive_private_key(0x2D, ec.SECP256R1())
+SETTINGS: dict[str, Any] = {
     "sealing_key": "seal",
     "identity": "identity",
     "secrets": {
@@ -31,7 +34,7 @@ SETTINGS = {
         "app/token": {"object": "token", "kind": "ascii"},
     },
 }
-SECRETS = {
+SECRETS: dict[str, dict[str, Any]] = {
     "token": {"kind": "ascii"},
     "ca-key": {"kind": "private-key"},
     "ca": {"kind": "x509-ca", "private_key": "ca-key", "common_name": "app CA"},
@@ -117,7 +120,15 @@ def test_launcher_pins_the_identity(held: RealCas, ann, tmp_path: Path) -> None:
     held.client(ann).upload(secret_session(SECRETS, FORMS))
     binary = tmp_path / "attest"
     subprocess.run(["go", "build", "-buildvcs=false", "-o", binary, "./cmd/attest"], cwd=LAUNCHER, check=True)
-    command = [binary, "-cas", f"127.0.0.1:{held.enclave_port}", "-config-id", "app/main", "-measurement", MEASUREMENT]
+    command = [
+        str(binary),
+        "-cas",
+        f"127.0.0.1:{held.enclave_port}",
+        "-config-id",
+        "app/main",
+        "-measurement",
+        MEASUREMENT,
+    ]
     done = subprocess.run([*command, "-key", held.key_hash], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["arguments"] == ["prog"]
@@ -140,7 +151,7 @@ def test_issued_chain(held: RealCas, ann, tmp_path: Path) -> None:
     leaf, chain = tmp_path / "leaf.pem", tmp_path / "chain.pem"
     leaf.write_bytes(found["leaf"])
     chain.write_bytes(found["leaf:chain"])
-    command = ["openssl", "verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", chain, leaf]
+    command = ["openssl", "verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", str(chain), str(leaf)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -349,3 +360,49 @@ def test_clear_state_is_not_taken(own_cas, token: SoftToken, tmp_path: Path) -> 
     own_cas(name="clear").stop()
     error = refused(token, tmp_path / "clear", token.configure(SETTINGS))
     assert "seal.key, which lies beside it in clear" in error
+
+
+def test_sharing_between_such_cases(token: SoftToken, own_cas, ann, tmp_path: Path) -> None:
+    """Two CASes with identities in tokens judge each other by these: by key, by software, and as the one that asks.
+
+    A secret comes over, a key that only signs does not.
+    """
+    second = token.copy(tmp_path / "second")
+    second.put_key("second", SECOND)
+    importer_key = public_key_hash(SECOND.public_key())
+    config = token.configure(SETTINGS)
+    trusted = f"--trusted-peer={importer_key}=in"
+    exporter = own_cas("--config", str(config), trusted, name="exporter", environment=token.environment)
+    there = {name: {**secret, "export": {"session": "in"}} for name, secret in SECRETS.items()}
+    exporter.client(ann).upload(secret_session(there))
+    config = second.configure({"identity": "second"})
+    route = f"--connect-to=other.test=127.0.0.1:{exporter.port}"
+    importer = own_cas("--config", str(config), route, name="importer", environment=second.environment)
+    assert importer.key_hash == importer_key
+
+    def importing(secret: str, **trust: str) -> str:
+        source = {"session": "app", "secret": secret, "cas_url": "other.test", **trust}
+        return secret_session({"s": {"kind": SECRETS[secret]["kind"], "import": source}}, ["s"], name="in")
+
+    client = importer.client(ann)
+    with pytest.raises(CasError, match="has the key"):
+        client.upload(importing("token", cas_key=importer_key))
+    with pytest.raises(CasError, match="does not share a secret 'ca-key'"):
+        client.upload(importing("ca-key", cas_key=exporter.key_hash))
+    client.upload(importing("token", cas_key=exporter.key_hash))
+    assert received(Enclave(importer), "in")["s"] == b"planted token"
+
+
+def test_sharing_by_software(token: SoftToken, own_cas, ann) -> None:
+    """A CAS whose identity is in a token is accepted by its software's key: its evidence names the TLS key."""
+    config = token.configure(SETTINGS)
+    importer = own_cas(name="importer")
+    trusted = f"--trusted-peer={importer.key_hash}=in"
+    exporter = own_cas("--config", str(config), trusted, name="exporter", environment=token.environment)
+    exporter.client(ann).upload(secret_session({"token": {**SECRETS["token"], "export": {"session": "in"}}}))
+    source = {"session": "app", "secret": "token", "cas_url": "other.test", "cas_software_key": software_key(measure())}
+    importer.stop()
+    importer.options = (f"--connect-to=other.test=127.0.0.1:{exporter.port}",)
+    importer.start()
+    importer.client(ann).upload(secret_session({"s": {"kind": "ascii", "import": source}}, ["s"], name="in"))
+    assert received(Enclave(importer), "in")["s"] == b"planted token"
