@@ -277,8 +277,8 @@ def test_chain(chain_cas, tmp_path: Path) -> None:
     chain.write_bytes(found["leaf:chain"])
     leaf.write_bytes(found["leaf"])
     at = str(int(chain_cas.now.timestamp()))
-    command = ["openssl", "verify", "-attime", at, "-x509_strict", "-purpose", "sslserver", "-CAfile", root]
-    done = subprocess.run([*command, "-untrusted", chain, leaf], capture_output=True, text=True, check=False)
+    command = ["openssl", "verify", "-attime", at, "-x509_strict", "-purpose", "sslserver", "-CAfile", str(root)]
+    done = subprocess.run([*command, "-untrusted", str(chain), str(leaf)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert x509.load_pem_x509_certificate(found["root"]).public_key() == PLANTED.public_key()
     assert b"BEGIN PUBLIC KEY" in found["public"]
