@@ -38,7 +38,7 @@ class Environment(PulumiProject):
     def give(self, **variables: str) -> None:
         """Set variables of the manifests, as a person would."""
         for name, value in variables.items():
-            self.pulumi("config", "set", "--path", f"environments:variables.{name}", value)
+            self.pulumi("config", "set", "--path", f"environments:variables.{name}", "--plaintext", stdin=value)
 
     def given(self, name: str) -> str:
         """A variable, as the stack has it."""
