@@ -360,10 +360,17 @@ class _Draft:
                     "replicas": item["replicas"],
                     "image": item["image"],
                     "policy_digest": item["policyDigest"],
+                    "where": self._places(item["service"]),
                 }
                 for name, item in self.chart_values()["services"].items()
             },
         }
+
+    def _places(self, service: str) -> str:
+        """`file:line` of what describes a service, for errors; files by name, because state is nobody's machine."""
+        manifest = self.manifests.get(service)
+        found = [self.mesh.where("services", service), *([manifest.where("build")] if manifest else [])]
+        return ", ".join(Path(place.partition(": ")[0]).name for place in found)
 
     def _promise(self, manifest: ServiceManifest, *, vendor: bool) -> ImageFacts:
         return ImageFacts(

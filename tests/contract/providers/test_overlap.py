@@ -206,9 +206,7 @@ def test_what_is_shared_cannot_change(overlapping: Overlapping, name, change: Ma
     before = {"secrets": {"token": {"kind": "ascii", "size": 20}}, "volumes": {"data": {}}}
     overlapping.release(policy(name, **before))
     program = {"cas": {"url": overlapping.url, "tolerance": SWITCHES}, "policy": policy(name, **{**before, **change})}
-    _, failures = overlapping._process.check(
-        SecurityPolicyProvider, {**program, "overlap": True}, overlapping.inputs
-    )
+    _, failures = overlapping._process.check(SecurityPolicyProvider, {**program, "overlap": True}, overlapping.inputs)
     ((_, reason),) = failures
     assert what in reason
     assert 'give rollout="replace"' in reason

@@ -23,17 +23,24 @@ REFUSAL = "Attestation failed: unexpected measurement aa, expected bb"
 
 
 class Api:
-    """Answers each listing of pods with the next of `answers`, the last one again and again."""
+    """Answers each listing of pods with the next of `answers`, the last one again and again, others by `workloads`."""
 
     def __init__(self) -> None:
         self.answers: list[tuple[int, dict[str, Any]]] = []
         self.requests: list[str] = []
+        self.workloads: dict[str, list[dict[str, Any]]] = {}
         api = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                kind = urlsplit(self.path).path.rpartition("/")[2]
+                if kind != "pods":
+                    return self.answer(200, {"metadata": {}, "items": api.workloads.get(kind, [])})
                 api.requests.append(self.path)
                 status, content = api.answers[min(len(api.requests), len(api.answers)) - 1]
+                return self.answer(status, content)
+
+            def answer(self, status: int, content: dict[str, Any]) -> None:
                 body = json.dumps(content).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
@@ -89,9 +96,12 @@ def wait(
     timeout: float = 0,
     context: str | None = None,
     patient: bool = False,
+    origin: str = "",
 ) -> None:
     """Wait for the one service."""
-    wanted = Expectation(name="api", service="my_api", kind=kind, replicas=replicas, image=IMAGE, policy_digest=DIGEST)
+    wanted = Expectation(
+        name="api", service="my_api", kind=kind, replicas=replicas, image=IMAGE, policy_digest=DIGEST, origin=origin
+    )
     wait_for_release(
         namespace="apps", release="app", expected=[wanted], timeout=timeout, context=context, patient=patient
     )
@@ -198,6 +208,77 @@ def test_programs_own_exit_code_is_not_a_refusal(api: Api) -> None:
     """A program may crash while it waits for something: only time ends the wait, with the state that it was in."""
     api.pods(pod(**container(state=ended(1))))
     assert "api-1: ended with exit code 1" in refusal()
+
+
+def test_origin_of_the_service_is_named(api: Api) -> None:
+    """Where the service stands in the manifests is part of the error."""
+    api.pods(pod(**container(state=ended(65, REFUSAL))))
+    text = refusal(timeout=30, origin="mesh.yaml:12, service.yaml:3")
+    assert text.startswith("service my_api (mesh.yaml:12, service.yaml:3), pod api-1: ")
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ({"exitCode": 3, "reason": "Error"}, "exit code 3, 3 times"),
+        ({"exitCode": 137, "reason": "OOMKilled"}, "exit code 137 (OOMKilled), 3 times"),
+        ({"exitCode": 0, "reason": "Completed"}, "exit code 0, 3 times"),
+    ],
+)
+def test_program_that_crashes_again_and_again(api: Api, state: dict[str, Any], words: str) -> None:
+    """After three restarts it is no waiting for another service: exit code and where to look, not what it printed."""
+    crash = {"terminated": {**state, "message": "program-output"}}
+    looping = {"waiting": {"reason": "CrashLoopBackOff"}}
+    api.pods(pod(**container(state=looping, lastState=crash, restartCount=2)))
+    api.pods(pod(**container(state=looping, lastState=crash, restartCount=3)))
+    text = refusal(timeout=30)
+    assert len(api.requests) == 2
+    assert words in text
+    assert "kubectl -n apps logs api-1 --previous" in text
+    assert "program-output" not in text
+
+
+def workload(*, digest: str = DIGEST, **condition: str) -> dict[str, Any]:
+    """A Deployment or Job in trouble."""
+    template = {"metadata": {"annotations": {"scone/policy-digest": digest}}, "spec": {"containers": []}}
+    labels = {"app.kubernetes.io/name": "api", "app.kubernetes.io/instance": "app"}
+    spec = {"template": template, "selector": {}}
+    return {"metadata": {"labels": labels}, "spec": spec, "status": {"conditions": [{"status": "True", **condition}]}}
+
+
+def test_namespace_that_takes_no_pods(api: Api) -> None:
+    """A quota or a missing service account: Kubernetes' words about the Deployment, once nothing moves any more."""
+    api.pods()
+    words = 'pods "api-" is forbidden: exceeded quota: none'
+    failure = {"type": "ReplicaFailure", "reason": "FailedCreate", "message": words}
+    api.workloads["deployments"] = [workload(digest="old", **failure)]
+    assert "no pod was created" in refusal()
+    api.workloads["deployments"].append(workload(**failure))
+    text = refusal()
+    assert text.startswith(f"service my_api: Kubernetes makes no pods: FailedCreate: {words}")
+    assert "quota, service account and admission" in text
+
+
+def test_node_without_room(api: Api) -> None:
+    """An unschedulable pod ends the wait with the scheduler's words, when it had its time."""
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: cpu"}
+    api.pods(pod(phase="Pending", conditions=[condition]))
+    text = refusal()
+    assert "no node takes the pod: 0/1 nodes: cpu" in text
+    assert "rollout_timeout" in text
+
+
+def test_job_that_failed_ends_the_wait_at_once(api: Api) -> None:
+    """A Job whose tries are used up is not waited for, whatever became of its pods; another Job's end is no matter."""
+    api.pods()
+    failure = {"type": "Failed", "reason": "BackoffLimitExceeded", "message": "too many"}
+    api.workloads["jobs"] = [workload(digest="old", **failure)]
+    assert "no pod was created" in refusal(kind="Job")
+    api.workloads["jobs"].append(workload(**failure))
+    started = time.monotonic()
+    text = refusal(kind="Job", timeout=30)
+    assert time.monotonic() - started < 5
+    assert text.startswith("service my_api: the Job failed: BackoffLimitExceeded: too many")
 
 
 @pytest.mark.parametrize("reason", ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerError"])
