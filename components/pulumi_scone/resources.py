@@ -12,7 +12,6 @@ from scone_provider.resources.cas import CasProvider
 from scone_provider.resources.released_revision import ReleasedRevisionProvider
 from scone_provider.resources.sealed_policy import SealedPolicyProvider
 from scone_provider.resources.security_policy import SecurityPolicyProvider
-from scone_provider.resources.vendor_image import VendorImageProvider
 
 _HIDE = pulumi.ResourceOptions(hide_diffs=["__provider"])
 
@@ -194,6 +193,9 @@ class VendorImage(Resource, module="scone", name="VendorImage"):
 
     def __init__(self, name: str, *, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None = None) -> None:
         """`inputs` as of `scone_provider.resources.vendor_image`."""
+        # As above: image building is for those who build.
+        from scone_provider.resources.vendor_image import VendorImageProvider  # noqa: PLC0415
+
         computed = dict.fromkeys(("reference", "measurement", "fspf_tag", "key"))
         props = {**inputs, **computed}
         super().__init__(VendorImageProvider(), name, props, pulumi.ResourceOptions.merge(_HIDE, opts))

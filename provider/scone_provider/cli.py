@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from scone_cas.entra_settings import EntraSettings, add_entra_options
+from scone_cas.peer_settings import PeerSettings, add_peer_options
 from scone_policy.errors import SconeError
 from scone_provider.commands.files import UsageError
 
@@ -50,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--workers", type=int, default=2, help="processes of the enclave port (default: %(default)s)")
     serve.add_argument("--no-audit-log", dest="audit_log", action="store_false", help="record nothing in audit.log")
     add_entra_options(serve)
+    add_peer_options(serve)
     serve.set_defaults(run=_cas_serve)
 
     audit = commands.add_parser("audit", help="the audit log of the embedded CAS")
@@ -111,6 +113,7 @@ def _cas_serve(parsed: argparse.Namespace) -> int:
             workers=parsed.workers,
             audit_log=parsed.audit_log,
             entra=EntraSettings.parse(parsed),
+            peers=PeerSettings.parse(connect_to=parsed.connect_to, trusted_peers=parsed.trusted_peer),
         )
     )
     return 0

@@ -8,6 +8,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+_PROVIDER = Path(__file__).parents[2] / "provider"
+"""The code of the checkout that the test itself is of, whatever is installed."""
+
 
 class EmbeddedCas:
     """`pulumi-scone cas serve` on a state folder; may be stopped, killed and started again."""
@@ -28,7 +31,7 @@ class EmbeddedCas:
                 [Path(sys.executable).with_name("pulumi-scone"), "cas", "serve", *self._options()],
                 stdout=log,
                 stderr=log,
-                env={key: os.environ[key] for key in ("PATH", "PYTHONPATH") if key in os.environ},
+                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(_PROVIDER)},
                 start_new_session=True,
             )
         deadline = time.monotonic() + 30

@@ -66,7 +66,7 @@ class SealedPolicyProvider(SecurityPolicyProvider):
         known = olds.get("predecessor")
         if found is None or found.hash == known:
             pulumi.log.warn(f"{wanted.name}: the version before this one was never uploaded to {cas.url}.")
-        elif difference := self._difference(_parsed(found), scone_policy.parse(olds["policy"]), olds):  # type: ignore[arg-type]
+        elif difference := self._difference(_parsed(found), _last(olds), olds):
             raise CasError(
                 "CAS has a version of this policy that this stack did not make; what would have to be undone:\n"
                 + "\n".join(f"    {line}" for line in difference),
@@ -132,6 +132,11 @@ def _written(document: Mapping[str, object], mode: str) -> str:
 def _url(props: Props) -> str:
     cas = props["cas"]
     return str(cas.get("url")) if isinstance(cas, Mapping) else "CAS"
+
+
+def _last(olds: Props) -> Session:
+    """What this stack sealed last."""
+    return scone_policy.parse(olds["policy"])  # type: ignore[arg-type]
 
 
 def _parsed(stored: StoredSession) -> Session:

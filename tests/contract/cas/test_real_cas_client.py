@@ -192,7 +192,8 @@ def test_nothing_secret_in_log_or_state(own_cas, ann, name) -> None:
     files = b"".join(path.read_bytes() for path in own.state.iterdir())
     assert own.stop() == 0
     log = own.log.read_bytes()
-    assert first.encode() in log
+    assert f"session={name}".encode() in log
+    assert first.encode() not in log  # no salt: the hash is not for everyone
     for secret in (planted.encode(), public.encode()):
         assert secret not in log
         assert secret not in files

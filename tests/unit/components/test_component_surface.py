@@ -2,6 +2,8 @@
 
 import ast
 import json
+import subprocess
+import sys
 from importlib import resources
 from pathlib import Path
 
@@ -18,9 +20,19 @@ FOLDER = Path(pulumi_scone.__file__).parent
 def test_all_is_sorted_and_complete() -> None:
     """`__all__` is everything that the package imports from its own modules, once, in order."""
     tree = ast.parse((FOLDER / "__init__.py").read_text())
-    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
-    assert sorted(imported) == pulumi_scone.__all__
-    assert len(set(pulumi_scone.__all__)) == len(pulumi_scone.__all__)
+    own = [
+        node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and str(node.module).startswith("pulumi_")
+    ]
+    assert sorted(alias.name for node in own for alias in node.names) == pulumi_scone.__all__
+    assert all(hasattr(pulumi_scone, name) for name in pulumi_scone.__all__)
+
+
+def test_policies_alone_are_light() -> None:
+    """A program that only keeps policies loads neither Kubernetes' package nor the building of images."""
+    heavy = ("pulumi_kubernetes", "pulumi_docker_build", "scone_provider.image.build")
+    program = f"import sys, pulumi_scone; print([name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_all_arguments_are_public() -> None:

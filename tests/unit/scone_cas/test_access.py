@@ -1,6 +1,7 @@
 """Who an access policy lets in: every kind of entry, rules over them, placeholders, and what cannot be decided."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from itertools import combinations
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from scone_cas.access import NOBODY, Caller, Decision, effective, signer_key_hash
 from scone_cas.messages import Refusal
+from scone_cas.sessions import Sessions
 from scone_policy import pem
 from scone_policy.access import AccessPolicy
 from scone_policy.keyhash import SIGNER_VERSION, encode
@@ -244,6 +246,56 @@ def test_placeholders_are_decided_on_stored_secrets(cas: Cas, person) -> None:
     cas.upload(session("owner", {"secrets": [{**readers, "export": []}]}, predecessor=owner.hash), ann)
     with pytest.raises(Refusal, match="no permission to read"):
         cas.sessions.read("app", bob.caller)
+
+
+def test_whole_policy_from_another_session(cas: Cas, person) -> None:
+    """A fragment that another session exports is the access policy; its next version changes who may do what."""
+    ann, bob = person("ann"), person("bob")
+    fragment = {"name": "access", "kind": "config-fragment", "export": {"session": "app"}}
+    first = session("owner", {"secrets": [{**fragment, "value": {"read": [bob.key_hash], "update": ["CREATOR"]}}]})
+    owner = cas.upload(first, ann)
+    secrets = [{"name": "access", "import": {"session": "owner", "secret": "access"}}]
+    done = cas.upload(session("app", {"secrets": secrets, "access_policy": "$$SCONE::access$$"}), ann)
+    assert cas.sessions.read("app", bob.caller).hash == done.hash
+    with pytest.raises(Refusal, match="no permission to read"):
+        cas.sessions.read("app", ann.caller)
+    second = session("owner", {"secrets": [{**fragment, "value": {"read": ["NONE"]}}]}, predecessor=owner.hash)
+    cas.upload(second, ann)
+    with pytest.raises(Refusal, match="no permission to read"):
+        cas.sessions.read("app", bob.caller)
+    update = session("app", {"secrets": secrets, "access_policy": "$$SCONE::access$$"}, predecessor=done.hash)
+    assert cas.upload(update, ann).number == 2
+
+
+def test_certificates_and_keys_of_the_session_name_people(cas: Cas, person) -> None:
+    """Given certificates and public keys, and entries in fragments, count as the keys that they hold."""
+    ann, bob = person("ann"), person("bob")
+    secrets = [
+        {"name": "bob", "kind": "x509", "value": bob.caller.certificate},
+        {"name": "signer", "kind": "public-key", "value": SIGNERS[0]},
+        {"name": "rule", "kind": "config-fragment", "value": {"require-at-least-1": [{"signer": SIGNERS[1]}]}},
+    ]
+    access = {"read": ["$$SCONE::bob$$"], "update": [{"signer": "$$SCONE::signer$$"}, "$$SCONE::rule$$"]}
+    whole = {"secrets": secrets, "access_policy": access}
+    hash_ = cas.upload(session("app", whole), ann).hash
+    assert cas.sessions.read("app", bob.caller).hash == hash_
+    for key in KEYS[:2]:
+        hash_ = cas.send(sign_session(session("app", whole, predecessor=hash_), keys=[key]), None).hash
+    with pytest.raises(Refusal, match="no permission to update"):
+        cas.send(sign_session(session("app", whole, predecessor=hash_), keys=[KEYS[2]]), ann)
+
+
+def test_deciding_renews_no_certificate(cas: Cas, person) -> None:
+    """A generated certificate that is due names its key all the same, in the middle of an upload, too."""
+    secrets = [
+        {"name": "key", "kind": "private-key", "key_type": "P-384"},
+        {"name": "crt", "kind": "x509", "private_key": "key", "valid_for": "1 day"},
+    ]
+    whole = {"secrets": secrets, "access_policy": {"read": ["CREATOR"], "update": ["CREATOR", "$$SCONE::crt$$"]}}
+    first = cas.upload(session("app", whole), person("ann"))
+    later = Sessions(cas.store, clock=lambda: datetime.now(UTC) + timedelta(days=30))
+    done = later.upload(session("app", whole, predecessor=first.hash).encode(), person("ann").caller)
+    assert done.number == 2
 
 
 def test_the_stored_version_decides_not_the_uploaded_one(cas: Cas, person) -> None:

@@ -199,7 +199,17 @@ def test_nobody_waits_for_a_token(cas, person, authority) -> None:
     inner = {**TOKEN, "application_secret": SECRET, "export": {"session": "app"}}
     cas.upload(secret_session({"token": inner}, name="owner"), person("ann"))
     imported = {"import": {"session": "owner", "secret": "token"}}
-    cas.upload(secret_session({"token": imported}, ["token"]), person("ann"))
+    wrapped = {
+        "key": {"kind": "private-key", "key_type": "P-384"},
+        "jwt": {
+            "kind": "jwt",
+            "signer": "key",
+            "alg": "ES384",
+            "validity": {"for": "1h"},
+            "payload": {"who": "$$SCONE::self::software_identity$$", "token": "$$SCONE::token$$"},
+        },
+    }
+    cas.upload(secret_session({**wrapped, "token": imported}, ["token", "jwt"]), person("ann"))
     enclave, api = SoftwareEnclave(), cas.parts.enclave_api
     challenge = api.begin(Request(method="POST", path="/v1/enclave/challenge", body=b'{"protocol": 1}'))[0]
     body = json.dumps(enclave.request(json.loads(challenge.body)["challenge"], "app/main")).encode()
@@ -210,7 +220,8 @@ def test_nobody_waits_for_a_token(cas, person, authority) -> None:
     needed.value.ask()
     assert len(authority.asked) == 1
     answer, _ = api.begin(request)
-    assert enclave.open(json.loads(answer.body))["files"][0]["content"] == base64.b64encode(b"a-token").decode()
+    files = {file["path"]: file["content"] for file in enclave.open(json.loads(answer.body))["files"]}
+    assert files["/token"] == base64.b64encode(b"a-token").decode()
     assert len(authority.asked) == 1
 
 
@@ -230,6 +241,7 @@ def test_others_are_answered_meanwhile(cas, person, authority) -> None:
         sent: list[Any] = []
 
         async def receive() -> dict[str, Any]:
+            await asyncio.sleep(0)  # a body comes from the network: meanwhile others have their turn
             return {"type": "http.request", "body": json.dumps(body).encode()}
 
         async def send(message: Any) -> None:

@@ -229,3 +229,15 @@ def test_closed_terms_are_kept(cas, person) -> None:
     side.code("app/main")
     assert [*side.api._terms._known.values()] == [first]
     assert not first.open
+
+
+def test_a_fragment_decides_on_attestation(cas, person) -> None:
+    """A config fragment of the session, tolerations and all, lets a service in; another version of it keeps it out."""
+    fragment = {"name": "all", "kind": "config-fragment", "value": {"attestation": {"tolerate": ["debug-mode"]}}}
+    first = cas.upload(session(security="$$SCONE::all$$", secrets=[fragment]), person("ann"))
+    side = EnclaveSide(cas)
+    assert side.code("app/main") == "ok"
+    fragment["value"] = {"attestation": {"tolerate": ["outdated-tcb"]}, "singleton_enclaves": True}
+    described = json.loads(session(security="$$SCONE::all$$", secrets=[fragment])) | {"predecessor": first.hash}
+    cas.upload(json.dumps(described), person("ann"))
+    assert side.code("app/main") == "debug_not_tolerated"
