@@ -203,7 +203,7 @@ def test_policy_whose_upload_got_lost(overlapping: Overlapping, name, client, tr
 )
 def test_what_is_shared_cannot_change(overlapping: Overlapping, name, change: Mapping[str, Any], what: str) -> None:
     """A change that would hit pods of the released revision, too, is refused with its path and the way out."""
-    before = {"secrets": {"token": {"kind": "ascii", "size": 20}}, "volumes": {"data": {}}}
+    before: dict[str, Any] = {"secrets": {"token": {"kind": "ascii", "size": 20}}, "volumes": {"data": {}}}
     overlapping.release(policy(name, **before))
     program = {"cas": {"url": overlapping.url, "tolerance": SWITCHES}, "policy": policy(name, **{**before, **change})}
     _, failures = overlapping._process.check(SecurityPolicyProvider, {**program, "overlap": True}, overlapping.inputs)
@@ -218,7 +218,7 @@ def test_what_is_shared_cannot_change(overlapping: Overlapping, name, change: Ma
 def test_new_secrets_and_owners_are_no_obstacle(overlapping: Overlapping, name, trusted) -> None:
     """What hits no running pod is carried out; with the same revision nothing is rolled out."""
     first = overlapping.release(policy(name))
-    more = {"secrets": {"new": {"kind": "ascii"}}, "access_policy": {"read": ["ANY"]}}
+    more: dict[str, Any] = {"secrets": {"new": {"kind": "ascii"}}, "access_policy": {"read": ["ANY"]}}
     assert overlapping.release(policy(name, **more)) == first
     assert trusted() == {first}
     second = overlapping.announce(policy(name, user="second", **more))
@@ -259,7 +259,7 @@ def test_secrets_of_what_is_kept_are_secrets(overlapping: Overlapping, name) -> 
     """State has the kept revision as a secret, and a conflict does not print what stands in it."""
     private = {"services": {"api": {"environment": {"USER": True}}}}
     overlapping.release(policy(name, user=PLANTED), private=private)
-    raw: dict[str, Any] = {}
+    assert overlapping.state is not None
     news = overlapping.check(policy(name, user="second"), overlap=True, private=private)
     raw = overlapping._process.update(SecurityPolicyProvider, overlapping.id, overlapping.state, news)
     assert raw["kept"]["4dabf18193072939515e22adb298388d"]
@@ -282,3 +282,24 @@ def test_unknown_parts_leave_the_revision_unknown_and_nothing_else(overlapping: 
     assert failures == []
     assert inputs["revision"] == UNKNOWN
     assert inputs["policy"]["services"]["api"]["command"] == "/app/api"
+
+
+def test_preview_says_what_stays_trusted_and_until_when(overlapping: Overlapping, name) -> None:
+    """In words, in a preview only, and only where the revision changes; `up` says when the trust ended."""
+    first = overlapping.release(policy(name))
+    record = {key: (overlapping.record or {})[key] for key in ("cas", "name", "revision", "version", "attested_key")}
+    process = overlapping._process
+    for changes, said in (
+        ({"preview": True}, ""),
+        ({"preview": False, "revision": "api-new"}, ""),
+        ({"preview": True, "revision": "api-new"}, f"{first}, stays trusted beside the new one, api-new, until the"),
+    ):
+        before = len(process.messages())
+        _, failures = process.check(ReleasedRevisionProvider, {**record, **changes}, record)
+        assert failures == []
+        told = process.messages()[before:]
+        assert said in told
+        assert bool(told) == bool(said)
+    before = len(process.messages())
+    second = overlapping.release(policy(name, user="second"))
+    assert f"{second} is released; {first} is not trusted any more" in process.messages()[before:]

@@ -15,8 +15,9 @@ REVISION = "api-0123456789ab"
 
 def deploy(run: Run, **arguments: Any) -> Result:
     """The mesh, with what a policy's `check` adds where rollouts overlap."""
+    given: Any = {**FROM_FILES, **arguments}
     return run(
-        lambda: MeshDeployment("app", {**FROM_FILES, **arguments}),
+        lambda: MeshDeployment("app", given),
         preview=True,
         computed={DYNAMIC + "ReleasedRevision": {"hash": "ab" * 32}},
         revision=REVISION,
