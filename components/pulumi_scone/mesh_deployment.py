@@ -106,7 +106,10 @@ class MeshDeployment(pulumi.ComponentResource):
         else:
             self.rollout = Rollout(
                 name,
-                inputs=draft.rollout(args, patient=any(one.way.in_chart for one in kept)),
+                inputs={
+                    **draft.rollout(args, patient=any(one.way.in_chart for one in kept)),
+                    "helm_revision": self.chart.status.apply(lambda status: status.revision if status else None),
+                },
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[self.chart]),
             )
             uploaded |= self._released(name, draft, namespace, policies)

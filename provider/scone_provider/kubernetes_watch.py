@@ -11,7 +11,7 @@ import urllib3.exceptions
 import yaml
 
 from scone_provider.errors import DeployError
-from scone_provider.kubernetes_workloads import Trouble, workload_troubles
+from scone_provider.kubernetes_workloads import Trouble, is_outdated, rolling, workload_troubles
 
 _INSTANCE = "app.kubernetes.io/instance"
 _NAME = "app.kubernetes.io/name"
@@ -74,8 +74,9 @@ def wait_for_release(
 ) -> None:
     """Return when all expected pods run their programs.
 
-    One request per poll for the whole release. Raises DeployError with the launcher's line as soon as a pod was
-    refused, at the latest after `timeout` seconds. A `patient` watch waits that long for refusals to pass.
+    One request per poll for the whole release while pods are missing. Raises DeployError with the launcher's line as
+    soon as a pod was refused, at the latest after `timeout` seconds. A `patient` watch waits that long for refusals to
+    pass.
     """
     client = _client(context)
     api = kubernetes.client.CoreV1Api(client)
@@ -83,38 +84,61 @@ def wait_for_release(
     deadline = start + timeout
     stuck_after = start + _STUCK_SECONDS + max(0, timeout - _DEFAULT_TIMEOUT)
     while True:
-        try:
-            pods = api.list_namespaced_pod(
-                namespace, label_selector=f"{_INSTANCE}={release}", _request_timeout=(5, 15)
-            ).items
-        except kubernetes.client.ApiException as error:
-            if (error.status >= 500 or error.status == 429) and time.monotonic() < deadline:
-                time.sleep(0.5)
-                continue
-            raise DeployError(
-                f"Kubernetes refused to list the pods: {error.reason}",
-                where=f"namespace {namespace}",
-                fix="give the deploying user the right to list pods there",
-            ) from None
-        except urllib3.exceptions.HTTPError:
-            if time.monotonic() > deadline:
-                raise DeployError(
-                    "Kubernetes cannot be reached",
-                    where=f"namespace {namespace}",
-                    fix="check KUBECONFIG and the cluster, then run `pulumi up` again",
-                ) from None
-            pods = []
-        waiting = [wanted for wanted in expected if not _is_up(wanted, pods)]
-        if not waiting:
+        pods = _pods(api, namespace, release, last_try=time.monotonic() > deadline)
+        waiting = [] if pods is None else _waiting(client, namespace, release, expected, pods)
+        if pods is not None and not waiting:
             return
         late, stuck = time.monotonic() > deadline, time.monotonic() > stuck_after
         for wanted in waiting:
-            _refuse_hopeless(wanted, pods, forgiven=patient and not late)
+            for pod, problem in _hopeless(wanted, pods or [], forgiven=patient and not late):
+                if not is_outdated(client, pod):
+                    raise problem
         if late or stuck or any(wanted.kind == "Job" for wanted in waiting):
-            _refuse_stuck(waiting, pods, workload_troubles(client, namespace, release), stuck=late or stuck)
-        if late:
-            raise _late(waiting, pods, timeout)
+            _refuse_stuck(waiting, pods or [], workload_troubles(client, namespace, release), stuck=late or stuck)
+        if late and waiting:
+            raise _late(waiting, pods or [], timeout)
         time.sleep(0.5)
+
+
+def _pods(api: Any, namespace: str, release: str, *, last_try: bool) -> Sequence[Any] | None:  # noqa: ANN401  see _client
+    """The release's pods; None when Kubernetes is out of order and there is time to ask again."""
+    try:
+        found: Sequence[Any] = api.list_namespaced_pod(
+            namespace, label_selector=f"{_INSTANCE}={release}", _request_timeout=(5, 15)
+        ).items
+    except kubernetes.client.ApiException as error:
+        if (error.status >= 500 or error.status == 429) and not last_try:
+            return None
+        raise DeployError(
+            f"Kubernetes refused to list the pods: {error.reason}",
+            where=f"namespace {namespace}",
+            fix="give the deploying user the right to list pods there",
+        ) from None
+    except urllib3.exceptions.HTTPError:
+        if not last_try:
+            return None
+        raise DeployError(
+            "Kubernetes cannot be reached",
+            where=f"namespace {namespace}",
+            fix="check KUBECONFIG and the cluster, then run `pulumi up` again",
+        ) from None
+    return found
+
+
+def _waiting(
+    client: Any,  # noqa: ANN401  see _client
+    namespace: str,
+    release: str,
+    expected: Sequence[Expectation],
+    pods: Sequence[Any],
+) -> list[Expectation]:
+    """What is not up yet."""
+    waiting = [wanted for wanted in expected if not _is_up(wanted, pods)]
+    if not waiting:
+        # Pods of the same image and policy may be those from before a change of the chart's values.
+        unfinished = rolling(client, namespace, release)
+        waiting = [wanted for wanted in expected if wanted.kind == "Deployment" and wanted.name in unfinished]
+    return waiting
 
 
 def _client(context: str | None) -> Any:  # noqa: ANN401  the package has no types
@@ -149,23 +173,22 @@ def _is_up(wanted: Expectation, pods: Sequence[Any]) -> bool:
     return ready >= wanted.replicas
 
 
-def _refuse_hopeless(wanted: Expectation, pods: Sequence[Any], *, forgiven: bool) -> None:
+def _hopeless(wanted: Expectation, pods: Sequence[Any], *, forgiven: bool) -> Iterator[tuple[Any, DeployError]]:
+    """Pods that will not come up, and why."""
     for pod in _mine(wanted, pods):
         for status in pod.status.container_statuses or []:
             for state in (status.state, status.last_state):
                 ended = state.terminated if state else None
                 if ended and ended.exit_code in _REFUSALS and not forgiven:
                     line = (ended.message or "").strip() or f"the launcher ended with exit code {ended.exit_code}"
-                    raise DeployError(line, where=wanted.where(pod.metadata.name), fix=_HINTS[ended.exit_code])
+                    yield pod, DeployError(line, where=wanted.where(pod.metadata.name), fix=_HINTS[ended.exit_code])
                 if ended and ended.exit_code not in _REFUSALS and (status.restart_count or 0) >= _CRASHES:
-                    raise _crashed(wanted, pod, status, ended)
+                    yield pod, _crashed(wanted, pod, status, ended)
             pending = status.state.waiting if status.state else None
             if pending and pending.reason in _HOPELESS:
-                raise DeployError(
-                    f"{pending.reason}: {(pending.message or '').strip()}",
-                    where=wanted.where(pod.metadata.name),
-                    fix=f"check that the cluster's nodes reach the registry and may pull the image{_pull_secrets(pod)}",
-                )
+                fix = f"check that the cluster's nodes reach the registry and may pull the image{_pull_secrets(pod)}"
+                text = f"{pending.reason}: {(pending.message or '').strip()}"
+                yield pod, DeployError(text, where=wanted.where(pod.metadata.name), fix=fix)
 
 
 def _crashed(wanted: Expectation, pod: Any, status: Any, ended: Any) -> DeployError:  # noqa: ANN401  see _client

@@ -13,6 +13,7 @@ from pulumi.runtime.mocks import MockMonitor, MockResourceArgs
 from pulumi.runtime.rpc import is_rpc_secret, wrap_rpc_secret
 
 DYNAMIC = "pulumi-python:dynamic/scone:"
+RELEASE = "kubernetes:helm.sh/v3:Release"
 KEY = "3s1pm8W6Be6cxvAQRbRP5YXd9YuERAr7KswN97uGtoPkRW87x1"
 ATTESTED = {"attested_key": KEY}
 DOCUMENTS: dict[str, dict[str, Any]] = {
@@ -134,7 +135,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         warnings: list[str] = []
         logger = logging.Logger("engine")  # noqa: LOG001  of this run alone
         logger.addHandler(_Listener(warnings))
-        others = {"docker-build:index:Image": native or {}, **(computed or {})}
+        others = {"docker-build:index:Image": native or {}, RELEASE: {"status": {"revision": 1}}, **(computed or {})}
         monitor = _Monitor(_Providers(facts, others, attested, revision))
         pulumi.runtime.set_mocks(monitor.mocks, preview=preview, monitor=monitor, logger=logger)
         pulumi.runtime.set_all_config(dict(config or {}))

@@ -31,7 +31,7 @@ def test_replace_is_the_default(run: Run, tmp_path: Path) -> None:
     assert [(r.type, r.name, r.inputs) for r in default.resources] == [
         (r.type, r.name, r.inputs) for r in given.resources
     ]
-    assert not [r for r in default.resources if "revision" in str(r.inputs) or "drain" in str(r.inputs)]
+    assert not [r for r in default.resources if "'revision'" in str(r.inputs) or "drain" in str(r.inputs)]
 
 
 def test_overlap_names_the_revision_and_ends_after_the_rollout(run: Run, tmp_path: Path) -> None:
