@@ -29,11 +29,14 @@ class Api:
         self.answers: list[tuple[int, dict[str, Any]]] = []
         self.requests: list[str] = []
         self.workloads: dict[str, list[dict[str, Any]]] = {}
+        self.objects: dict[str, dict[str, Any]] = {}
         api = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 kind = urlsplit(self.path).path.rpartition("/")[2]
+                if kind in api.objects:
+                    return self.answer(200, api.objects[kind])
                 if kind != "pods":
                     return self.answer(200, {"metadata": {}, "items": api.workloads.get(kind, [])})
                 api.requests.append(self.path)
@@ -393,3 +396,43 @@ def test_no_usable_kubeconfig(content: str | None, tmp_path: Path, monkeypatch: 
     text = refusal()
     assert text.startswith("KUBECONFIG: there is no usable kubeconfig")
     assert "kubernetes:context" in text
+
+
+def deployment(**changes: int) -> dict[str, Any]:
+    """A Deployment of one pod that is rolled out, but for `changes` of its status."""
+    template = {"metadata": {"annotations": {"scone/policy-digest": DIGEST}}, "spec": {"containers": []}}
+    metadata = {"name": "app-api", "generation": 2, "labels": {"app.kubernetes.io/name": "api"}}
+    metadata["annotations"] = {"deployment.kubernetes.io/revision": "2"}
+    status = {"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, **changes}
+    return {"metadata": metadata, "spec": {"replicas": 1, "selector": {}, "template": template}, "status": status}
+
+
+@pytest.mark.parametrize(
+    "changes", [{"observedGeneration": 1}, {"updatedReplicas": 0}, {"replicas": 2}, {"readyReplicas": 0}]
+)
+def test_pods_from_before_a_change_of_values_do_not_count(api: Api, changes: dict[str, int]) -> None:
+    """Same image and policy, other values: only when the Deployment is rolled out are its pods the wanted ones."""
+    api.pods(pod(**READY))
+    api.workloads["deployments"] = [deployment(**changes)]
+    assert "not ready" in refusal()
+    api.workloads["deployments"] = [deployment()]
+    wait()
+
+
+@pytest.mark.parametrize(("revision", "is_said"), [("2", True), ("1", False)])
+def test_refused_pod_of_an_older_template_is_not_waited_on(api: Api, revision: str, *, is_said: bool) -> None:
+    """What an `up` before this one left refused goes when the Deployment is rolled out: it fails nobody."""
+    refused = pod(**container(state=ended(65, REFUSAL)))
+    refused["metadata"]["ownerReferences"] = [
+        {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "app-api-1", "uid": "1", "controller": True}
+    ]
+    owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "app-api", "uid": "2", "controller": True}
+    metadata = {"annotations": {"deployment.kubernetes.io/revision": revision}, "ownerReferences": [owner]}
+    api.objects["app-api-1"] = {"metadata": metadata, "spec": {"selector": {}}}
+    api.objects["app-api"] = deployment()
+    api.pods(refused)
+    api.pods(pod(**READY))
+    if is_said:
+        assert REFUSAL in refusal(timeout=30)
+    else:
+        wait(timeout=30)
