@@ -49,7 +49,7 @@ def refusal(run: Run, component: Callable[..., object], args: object, **options:
         (("      - name: API_USER\n        value: myself\n", ""), ("service.yaml:", "API_USER")),
         (("kind: mesh", "kind: {mesh"), ("mesh.yaml:", "")),
         (("443", "many"), ("mesh.yaml:", "APP_SERVICE_PORT")),
-        (("trust-any", "trust-all"), ("tolerance", "trust-all")),
+        (("trust-any", "trust-all"), ("mesh.yaml:7: cas.cas.tolerance", "trust-all")),
     ],
 )
 def test_mistakes_in_the_meshfile(run: Run, tmp_path: Path, edit: tuple[str, str], said: tuple[str, str]) -> None:
@@ -65,7 +65,7 @@ def test_mistakes_in_the_meshfile(run: Run, tmp_path: Path, edit: tuple[str, str
     ("edit", "said"),
     [
         (("  pwd: /app", "  pwd: /app\n  colour: red"), ("service.yaml:21: build.colour", "unknown key")),
-        (("size: 10", "size: ten"), ("service.yaml:13: secrets.local.password", "size")),
+        (("size: 10", "size: ten"), ("service.yaml:15: secrets.local.password.size", "whole number")),
         (("SCONE::password", "SCONE::pasword"), ("service.yaml:", "pasword")),
         (
             ("  pwd: /app", "  pwd: /app\n  stable: a:1"),
@@ -108,12 +108,19 @@ def test_unreadable_files(run: Run, tmp_path: Path) -> None:
         (MeshDeployment, {**TYPED, "mesh_file": "mesh.yaml"}, "give either mesh_file or mesh"),
         (MeshDeployment, {"mesh": [MESH], "manifests": [SERVICE]}, "mesh: this is a list"),
         (MeshDeployment, {"mesh": MESH, "manifests": ["service.yaml"]}, "manifest: this is a str"),
-        (MeshDeployment, {"mesh": MESH, "manifest_files": "service.yaml"}, "manifest_files: this is no list of paths"),
+        (MeshDeployment, {"mesh": MESH, "manifest_files": "service.yaml"}, "manifest_files: this is no list of texts"),
         (MeshDeployment, {**TYPED, "variables": {"REPO": 5}}, "variables.REPO: this is a int"),
         (MeshDeployment, {**TYPED, "variables": ["REPO"]}, "variables: this is a list"),
         (MeshDeployment, {**TYPED, "manifests": [SERVICE, SERVICE]}, "<mesh>: services.api: two manifests build"),
         (MeshDeployment, {"mesh": MESH}, "<mesh>: services.api: the service api has no service manifest"),
         (MeshDeployment, ["mesh.yaml"], "args: this is a list"),
+        (MeshDeployment, {**TYPED, "owners": "abc"}, "owners: this is no list of texts, but a str"),
+        (MeshDeployment, {**TYPED, "owners": ["abc"]}, "owners: an owner is named by the hash of a key"),
+        (MeshDeployment, {**TYPED, "adopt": "no"}, "adopt: this is no switch (True or False), but a str"),
+        (MeshDeployment, {**TYPED, "rollout_timeout": "1m"}, "rollout_timeout: this is no whole number, but a str"),
+        (MeshDeployment, {**TYPED, "rollout_timeout": 1.5}, "rollout_timeout: this is no whole number, but a float"),
+        (MeshDeployment, {"mesh_file": 5}, "mesh_file: this is no plain text, but a int"),
+        (ConfidentialImage, {"manifest_file": ["a"]}, "manifest_file: this is no plain text, but a list"),
         (ConfidentialImage, {}, "give either manifest_file or manifest"),
         (ConfidentialImage, {"manifest": SERVICE, "environment": {"SCONE_HEAP": "1G"}}, "<manifest api>: environment"),
         (ConfidentialImage, {"manifest": SERVICE, "environment": {"API_USER": None}}, "environment.API_USER: this is"),
