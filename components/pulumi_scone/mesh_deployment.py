@@ -20,6 +20,7 @@ from pulumi_scone._sources import (
     hidden_identity,
     read_manifest,
     read_mesh,
+    refuse_in_production,
 )
 from pulumi_scone._uploads import Kept, Policy, Way, documents_of, objects_value, policy_of
 from pulumi_scone._values import Values, together, user_errors
@@ -35,7 +36,8 @@ from scone_provider.manifest import Mesh, ServiceManifest
 from scone_provider.manifest.mesh import ENCRYPTED_ONLY, NO_UPLOAD, UPLOAD
 from scone_provider.manifest.overrides import overridden
 from scone_provider.policy_files import FOLDER
-from scone_provider.trust import tolerance_map
+from scone_provider.production import DEBUG_MODE
+from scone_provider.trust import testing_switches, tolerance_map
 
 _ROLLOUT_SECONDS = 120
 _OVERLAP = "overlap"
@@ -421,21 +423,11 @@ def _assign(
 
 
 def _refuse_in_production(mesh: Mesh) -> None:
-    if not pulumi.Config("scone").get_bool("production"):
-        return
-    switches = [
-        switch
-        for cas in mesh.cas.values()
-        for switch in tolerance_map(cas.tolerance or "")
-        if "only_for_testing" in switch
-    ]
-    refused = [*dict.fromkeys(switches), *(item for item in mesh.policy.tolerate if item == "debug-mode")]
-    if refused:
-        raise SconeError(
-            f"this stack is for production (scone:production), but its Meshfile tolerates {', '.join(refused)}",
-            where=mesh.where("cas") if switches else mesh.where("policy", "tolerate"),
-            fix="remove them, or deploy with a stack that is for testing",
-        )
+    places = {
+        mesh.where("cas", name, "tolerance"): testing_switches(cas.tolerance or "") for name, cas in mesh.cas.items()
+    }
+    debug = tuple(item for item in mesh.policy.tolerate if item == DEBUG_MODE)
+    refuse_in_production({**places, mesh.where("policy", "tolerate"): debug})
 
 
 def _merged(base: Any, extra: Any) -> Any:  # noqa: ANN401  JSON-like trees

@@ -1,6 +1,7 @@
 """`pulumi-scone`: what people and machines do beside `pulumi` itself."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -13,10 +14,11 @@ from scone_provider.commands.files import UsageError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns 0, 1 after an error that was printed, 2 on wrong usage."""
+    """Run one command. Returns 0, 1 after an error that was printed, 2 on wrong usage, 141 when nobody reads on."""
     parsed = _parser().parse_args(arguments)
     try:
-        return int(parsed.run(parsed))
+        status = int(parsed.run(parsed))
+        sys.stdout.flush()
     except UsageError as error:
         print(f"pulumi-scone: {error}", file=sys.stderr)
         return 2
@@ -25,6 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more when it ends
+        return 141
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -119,14 +119,18 @@ def service_values(
 
 
 def extra_values(mesh: Mesh, variables: Variables) -> _Checked:
-    """`helm_extra_values` as a map, its variables replaced. Raises ManifestError when it is no YAML map."""
+    """`helm_extra_values` as a map, its variables replaced. Raises ManifestError when an Output stands in its text."""
     if mesh.helm_extra_values is None:
         return {}
     where = mesh.where("helm_extra_values")
-    given = load(mesh.helm_extra_values, file=where, error=ManifestError).data
-    found = _typed(_filled(given, variables, where))
-    if not isinstance(found, dict):
-        raise ManifestError("must be YAML text that holds a map", where=where)
+    if has_hole(mesh.helm_extra_values):
+        raise ManifestError(
+            "an Output cannot stand in a text that is YAML",
+            where=where,
+            fix="Give it as a variable in env (helm or global), and write {{name}} in its place.",
+        )
+    found = _typed(_filled(load(mesh.helm_extra_values).data, variables, where))
+    assert isinstance(found, dict)
     return found
 
 

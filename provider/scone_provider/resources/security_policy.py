@@ -15,6 +15,7 @@ from scone_policy.diff import compare
 from scone_policy.digest import without_private
 from scone_policy.holes import has_hole
 from scone_policy.session import Session
+from scone_policy.source import show
 from scone_provider.cas.client import CasClient, StoredSession
 from scone_provider.cas.errors import CasConflict
 from scone_provider.errors import CasError, PolicyError, SconeError, TrustError
@@ -40,6 +41,7 @@ from scone_provider.policy_state import (
     written_by,
 )
 from scone_provider.policy_upload import upload
+from scone_provider.production import refuse_testing, testing_parts
 from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean
 from scone_provider.resources.cas import attest
 from scone_provider.trust import CasTrust
@@ -71,10 +73,14 @@ class SecurityPolicyProvider(SconeProvider):
         session = scone_policy.parse(hidden.get("policy") or {})  # type: ignore[arg-type]
         if session.creator is not None:
             raise PolicyError("is filled in by CAS, never written by hand", where="creator", fix="Remove it.")
+        trust = CasTrust.from_props(hidden.get("cas"))
+        if self.is_production:
+            parts = {show(path): names for path, names in testing_parts(session).items()}
+            refuse_testing({"cas.tolerance": trust.testing_switches, **parts})
         canonical = session.canonical()
         _warn_about_regeneration(olds, session)
         inputs: Props = {
-            "cas": CasTrust.from_props(hidden.get("cas")).to_props(),
+            "cas": trust.to_props(),
             "name": session.name,
             "policy": with_secrets(canonical),
             "digest": self._digest(canonical, hidden),
