@@ -62,6 +62,7 @@ def write(project: MeshProject, count: int) -> None:
         ),
         services="\n".join(f"  - {{name: {name}, image: $APP_IMAGE_REPO/sleeper:1}}" for name in names),
     )
+    project.longest = 2 * _TIMEOUT
     (project.program / "mesh.yaml").write_text(text)
     (project.program / "service.yaml").write_text(_MANIFEST)
     (project.program / "sleeper.py").write_text(_PROGRAM)
