@@ -317,7 +317,8 @@ class _Draft:
         self.values.keep(facts.measurement, image.measurement)
         self.values.keep(facts.fspf_tag, image.fspf_tag)
         if facts.key is not None:
-            self.values.keep(facts.key, image.key)
+            # Sealed, yet a policy takes no Output in the place of a key that is not a secret.
+            self.values.keep(facts.key, pulumi.Output.secret(image.key))
 
     def tolerance(self, called: str) -> dict[str, object]:
         """The switches under which a CAS is trusted."""
