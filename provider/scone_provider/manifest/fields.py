@@ -8,7 +8,7 @@ from pydantic import PlainValidator
 
 from scone_policy.holes import has_hole
 from scone_policy.problems import Problem, refusal
-from scone_policy.scalars import text
+from scone_policy.scalars import Model, OptionalText, Text, text
 
 _API = re.compile(r"scone/([0-9]{1,4})\.([0-9]{1,4})(\.[0-9]{1,4})?")
 _OLDEST = (5, 8)
@@ -105,6 +105,13 @@ def _pair(item: object, index: int) -> tuple[str, str | None]:
         raise refusal(Problem(path=(name, "value"), rule=str(error))) from None
 
 
+class Variable(Model):
+    """A variable as it is written, for the schema."""
+
+    name: Text
+    value: OptionalText = None
+
+
 def _given(value: object) -> dict[str, str | None]:
     return pairs(value, value_required=True)
 
@@ -124,5 +131,5 @@ ImageOption = Annotated[str | None, _plain(option(_image))]
 ImageReference = Annotated[str, _plain(_image)]
 TaggedReference = Annotated[str, _plain(_tagged)]
 Texts = Annotated[tuple[str, ...], _plain(_texts, list[str])]
-GivenVariables = Annotated[dict[str, str], _plain(_given, list[dict[str, str]])]
-DeclaredVariables = Annotated[dict[str, str | None], _plain(_declared, list[dict[str, str]])]
+GivenVariables = Annotated[dict[str, str], _plain(_given, list[Variable])]
+DeclaredVariables = Annotated[dict[str, str | None], _plain(_declared, list[Variable])]

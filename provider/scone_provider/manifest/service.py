@@ -86,7 +86,8 @@ def _texts(tree: object, change: Any) -> object:  # noqa: ANN401 - a function of
     return tree
 
 
-Secrets = Annotated[dict[Segment, Annotated[dict[str, Any], PlainValidator(secret_with_variables)]], Named]
+_Secret = Annotated[dict[str, Any], PlainValidator(secret_with_variables, json_schema_input_type=Secret)]
+Secrets = Annotated[dict[Segment, _Secret], Named]
 
 
 class Signature(Model):

@@ -1,4 +1,4 @@
-"""`check`, `derive` and `schema`: what they print and how they end, run as the command line runs them."""
+"""`check` and `derive`: what they print and how they end, run as the command line runs them."""
 
 import json
 import os
@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from scone_provider.cli import main
-from scone_provider.commands.schema import MODELS, schema
 
 SESSION = 'name: a\nversion: "0.3"\nservices:\n  - name: s\n    attestation: {mrenclave: "%s"}\n'
 MANIFEST = """\
@@ -208,22 +207,3 @@ def test_a_reader_that_stops_early_is_no_error() -> None:
         arguments = ["derive", "mesh.yaml", "--manifest", "service.yaml", *values]
         done = subprocess.run([*command, *arguments], stdout=closed, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr) == (141, "")
-
-
-@pytest.mark.parametrize("name", sorted(MODELS))
-def test_schema_is_complete_json(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every reference in a schema leads somewhere, and what is internal does not show."""
-    assert main(["schema", name]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found == schema(name)
-    text = json.dumps(found)
-    assert {one.partition('"')[0] for one in text.split("#/$defs/")[1:]} <= set(found["$defs"])
-    assert '"reference"' not in text
-
-
-def test_schema_takes_lists_by_name() -> None:
-    """On paper services are a list of maps with names: editors must not mark that as wrong."""
-    found = schema("session")
-    kinds = [one.get("type") for one in found["properties"]["services"]["anyOf"]]
-    assert kinds == ["object", "array", "null"]
-    assert "name" in found["$defs"]["ServiceIn_services"]["properties"]
