@@ -301,6 +301,8 @@ class MeshDeploymentArgs(TypedDict):
     """Paths of service manifests; one is used by each service whose image is its `build.to`."""
     manifests: NotRequired[Sequence[ServiceManifestArgs]]
     """The same content in Python."""
+    catalogue: NotRequired[Sequence[str]]
+    """Folders with curated services of your own, which come before the package's (docs/curated-services.md)."""
     variables: NotRequired[Mapping[str, pulumi.Input[str]]]
     """Values of the `$NAME` variables in all files."""
     kubernetes_namespace: NotRequired[str]

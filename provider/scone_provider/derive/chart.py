@@ -109,7 +109,7 @@ def extra_values(mesh: Mesh, variables: Variables) -> _Checked:
         return {}
     where = mesh.where("helm_extra_values")
     given = load(mesh.helm_extra_values, file=where, error=ManifestError).data
-    found = _typed(_filled(given, variables, where))
+    found = typed(_filled(given, variables, where))
     if not isinstance(found, dict):
         raise ManifestError("must be YAML text that holds a map", where=where)
     return found
@@ -126,14 +126,14 @@ def _filled(tree: object, variables: Variables, where: str) -> object:
     return tree
 
 
-def _typed(tree: object) -> object:
-    """Numbers as numbers, which Helm templates compare and count with."""
+def typed(tree: object) -> object:
+    """A document's numbers as numbers, which Helm templates compare and count with."""
     if isinstance(tree, Number):
         return _number_of(str(tree))
     if isinstance(tree, Mapping):
-        return {key: _typed(value) for key, value in tree.items()}
+        return {key: typed(value) for key, value in tree.items()}
     if isinstance(tree, list):
-        return [_typed(value) for value in tree]
+        return [typed(value) for value in tree]
     return tree
 
 
