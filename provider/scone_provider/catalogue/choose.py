@@ -13,9 +13,7 @@ from scone_provider.manifest.problems import Findings
 from scone_provider.manifest.service import ServiceManifest
 
 
-def curate(
-    mesh: Mesh, manifests: Mapping[str, ServiceManifest], catalogue: Sequence[Entry]
-) -> dict[str, Curated]:
+def curate(mesh: Mesh, manifests: Mapping[str, ServiceManifest], catalogue: Sequence[Entry]) -> dict[str, Curated]:
     """Service → its curated form, for each service of the mesh that none of `manifests` (by service) builds.
 
     Raises ManifestError (ManifestErrors), with file and line of the Meshfile, for an image that the catalogue does not
@@ -28,6 +26,8 @@ def curate(
             continue
         where = mesh.where("services", service, "image")
         entry = _entry(wanted.image, catalogue, where, findings)
+        if entry is None:
+            continue
         folder = _repository(mesh, manifests)
         if folder is None:
             findings.add(
@@ -35,7 +35,6 @@ def curate(
                 where=where,
                 fix="Give repo.destination: registry and folder, such as registry.example/team.",
             )
-        if entry is None or folder is None:
             continue
         image = f"{folder}/{kubernetes_name(service)}:{_tag(wanted.image)}"
         if image == wanted.image.partition("@")[0]:
@@ -59,7 +58,9 @@ def _entry(image: str, catalogue: Sequence[Entry], where: str, findings: Finding
     tags = [pattern for entry in catalogue if entry.description.image == name for pattern in entry.description.tags]
     if not tag and tags:
         findings.add(
-            f"the image {image} of the catalogue needs a tag", where=where, fix=f"It has {name}:{f', {name}:'.join(tags)}."
+            f"the image {image} of the catalogue needs a tag",
+            where=where,
+            fix=f"It has {name}:{f', {name}:'.join(tags)}.",
         )
     elif tags:
         findings.add(

@@ -12,7 +12,14 @@ from scone_provider.derive.variables import Value, Variables
 from scone_provider.errors import ManifestError
 from scone_provider.manifest.mesh import Mesh
 
-CHART_VARIABLES = ("APP_SERVICE_PORT", "imagePullSecrets", "replicaCount", "restartPolicy", "sgxEpcMem", "useSGXDevPlugin")
+CHART_VARIABLES = (
+    "APP_SERVICE_PORT",
+    "imagePullSecrets",
+    "replicaCount",
+    "restartPolicy",
+    "sgxEpcMem",
+    "useSGXDevPlugin",
+)
 _SIZE = re.compile("volume_.+_size")
 
 
@@ -28,9 +35,7 @@ def settled(curated: Curated, mesh: Mesh, variables: Variables) -> Variables:
         name: Value(text=one.default, where=description.where("variables", name, "default"))
         for name, one in description.variables.items()
     }
-    fixed = {
-        name: Value(text=text, where=description.where("fixed", name)) for name, text in description.fixed.items()
-    }
+    fixed = {name: Value(text=text, where=description.where("fixed", name)) for name, text in description.fixed.items()}
     found = Variables(
         service=variables.service, values={**defaults, **variables.values, **fixed}, findings=variables.findings
     )
@@ -43,9 +48,11 @@ def settled(curated: Curated, mesh: Mesh, variables: Variables) -> Variables:
                 where=found.values[name].where,
                 fix=f"It is: {one.meaning}.",
             )
-        elif one.choices:
-            where = description.where("variables", name, "choices", value.text)
-            chosen |= {more: Value(text=text, where=where) for more, text in one.choices[value.text].items()}
+        if one.choices:
+            # After a wrong choice the others would only be told to be missing.
+            choice = value.text if value is not None and value.text in one.choices else next(iter(one.choices))
+            where = description.where("variables", name, "choices", choice)
+            chosen |= {more: Value(text=text, where=where) for more, text in one.choices[choice].items()}
     return Variables(service=found.service, values={**found.values, **chosen}, findings=variables.findings)
 
 

@@ -40,9 +40,10 @@ def derive(
     """The policies and the chart's values of a mesh.
 
     `services`, `images`, `policy_digests`, `templates` (policy templates) and `curated` (what the catalogue says of
-    services that it gave a manifest) are by the mesh's service names; a digest that is not given is left empty. `owners`: key hashes that may read and update the policies, the creator's if there
-    are none. `release`: the name of the Helm release. `cas_keys`: key hashes of CASes that the mesh does not pin, by
-    their names. Raises ManifestError, or ManifestErrors for several, with file and line of the manifests.
+    services that it gave a manifest) are by the mesh's service names; a digest that is not given is left empty.
+    `owners`: key hashes that may read and update the policies, the creator's if there are none. `release`: the name of
+    the Helm release. `cas_keys`: key hashes of CASes that the mesh does not pin, by their names. Raises ManifestError,
+    or ManifestErrors for several, with file and line of the manifests.
     """
     check_owners(mesh, owners)
     findings, warnings = Findings(), list(mesh_warnings(mesh, services, owners))
