@@ -10,6 +10,8 @@ import pymemcache
 import pymysql
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from support.embedded_cas import TOLERANCE, public_value
 from support.mesh import MeshProject
@@ -126,7 +128,8 @@ def test_redis_answers_its_client(curated: Curated) -> None:
         "port": port,
         "ssl": True,
         "ssl_ca_certs": curated.file("redis", "ca"),
-        "ssl_check_hostname": False,  # by address here: the name is checked below
+        "ssl_check_hostname": False,  # it is called by its address here
+        "retry": Retry(NoBackoff(), 0),
     }
     pair: dict[str, Any] = {"ssl_certfile": curated.file("redis", "crt"), "ssl_keyfile": curated.file("redis", "key")}
     password = curated.environment["REDIS_PASSWORD"]
