@@ -327,5 +327,8 @@ class MeshDeploymentArgs(TypedDict):
     """Who builds, in place of this package; default: the stack's setting `scone:builder`, a JSON list of words."""
     native_stage: NotRequired[NativeStageArgs]
     """How `run` and `requirements` of all manifests are carried out."""
+    rollout: NotRequired[str]
+    """`replace` (default): policies know the new images only. `overlap`: what was released last stays trusted until
+    the new pods are ready, so that no request is lost (docs/rollouts.md)."""
     rollout_timeout: NotRequired[int]
     """Seconds until a rollout that is not ready fails; default: 120."""

@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from pulumi_scone._sources import read_text
+from scone_policy.errors import SconeError
 from scone_provider.errors import ManifestError
 from scone_provider.manifest import Mesh
 from scone_provider.manifest.overrides import FILES, ServiceFiles, read_override
 
 _MOST_FILES = 512
 _LARGEST = 1 << 20
+_RELATIVE = "paths in a Meshfile are relative to the Meshfile"
 
 
 def service_files(mesh: Mesh, service: str, variables: Mapping[str, str]) -> ServiceFiles:
@@ -21,7 +23,12 @@ def service_files(mesh: Mesh, service: str, variables: Mapping[str, str]) -> Ser
         path = getattr(entry, key)
         if path:
             file = str(folder / path)
-            found[key] = read_override(read_text(file), file=file, variables=variables)
+            try:
+                text = read_text(file)
+            except SconeError as error:
+                where = mesh.where("services", service, key)
+                raise ManifestError(f"{file}: {error.what}", where=where, fix=_RELATIVE) from None
+            found[key] = read_override(text, file=file, variables=variables)
     return ServiceFiles(**found)
 
 

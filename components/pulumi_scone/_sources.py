@@ -2,9 +2,9 @@
 
 import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, get_args, get_origin
 
 import pulumi
 
@@ -14,6 +14,7 @@ from scone_policy.holes import has_hole
 from scone_provider.image.reference import parse_reference
 from scone_provider.manifest import Mesh, ServiceManifest, load_mesh, load_service
 from scone_provider.manifest.unsupported import Toolchain
+from scone_provider.production import SETTING, Places, is_production, refuse_testing
 
 _LIMIT = 1 << 20
 
@@ -79,9 +80,19 @@ def builder_words(args: Mapping[str, Any]) -> list[str]:
     return list(words)
 
 
+def refuse_in_production(places: Places) -> None:
+    """Raise SconeError for what is only for testing, where the stack is for production."""
+    prefix, _, key = SETTING.partition(":")
+    if is_production(pulumi.Config(prefix).get(key)):
+        refuse_testing(places)
+
+
 def check_arguments(args: object, kind: type) -> None:
-    """Raise SconeError when a component's `args` are no map, or have a key that the TypedDict `kind` does not know."""
-    for key in _map(args, "args"):
+    """Raise SconeError when a component's `args` are no map, or hold what the TypedDict `kind` does not know.
+
+    Texts, numbers, switches and lists of texts are judged here; maps by those who read them.
+    """
+    for key, value in _map(args, "args").items():
         if key not in kind.__annotations__:
             near = difflib.get_close_matches(str(key), kind.__annotations__, n=1)
             known = ", ".join(sorted(kind.__annotations__))
@@ -90,6 +101,33 @@ def check_arguments(args: object, kind: type) -> None:
                 where=kind.__name__.removesuffix("Args"),
                 fix=f"did you mean {near[0]}?" if near else f"known are {known}",
             )
+        _check_type(value, kind.__annotations__[key], where=key)
+
+
+def _check_type(value: object, wanted: object, *, where: str) -> None:
+    wanted = get_args(wanted)[0] if get_origin(wanted) is NotRequired else wanted
+    if wanted not in _TYPES or value is None:
+        return
+    fits, words = _TYPES[wanted]
+    if not fits(value):
+        raise SconeError(f"this is no {words}, but a {type(value).__name__}", where=where, fix=f"give a {words}")
+
+
+def _is_whole(value: object) -> bool:
+    """The engine's wire knows floats only."""
+    return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer())
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(item, str | pulumi.Output) for item in value)
+
+
+_TYPES: Mapping[object, tuple[Callable[[object], bool], str]] = {
+    str: (lambda value: isinstance(value, str), "plain text"),
+    bool: (lambda value: isinstance(value, bool), "switch (True or False)"),
+    int: (_is_whole, "whole number"),
+    Sequence[str]: (_are_texts, "list of texts"),
+}
 
 
 def given_variables(args: Mapping[str, Any], values: Values, *, key: str = "variables") -> dict[str, str]:

@@ -20,12 +20,13 @@ from pulumi_scone._sources import (
     hidden_identity,
     read_manifest,
     read_mesh,
+    refuse_in_production,
 )
 from pulumi_scone._uploads import Kept, Policy, Way, documents_of, objects_value, policy_of
 from pulumi_scone._values import Values, together, user_errors
 from pulumi_scone.cas_namespace import CasNamespace
 from pulumi_scone.confidential_image import ConfidentialImage
-from pulumi_scone.resources import Cas, Rollout, SecurityPolicy
+from pulumi_scone.resources import Cas, ReleasedRevision, Rollout, SecurityPolicy
 from scone_policy.errors import SconeError
 from scone_provider.catalogue.choose import curate
 from scone_provider.catalogue.entry import Curated
@@ -35,12 +36,15 @@ from scone_provider.derive import ImageFacts, MeshPlan, derive
 from scone_provider.derive.chart import kubernetes_name
 from scone_provider.derive.image import destination, encrypted_paths, image_inputs, volume_paths
 from scone_provider.manifest import Mesh, ServiceManifest
-from scone_provider.manifest.mesh import ENCRYPTED_ONLY, NO_UPLOAD
+from scone_provider.manifest.mesh import ENCRYPTED_ONLY, NO_UPLOAD, UPLOAD
 from scone_provider.manifest.overrides import overridden
 from scone_provider.policy_files import FOLDER
-from scone_provider.trust import tolerance_map
+from scone_provider.production import DEBUG_MODE
+from scone_provider.trust import testing_switches, tolerance_map
 
 _ROLLOUT_SECONDS = 120
+_OVERLAP = "overlap"
+_ROLLOUTS = ("replace", _OVERLAP)
 
 
 class MeshDeployment(pulumi.ComponentResource):
@@ -96,6 +100,7 @@ class MeshDeployment(pulumi.ComponentResource):
                 depends_on=[*(one.policy for one in kept), *images.values(), *secrets],
             ),
         )
+        uploaded = {service: policy.hash for service, policy in policies.items() if isinstance(policy, SecurityPolicy)}
         by_hand = [one.session for one in kept if one.way.mode in (NO_UPLOAD, ENCRYPTED_ONLY)]
         if by_hand:
             pulumi.log.warn(
@@ -106,12 +111,15 @@ class MeshDeployment(pulumi.ComponentResource):
         else:
             self.rollout = Rollout(
                 name,
-                inputs=draft.rollout(args, patient=any(one.way.in_chart for one in kept)),
+                inputs={
+                    **draft.rollout(args, patient=any(one.way.in_chart for one in kept)),
+                    "helm_revision": self.chart.status.apply(lambda status: status.revision if status else None),
+                },
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[self.chart]),
             )
+            uploaded |= self._released(name, draft, namespace, policies)
         self.namespace = namespace.namespace
         self.images = pulumi.Output.all(**{service: image.reference for service, image in images.items()})
-        uploaded = {service: policy.hash for service, policy in policies.items() if isinstance(policy, SecurityPolicy)}
         self.policies = together(uploaded)
         self.documents = together(documents_of(kept))
         self.release = pulumi.Output.from_input(draft.release)
@@ -210,10 +218,26 @@ class MeshDeployment(pulumi.ComponentResource):
             session=f"{draft.plan.namespace}/{service}",
             policy=as_secrets(draft.values.show(draft.plan.policies[service])),
             adopt=bool(args.get("adopt")),
+            overlap=draft.overlaps,
             opts=pulumi.ResourceOptions(
                 parent=self, depends_on=[namespace.policy, *([shared.policy] if shared else [])]
             ),
         )
+
+    def _released(
+        self, name: str, draft: "_Draft", namespace: CasNamespace, policies: Mapping[str, Policy]
+    ) -> dict[str, pulumi.Output[str]]:
+        """Where rollouts overlap, their end: service → hash of its session with the new revision alone."""
+        return {
+            service: ReleasedRevision(
+                f"{name}-{service}",
+                cas=namespace.way.trust,
+                policy=policy,
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[self.rollout]),
+            ).hash
+            for service, policy in policies.items()
+            if draft.overlaps and isinstance(policy, SecurityPolicy)
+        }
 
 
 class _Draft:
@@ -245,6 +269,8 @@ class _Draft:
             service: self._promise(manifest, vendor=bool(builder)) for service, manifest in self.manifests.items()
         }
         self._digests = {service: self.values.promise() for service in self.manifests}
+        self.overlaps = _rollout(args, self.mesh) == _OVERLAP
+        self._revisions = {service: self.values.promise() for service in self.manifests if self.overlaps}
         self._cas_keys = {called: self.values.promise() for called, cas in self.mesh.cas.items() if not cas.cas_key}
         self.plan: MeshPlan = derive(
             self.mesh,
@@ -256,6 +282,7 @@ class _Draft:
             cas_keys=self._cas_keys,
             templates=templates,
             curated=curated,
+            revisions=self._revisions,
         )
         charts = own_charts(self.mesh)
         self._own_charts = {kubernetes_name(service) for service in charts}
@@ -327,6 +354,8 @@ class _Draft:
             imported = [by_name[found] for found in self.plan.imports[service] if found in by_name]
             joined = pulumi.Output.concat(policy.digest, *[part for digest in imported for part in ("+", digest)])
             self.values.keep(self._digests[service], joined)
+            if isinstance(policy, SecurityPolicy) and service in self._revisions:
+                self.values.keep(self._revisions[service], policy.revision)
 
     def chart_values(self) -> Mapping[str, Any]:
         """The values of the release, `helm_extra_values` merged in."""
@@ -352,10 +381,17 @@ class _Draft:
                     "replicas": item["replicas"],
                     "image": item["image"],
                     "policy_digest": item["policyDigest"],
+                    "where": self._places(item["service"]),
                 }
                 for name, item in self.chart_values()["services"].items()
             },
         }
+
+    def _places(self, service: str) -> str:
+        """`file:line` of what describes a service, for errors; files by name, because state is nobody's machine."""
+        manifest = self.manifests.get(service)
+        found = [self.mesh.where("services", service), *([manifest.where("build")] if manifest else [])]
+        return ", ".join(Path(place.partition(": ")[0]).name for place in found)
 
     def _promise(self, manifest: ServiceManifest, *, vendor: bool) -> ImageFacts:
         return ImageFacts(
@@ -367,6 +403,20 @@ class _Draft:
             encrypted_paths=() if vendor else encrypted_paths(manifest),
             volumes=volume_paths(manifest),
         )
+
+
+def _rollout(args: MeshDeploymentArgs, mesh: Mesh) -> str:
+    found = args.get("rollout", _ROLLOUTS[0])
+    if found not in _ROLLOUTS:
+        raise SconeError(f"{found} is no kind of rollout", where="rollout", fix=f"give {' or '.join(_ROLLOUTS)}")
+    mode = mesh.cas_of("cas").mode
+    if found == _OVERLAP and mode != UPLOAD:
+        raise SconeError(
+            f'rollout="overlap" needs policies that this stack uploads, and the mode is {mode}',
+            where=mesh.where("cas", mesh.cas_name("cas"), "mode"),
+            fix=f"use the mode {UPLOAD}, or leave rollout out",
+        )
+    return found
 
 
 def _assign(
@@ -389,21 +439,11 @@ def _assign(
 
 
 def _refuse_in_production(mesh: Mesh) -> None:
-    if not pulumi.Config("scone").get_bool("production"):
-        return
-    switches = [
-        switch
-        for cas in mesh.cas.values()
-        for switch in tolerance_map(cas.tolerance or "")
-        if "only_for_testing" in switch
-    ]
-    refused = [*dict.fromkeys(switches), *(item for item in mesh.policy.tolerate if item == "debug-mode")]
-    if refused:
-        raise SconeError(
-            f"this stack is for production (scone:production), but its Meshfile tolerates {', '.join(refused)}",
-            where=mesh.where("cas") if switches else mesh.where("policy", "tolerate"),
-            fix="remove them, or deploy with a stack that is for testing",
-        )
+    places = {
+        mesh.where("cas", name, "tolerance"): testing_switches(cas.tolerance or "") for name, cas in mesh.cas.items()
+    }
+    debug = tuple(item for item in mesh.policy.tolerate if item == DEBUG_MODE)
+    refuse_in_production({**places, mesh.where("policy", "tolerate"): debug})
 
 
 def _merged(base: Any, extra: Any) -> Any:  # noqa: ANN401  JSON-like trees

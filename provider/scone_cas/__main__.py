@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from scone_cas.entra_settings import EntraSettings, add_entra_options
+from scone_cas.peer_settings import PeerSettings, add_peer_options
 from scone_cas.server import CLIENT_PORT, ENCLAVE_PORT, ServeOptions, serve
 from scone_policy.errors import SconeError
 
@@ -48,6 +49,7 @@ def _run(options: argparse.Namespace) -> None:
                 rate=options.rate,
                 audit_log=options.audit_log,
                 entra=EntraSettings.parse(options),
+                peers=PeerSettings.parse(connect_to=options.connect_to, trusted_peers=options.trusted_peer),
             )
         )
 
@@ -66,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     serving.add_argument("--workers", type=int, default=defaults.workers, help="enclave port (%(default)s)")
     serving.add_argument("--no-audit-log", dest="audit_log", action="store_false", help="record nothing in audit.log")
     add_entra_options(serving)
+    add_peer_options(serving)
     client = commands.add_parser("client-port", parents=[common], help="started by serve")
     client.add_argument("--listening", type=int, required=True)
     client.add_argument("--alive", type=int, required=True)

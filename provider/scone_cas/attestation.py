@@ -19,7 +19,7 @@ FORMAT = "scone-cas-simulated-1"
 NONCE_SIZE = 32
 _NONCE = re.compile("[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
 """The one spelling of 32 bytes in base64url."""
-_CONTEXT = b"pulumi-scone cas evidence v1\0"
+CONTEXT = b"pulumi-scone cas evidence v1\0"
 _SOFTWARE = b"scone-cas software v1\0"
 
 
@@ -60,7 +60,7 @@ class Attestation:
         """Evidence over a nonce (32 bytes, base64url). Raises Refusal when it is none."""
         _check_nonce(nonce)
         body = json.dumps(self._claims | {"nonce": nonce}).encode()
-        signature = self._identity.key.sign(_CONTEXT + body, ec.ECDSA(hashes.SHA256()))
+        signature = self._identity.key.sign(CONTEXT + body, ec.ECDSA(hashes.SHA256()))
         return {"evidence": {"body": _base64(body), "signature": _base64(signature)}}
 
 

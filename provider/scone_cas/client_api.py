@@ -6,11 +6,12 @@ from functools import partial
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from scone_cas import VERSION, log, openapi
+from scone_cas import VERSION, log, openapi, peer_protocol
 from scone_cas.access import Caller
 from scone_cas.attestation import Attestation
 from scone_cas.audit import Journal, Silent
 from scone_cas.description import open_upload
+from scone_cas.evidence import MalformedError
 from scone_cas.messages import Refusal, Request, Response, document, error_document, error_text, text
 from scone_cas.sessions import Sessions
 from scone_cas.spelling import public_form
@@ -27,6 +28,7 @@ _ROUTES = (
     "/v1/sessions",
     "/v1/session_hashes",
     "/v1/encrypted_sessions",
+    peer_protocol.ROUTE,
     "/v1/values",
     "/v1/attest",
     "/v1/version",
@@ -52,6 +54,7 @@ class ClientApi:
         self._whole: Mapping[str, tuple[str, Handler]] = {
             "/session": ("POST", lambda request, caller: self._upload(request.body, caller)),
             "/v1/encrypted_sessions": ("PUT", self._upload_encrypted),
+            peer_protocol.ROUTE: ("POST", self._shared),
             "/v1/sessions": ("GET", self._list),
             "/v1/attest": ("GET", self._attest),
             "/v1/version": ("GET", lambda *_: document(200, {"version": VERSION, "name": "embedded CAS"})),
@@ -142,7 +145,7 @@ class ClientApi:
         parts = dict(part.partition("=")[::2] for part in selector.split(","))
         if not {"session"} <= set(parts) <= {"session", "secret"}:
             raise Refusal(400, "the path must be /v1/values/session=<name>[,secret=<secret>]")
-        values = self._sessions.public_values(_name(parts["session"]))
+        values = self._sessions.public_values(_name(parts["session"]), parts.get("secret"))
         if "secret" not in parts:
             return document(
                 200,
@@ -151,6 +154,15 @@ class ClientApi:
         if parts["secret"] not in values:
             raise Refusal(404, "there is no such secret, or it is not public")
         return document(200, {"value": public_form(values[parts["secret"]])})
+
+    def _shared(self, request: Request, caller: Caller) -> Response:
+        try:
+            asked = peer_protocol.Ask.read(request.body)
+        except MalformedError as problem:
+            raise Refusal(400, str(problem)) from None
+        shared = self._sessions.exported(asked, caller.key_hash)
+        log.event("secret-shared", session=asked.session, secret=asked.secret, to=asked.importer, key=caller.key_hash)
+        return document(200, shared.written())
 
 
 def _nowhere(_request: Request, _caller: Caller) -> Response:

@@ -17,7 +17,7 @@ from scone_cas.enclave_api import LARGEST_REQUEST, EnclaveApi, busy, failed, mal
 from scone_cas.identity import CasIdentity
 from scone_cas.limits import Gate, RateLimit
 from scone_cas.messages import Request, Response
-from scone_cas.needed import NeededError
+from scone_cas.needed import ATTEMPTS, NeededError
 from scone_cas.parts import assemble
 from scone_policy.errors import SconeError
 
@@ -91,7 +91,7 @@ class App:
     async def _begin(self, request: Request) -> tuple[Response, int]:
         """The answer, and its place in the audit log. What must be fetched is, in threads: no other request waits."""
         loop = asyncio.get_running_loop()
-        for _ in range(2):
+        for _ in range(ATTEMPTS):
             try:
                 if self._api.waits(request):
                     return await loop.run_in_executor(self._writer, self._api.begin, request)

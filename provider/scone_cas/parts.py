@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,8 @@ from scone_cas.enclave_api import EnclaveApi
 from scone_cas.entra import Entra
 from scone_cas.entra_settings import EntraSettings
 from scone_cas.identity import CasIdentity
+from scone_cas.peer_settings import PeerSettings
+from scone_cas.peers import Peers
 from scone_cas.seal import KEY_SIZE
 from scone_cas.sessions import Sessions
 from scone_cas.state import first_seal_key, prepare_directory, seal_key
@@ -28,6 +30,7 @@ _IDENTITY = "identity"
 _ENTRA = "entra"
 _CHALLENGE_KEY = "challenge key"
 _SESSION_KEY = "session encryption key"
+_PEERS = "peers"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,24 +51,37 @@ def initialise(
     random: bytes,
     audit_log: bool = True,
     entra: EntraSettings | None = None,
+    peers: PeerSettings | None = None,
 ) -> CasIdentity:
     """Make or check the state of a CAS that starts, and void the challenges of its last run. Raises SconeError.
 
     `random`: 32 fresh random bytes, the key of this run's challenges. Without `audit_log` nothing is recorded until
-    the next start. The caller holds the lock, and calls `finish` at the end.
+    the next start. `peers` is what this run knows of other CASes. The caller holds the lock, and calls `finish` at the
+    end.
     """
     if len(random) != KEY_SIZE:
         raise ValueError("a challenge key has 32 bytes")
     prepare_directory(directory)
     try:
-        return _initialise(directory, now or _now(), random, audit_log=audit_log, entra=entra or EntraSettings())
+        return _initialise(
+            directory,
+            now or _now(),
+            random,
+            audit_log=audit_log,
+            settings={
+                _ENTRA: (entra or EntraSettings()).to_json(),
+                _PEERS: (peers or PeerSettings()).to_json(),
+            },
+        )
     except (OSError, sqlite3.Error) as problem:
         raise SconeError(
             f"the state cannot be written: {problem}", where=str(directory), fix="look at the disk and its permissions"
         ) from None
 
 
-def _initialise(directory: Path, now: datetime, random: bytes, *, audit_log: bool, entra: EntraSettings) -> CasIdentity:
+def _initialise(
+    directory: Path, now: datetime, random: bytes, *, audit_log: bool, settings: Mapping[str, bytes]
+) -> CasIdentity:
     store = Store(directory, first_seal_key(directory))
     try:
         store.initialise({_IDENTITY: CasIdentity.create(now=now).to_pem()})
@@ -73,7 +89,8 @@ def _initialise(directory: Path, now: datetime, random: bytes, *, audit_log: boo
             store.keep(_CHALLENGE_KEY, random)
             if not store.keeps(_SESSION_KEY):
                 store.keep(_SESSION_KEY, X25519PrivateKey.generate().private_bytes_raw())
-            store.keep(_ENTRA, entra.to_json())
+            for name, value in settings.items():
+                store.keep(name, value)
         Challenges.reset(directory)
         identity = CasIdentity.from_pem(store.kept(_IDENTITY))
         audit_state.begin(directory, store, identity, enabled=audit_log, clock=lambda: now)
@@ -101,7 +118,8 @@ def assemble(directory: Path, *, clock: Callable[[], datetime] | None = None) ->
     # Opens its file with the first entry: processes are forked before that.
     journal = audit_state.opened(directory, store, clock=clock)
     entra = EntraSettings.from_json(store.kept(_ENTRA)) if store.keeps(_ENTRA) else EntraSettings()
-    sessions = Sessions(store, journal, clock=clock, entra=Entra(entra))
+    peers = Peers(PeerSettings.from_json(store.kept(_PEERS)), identity)
+    sessions = Sessions(store, journal, clock=clock, entra=Entra(entra), peers=peers)
     # Processes are forked and threads started after this; SQLite connections must not be carried over.
     store.close()
     return Parts(

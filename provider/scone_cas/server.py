@@ -16,6 +16,7 @@ from cryptography import x509
 from scone_cas import VERSION, log
 from scone_cas.entra_settings import EntraSettings
 from scone_cas.parts import finish, initialise
+from scone_cas.peer_settings import PeerSettings
 from scone_cas.seal import KEY_SIZE
 from scone_cas.state import lock, prepare_directory
 from scone_policy.errors import SconeError
@@ -41,6 +42,7 @@ class ServeOptions:
     rate: float = 2000.0
     audit_log: bool = True
     entra: EntraSettings = field(default_factory=EntraSettings)
+    peers: PeerSettings = field(default_factory=PeerSettings)
 
 
 def serve(options: ServeOptions) -> None:
@@ -53,7 +55,11 @@ def serve(options: ServeOptions) -> None:
     os.set_inheritable(held, True)
     with _listen(options.host, options.client_port) as client, _reserve(options.host, options.enclave_port) as enclave:
         identity = initialise(
-            options.state, random=secrets.token_bytes(KEY_SIZE), audit_log=options.audit_log, entra=options.entra
+            options.state,
+            random=secrets.token_bytes(KEY_SIZE),
+            audit_log=options.audit_log,
+            entra=options.entra,
+            peers=options.peers,
         )
         ports = client.getsockname()[1], enclave.getsockname()[1]
         reason = "failed"

@@ -19,7 +19,10 @@ def spell(value: Value, suffix: str, *, escape_json: bool) -> bytes:
     form = _FORMS.get(value.kind, {}).get(suffix)
     if form is None:
         raise ValueError(f"the suffix {suffix or '(none)'} does not fit a secret of kind {value.kind}")
-    written = form(value)
+    try:
+        written = form(value)
+    except KeyError:
+        raise ValueError("a part of it is not known here") from None
     if not escape_json:
         return written
     try:

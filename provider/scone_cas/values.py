@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+CERTIFICATES = frozenset({"x509", "x509-ca"})
 _BARE = frozenset({"ascii", "binary"})
 """Kinds whose values have no parts: stored as they are, as they always were."""
 _CONTENT = ""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydantic import ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from scone_policy.errors import PolicyError, SconeError
 from scone_policy.source import Document, Path
@@ -22,6 +23,7 @@ _WORDS = {
     "int_parsing": "must be a whole number",
     "int_type": "must be a whole number",
 }
+_REFUSAL = "refusal"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +42,26 @@ class PolicyErrors(PolicyError):  # noqa: N818 - it is several of them
 def problems_of(error: ValidationError) -> list[Problem]:
     """What a pydantic model refused, in words, in the order of the document."""
     return [
-        Problem(path=_path(item["loc"]), rule=_rule(item["type"], item["msg"]))
-        for item in error.errors(include_input=False, include_url=False, include_context=False)
+        Problem(
+            path=_path(item["loc"]),
+            rule=_rule(item["type"], item["msg"]),
+            fix=str(item["ctx"]["fix"]) if item["type"] == _REFUSAL else "",
+        )
+        for item in error.errors(include_input=False, include_url=False)
     ]
+
+
+def refusal(*problems: Problem) -> ValidationError:
+    """What a validator raises to say at which place below its own field each rule is broken."""
+    details = [
+        InitErrorDetails(
+            type=PydanticCustomError(_REFUSAL, "{rule}", {"rule": problem.rule, "fix": problem.fix}),
+            loc=problem.path,
+            input=None,
+        )
+        for problem in problems
+    ]
+    return ValidationError.from_exception_data("refusal", details, hide_input=True)
 
 
 def refuse(

@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator
 
 from scone_policy.holes import has_hole, is_hole
 from scone_policy.placeholders import is_reference
+from scone_policy.problems import Problem, refusal
 from scone_policy.source import Number
 
 _TOKENS = re.compile("\x00hole:[0-9]+\x00")
@@ -132,16 +133,16 @@ def by_name(key: str = "name", *, short: str | None = None) -> Callable[[object]
         if not isinstance(value, list | tuple):
             raise ValueError(f"must be a list of maps with a {key}, or a map by {key}")  # noqa: TRY004
         found: dict[str, object] = {}
-        for number, item in enumerate(value, start=1):
+        for index, item in enumerate(value):
             entry = (
                 dict(item) if isinstance(item, Mapping) else {short: item} if isinstance(item, str) and short else {}
             )
             name = entry.pop(key, None)
             if name is None:
-                raise ValueError(f"entry {number} has no {key}")
+                raise refusal(Problem(path=(index,), rule=f"the entry has no {key}"))
             name = text(name)
             if name in found:
-                raise ValueError(f"two entries have the {key} {name!r}")
+                raise refusal(Problem(path=(index,), rule=f"two entries have the {key} {name!r}"))
             found[name] = entry
         return found
 

@@ -9,6 +9,7 @@ from scone_policy import fragments, kinds, pem
 from scone_policy.canonical import present
 from scone_policy.holes import has_hole
 from scone_policy.kinds import DEFAULT_KEY_TYPE, DEFAULT_SIZE, KEY_TYPES, KINDS, MAX_SIZE
+from scone_policy.problems import Problem, refusal
 from scone_policy.scalars import Model, OptionalText, OptionalWhole, Switch, one_of, optional, text
 from scone_policy.sets import member_map, members
 from scone_policy.sharing import Export, Exports, Import, export_map
@@ -136,7 +137,7 @@ class Secret(Model):
             raise ValueError(f"{foreign[0]} does not belong to a secret of kind {kind}")
         null = kind == "config-fragment" and {"value", "value_json"} & self.model_fields_set
         if self.value is not None or null:
-            object.__setattr__(self, "value", kinds.check_value(kind, self.value, self.size))
+            object.__setattr__(self, "value", self._checked_value(kind))
             object.__setattr__(self, "size", None)
             if ignored := [key for key in stated if key not in rules.with_value]:
                 raise ValueError(f"{ignored[0]} has no meaning beside a given value")
@@ -147,6 +148,13 @@ class Secret(Model):
             raise ValueError(f"a secret of kind {kind} needs {missing[0]}")
         for check in (_sized, _x509, _aad, _public):
             check(self, kind)
+
+    def _checked_value(self, kind: str) -> object:
+        try:
+            return kinds.check_value(kind, self.value, self.size)
+        except ValueError as error:
+            key = "value" if self.value_json is None else "value_json"
+            raise refusal(Problem(path=(key,), rule=str(error))) from None
 
     @property
     def is_generated(self) -> bool:

@@ -21,6 +21,7 @@ from scone_policy.secrets import Secret
 from scone_policy.security import Security
 from scone_policy.services import Service
 from scone_policy.source import Document, load
+from scone_policy.suggest import with_suggestions
 from scone_policy.volumes import Volume
 from scone_policy.wire import wire_text
 
@@ -120,7 +121,7 @@ def check(document: Document) -> tuple[Session | None, list[Problem]]:
     try:
         session = Session.model_validate(data, context={"name": _own_name(data)})
     except ValidationError as error:
-        return None, problems_of(error)
+        return None, with_suggestions(problems_of(error), Session)
     return session, [*_top_problems(session), *reference_problems(session), *feature_problems(session, data)]
 
 

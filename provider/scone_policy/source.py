@@ -163,7 +163,8 @@ class _Reader:
         assert isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent)
         word = _TAGGED.get(path, {}).get(str(event.tag))
         if event.tag not in (None, "!", "tag:yaml.org,2002:str") and word is None:
-            raise self._refuse(f"the tag {event.tag} is not supported", event, "Remove the tag.")
+            # Not which one: a secret that nobody quoted may begin with !, or with the * of an alias.
+            raise self._refuse("tags (!…) are not supported", event, "A text that begins with ! needs quotes.")
         before = self._nodes
         self._count(1, event)
         value: object
@@ -188,7 +189,9 @@ class _Reader:
 
     def _alias(self, event: yaml.AliasEvent) -> tuple[object, int]:
         if event.anchor not in self._anchors:
-            raise self._refuse(f"the alias *{event.anchor} stands for nothing before it", event)
+            raise self._refuse(
+                "this alias (*…) stands for nothing before it", event, "A text that begins with * needs quotes."
+            )
         value, size = self._anchors[event.anchor]
         self._count(size, event)
         return value, size

@@ -1,21 +1,24 @@
 """`pulumi-scone`: what people and machines do beside `pulumi` itself."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from scone_cas.entra_settings import EntraSettings, add_entra_options
+from scone_cas.peer_settings import PeerSettings, add_peer_options
 from scone_policy.errors import SconeError
 from scone_provider.commands.files import UsageError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns 0, 1 after an error that was printed, 2 on wrong usage."""
+    """Run one command. Returns 0, 1 after an error that was printed, 2 on wrong usage, 141 when nobody reads on."""
     parsed = _parser().parse_args(arguments)
     try:
-        return int(parsed.run(parsed))
+        status = int(parsed.run(parsed))
+        sys.stdout.flush()
     except UsageError as error:
         print(f"pulumi-scone: {error}", file=sys.stderr)
         return 2
@@ -24,6 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more when it ends
+        return 141
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -50,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--workers", type=int, default=2, help="processes of the enclave port (default: %(default)s)")
     serve.add_argument("--no-audit-log", dest="audit_log", action="store_false", help="record nothing in audit.log")
     add_entra_options(serve)
+    add_peer_options(serve)
     serve.set_defaults(run=_cas_serve)
 
     audit = commands.add_parser("audit", help="the audit log of the embedded CAS")
@@ -114,6 +122,7 @@ def _cas_serve(parsed: argparse.Namespace) -> int:
             workers=parsed.workers,
             audit_log=parsed.audit_log,
             entra=EntraSettings.parse(parsed),
+            peers=PeerSettings.parse(connect_to=parsed.connect_to, trusted_peers=parsed.trusted_peer),
         )
     )
     return 0

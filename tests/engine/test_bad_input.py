@@ -113,7 +113,7 @@ MISTAKES = {
     ),
     "wrong type": (
         ("service.yaml", f"value: {PLANTED}", f"value: [{PLANTED}]"),
-        ("service.yaml:<- name: password>: secrets.local.password: must be text",),
+        ("service.yaml:<value: [>: secrets.local.password.value: must be text",),
     ),
     "missing global variable": (
         ("mesh.yaml", "      - name: API_USER\n        value: myself\n", ""),
@@ -129,7 +129,7 @@ MISTAKES = {
     ),
     "copy of a missing file": (
         ("service.yaml", "    - print_env.py", "    - gone.py"),
-        ("build.copy: 'gone.py' does not exist", "→ paths of `copy` are relative to"),
+        ("service.yaml:<gone.py>: build.copy[0]: 'gone.py' does not exist", "→ paths of `copy` are relative to"),
     ),
     "missing manifest": (
         ("__main__.py", '"service.yaml"', '"services.yaml"'),
@@ -202,6 +202,6 @@ def test_no_identity_on_up(project: PulumiProject, cas: EmbeddedCas) -> None:
 def test_no_mistake_left_the_secret_anywhere(project: PulumiProject, cas: EmbeddedCas) -> None:
     """The secret of the manifest is in no transcript, state or log in clear, even where its own definition is wrong."""
     with broken(project, "service.yaml", f"value: {PLANTED}", f"value: {PLANTED}\n      colour: red"):
-        assert "secrets.local.password: colour: unknown key" in project.preview(check=False).text
+        assert "secrets.local.password.colour: unknown key" in project.preview(check=False).text
     assert PLANTED.encode() not in project.everything_written()
     assert PLANTED not in cas.log.read_text()

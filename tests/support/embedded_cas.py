@@ -15,6 +15,8 @@ from scone_provider.cas.transport import shared_client
 
 TOLERANCE = "--only_for_testing-debug --only_for_testing-trust-any --only_for_testing-ignore-signer"
 """The switches under which an embedded CAS is trusted."""
+_PROVIDER = Path(__file__).parents[2] / "provider"
+"""The code of the checkout that the test itself is of, whatever is installed."""
 
 
 class EmbeddedCas:
@@ -36,7 +38,7 @@ class EmbeddedCas:
                 [Path(sys.executable).with_name("pulumi-scone"), "cas", "serve", *self._options()],
                 stdout=log,
                 stderr=log,
-                env={key: os.environ[key] for key in ("PATH", "PYTHONPATH") if key in os.environ},
+                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(_PROVIDER)},
                 start_new_session=True,
             )
         deadline = time.monotonic() + 30

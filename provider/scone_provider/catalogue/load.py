@@ -9,10 +9,10 @@ from pydantic import ValidationError
 
 from scone_policy.problems import problems_of
 from scone_policy.source import load
+from scone_policy.suggest import with_suggestions
 from scone_provider.catalogue.entry import Description, Entry
 from scone_provider.errors import ManifestError
 from scone_provider.manifest.problems import stop
-from scone_provider.manifest.suggest import with_suggestions
 
 DESCRIPTION, MANIFEST, POLICY, VALUES = "entry.yaml", "service.yaml", "policy.yaml", "values.yaml"
 _LARGEST = 1 << 20

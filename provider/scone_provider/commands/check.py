@@ -1,5 +1,6 @@
 """`pulumi-scone check`: says offline what is wrong with service manifests, Meshfiles and sessions, and where."""
 
+import difflib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,8 @@ from scone_provider.manifest import load_mesh, load_service
 from scone_provider.manifest.problems import stop
 from scone_provider.manifest.variables import read
 
+_LOADERS: Mapping[str, Callable[..., object]] = {"mesh": load_mesh, "genservice": load_service}
+_SORTS = "Manifests begin with apiVersion and kind (genservice or mesh), sessions with name and version."
 _PLACE = re.compile(r"(?P<file>.*?):(?P<line>[0-9]+)(?:: (?P<path>.*))?", re.DOTALL)
 
 
@@ -58,19 +61,25 @@ def findings(text: str, *, file: str, variables: Mapping[str, str]) -> list[Find
 
 
 def _judge(text: str, file: str, variables: Mapping[str, str]) -> None:
-    data = load(text, file=file).data
+    document = load(text, file=file)
+    data = document.data
+    keys = set(data) if isinstance(data, Mapping) else set()
     kind = data.get("kind") if isinstance(data, Mapping) else None
-    if isinstance(data, Mapping) and ("apiVersion" in data or kind in ("mesh", "genservice")):
-        loader = load_mesh if kind == "mesh" else load_service
-        loader(text, file=file, variables=OpenVariables(variables))
-        return
-    if isinstance(data, Mapping) and not {"name", "version", "services", "secrets"} & set(data):
+    if isinstance(kind, str) and (load_manifest := _LOADERS.get(kind)):
+        load_manifest(text, file=file, variables=OpenVariables(variables))
+    elif "apiVersion" in keys:
+        known = " or ".join(_LOADERS)
+        near = difflib.get_close_matches(str(kind).lower(), _LOADERS, n=1)
         raise ManifestError(
-            "this is no service manifest, no Meshfile and no session",
-            where=f"{file}:1",
-            fix="Manifests begin with apiVersion and kind, sessions with name and version.",
+            f"a manifest's kind is {known}",
+            where=document.where(("kind",)),
+            fix=f"Did you mean {near[0]}?" if near else _SORTS,
         )
-    _judge_session(text, file, variables)
+    elif not {"name", "version", "services", "secrets"} & keys:
+        what = "the document is empty" if data is None else "this is no service manifest, no Meshfile and no session"
+        raise ManifestError(what, where=f"{file}:1", fix=_SORTS)
+    else:
+        _judge_session(text, file, variables)
 
 
 def _judge_session(text: str, file: str, variables: Mapping[str, str]) -> None:

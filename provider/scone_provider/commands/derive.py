@@ -11,6 +11,7 @@ from scone_provider.catalogue.load import load_catalogue
 from scone_provider.commands.files import UsageError, assignments, text_of
 from scone_provider.derive import ImageFacts, derive
 from scone_provider.derive.image import encrypted_paths
+from scone_provider.errors import ManifestError
 from scone_provider.image.reference import parse_reference
 from scone_provider.manifest import Mesh, ServiceManifest, load_mesh, load_service
 from scone_provider.manifest.overrides import FILES, ServiceFiles, overridden, read_override
@@ -60,8 +61,16 @@ def run(
 
 
 def _assigned(mesh: Mesh, manifests: Sequence[ServiceManifest]) -> dict[str, ServiceManifest]:
-    """Service → the manifest that builds its image; a service without one is the catalogue's."""
-    by_image = {manifest.build.to: manifest for manifest in manifests}
+    """Service → the manifest that builds its image. A service without one is the catalogue's."""
+    by_image: dict[str, ServiceManifest] = {}
+    for manifest in manifests:
+        other = by_image.setdefault(manifest.build.to, manifest)
+        if other is not manifest:
+            raise ManifestError(
+                f"two manifests build {manifest.build.to}: the other is {other.file}",
+                where=manifest.where("build", "to"),
+                fix="Give each image one manifest.",
+            )
     used = {service.image for service in mesh.services.values()}
     if unused := sorted(set(by_image) - used):
         raise UsageError(f"no service of the mesh uses {unused[0]}, which one of the manifests builds")
@@ -72,9 +81,16 @@ def _files(mesh: Mesh, service: str, variables: Mapping[str, str]) -> ServiceFil
     """What the Meshfile's files, beside it, say about a service."""
     entry, folder = mesh.services[service], Path(mesh.file).parent
     paths = {key: str(folder / path) for key in FILES if (path := getattr(entry, key))}
-    return ServiceFiles(
-        **{key: read_override(text_of(file), file=file, variables=variables) for key, file in paths.items()}
-    )
+    found = {}
+    for key, file in paths.items():
+        try:
+            text = text_of(file)
+        except UsageError as error:
+            raise ManifestError(
+                str(error), where=mesh.where("services", service, key), fix="Paths are relative to the Meshfile."
+            ) from None
+        found[key] = read_override(text, file=file, variables=variables)
+    return ServiceFiles(**found)
 
 
 def _unbuilt(manifest: ServiceManifest, holes: Holes) -> ImageFacts:

@@ -36,14 +36,16 @@ def derive(
     cas_keys: Mapping[str, str] = _NONE,
     templates: Mapping[str, Document] = _NO_TEMPLATES,
     curated: Mapping[str, Curated] = _NONE_CURATED,
+    revisions: Mapping[str, str] = _NONE,
 ) -> MeshPlan:
     """The policies and the chart's values of a mesh.
 
     `services`, `images`, `policy_digests`, `templates` (policy templates) and `curated` (what the catalogue says of
     services that it gave a manifest) are by the mesh's service names; a digest that is not given is left empty.
     `owners`: key hashes that may read and update the policies, the creator's if there are none. `release`: the name of
-    the Helm release. `cas_keys`: key hashes of CASes that the mesh does not pin, by their names. Raises ManifestError,
-    or ManifestErrors for several, with file and line of the manifests.
+    the Helm release. `cas_keys`: key hashes of CASes that the mesh does not pin, by their names. `revisions`: service →
+    its name at CAS, for services whose rollouts overlap. Raises ManifestError, or ManifestErrors for several, with file
+    and line of the manifests.
     """
     check_owners(mesh, owners)
     findings, warnings = Findings(), list(mesh_warnings(mesh, services, owners))
@@ -94,6 +96,7 @@ def derive(
             volumes=volumes_of(manifest, variables[name]),
             variables=variables[name],
             policy_digest=policy_digests.get(name, ""),
+            revision=revisions.get(name),
         )
         warnings += more
         if name in curated:

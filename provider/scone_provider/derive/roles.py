@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from scone_policy.access import CREATOR
+from scone_policy.holes import has_hole
+from scone_policy.keyhash import is_key_hash
 from scone_provider.derive.secrets import Definition, Home
 from scone_provider.errors import ManifestError
 from scone_provider.manifest.mesh import Mesh
@@ -62,13 +65,25 @@ def shares_elsewhere(mesh: Mesh) -> bool:
 
 
 def check_owners(mesh: Mesh, owners: Sequence[str]) -> None:
-    """Raise ManifestError when owners are named beside an access policy that is taken from elsewhere."""
+    """Raise ManifestError for what is no owner, and for owners beside an access policy that is taken from elsewhere."""
+    for owner in owners:
+        if not _may_own(owner):
+            raise ManifestError(
+                "an owner is named by the hash of a key, and this is none",
+                where="owners",
+                fix="Copy it whole, as `pulumi-scone identity create` and `scone cas show-identification` print it.",
+            )
     if owners and mesh.policy.access_policy_name:
         raise ManifestError(
             "owners are given, and access_policy_name says who may read and update the policies",
             where=mesh.where("policy", "access_policy_name"),
             fix="Leave one of the two out.",
         )
+
+
+def _may_own(owner: str) -> bool:
+    known = owner == CREATOR or owner.lstrip().startswith("-----BEGIN CERTIFICATE") or has_hole(owner)
+    return known or is_key_hash(owner)
 
 
 def _home(mesh: Mesh, role: str, session: str, *, cas_keys: Mapping[str, str], where: str, findings: Findings) -> Home:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import PlainValidator
 
 from scone_policy.holes import has_hole
+from scone_policy.problems import Problem, refusal
 from scone_policy.scalars import text
 
 _API = re.compile(r"scone/([0-9]{1,4})\.([0-9]{1,4})(\.[0-9]{1,4})?")
@@ -80,23 +81,28 @@ def pairs(value: object, *, value_required: bool) -> dict[str, str | None]:
     if not isinstance(value, list | tuple):
         raise ValueError("must be a list of maps with name and value")  # noqa: TRY004
     found: dict[str, str | None] = {}
-    for number, item in enumerate(value, start=1):
-        if not isinstance(item, Mapping) or item.get("name") is None:
-            raise ValueError(f"entry {number} must be a map with name and value")
-        name = text(item["name"])
-        if unknown := sorted(str(key) for key in set(item) - {"name", "value"}):
-            raise ValueError(f"{name}: unknown key {unknown[0]}")
-        if not name or "=" in name or has_hole(name):
-            raise ValueError(f"entry {number}: a variable's name must not be empty or hold =")
+    for index, item in enumerate(value):
+        name, given = _pair(item, index)
         if name in found:
-            raise ValueError(f"{name} stands here twice")
-        if item.get("value") is None and value_required:
-            raise ValueError(f'{name} has no value: write "" for an empty one')
-        try:
-            found[name] = None if item.get("value") is None else text(item["value"])
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
+            raise refusal(Problem(path=(index,), rule=f"{name} stands here twice", fix="Keep one of them."))
+        if given is None and value_required:
+            raise refusal(Problem(path=(name,), rule=f'{name} has no value: write "" for an empty one'))
+        found[name] = given
     return found
+
+
+def _pair(item: object, index: int) -> tuple[str, str | None]:
+    if not isinstance(item, Mapping) or item.get("name") is None:
+        raise refusal(Problem(path=(index,), rule="must be a map with name and value"))
+    name = text(item["name"])
+    if unknown := sorted(str(key) for key in set(item) - {"name", "value"}):
+        raise refusal(Problem(path=(index, unknown[0]), rule="unknown key", fix="Known here are name, value."))
+    if not name or "=" in name or has_hole(name):
+        raise refusal(Problem(path=(index, "name"), rule="a variable's name must not be empty or hold ="))
+    try:
+        return name, None if item.get("value") is None else text(item["value"])
+    except ValueError as error:
+        raise refusal(Problem(path=(name, "value"), rule=str(error))) from None
 
 
 def _given(value: object) -> dict[str, str | None]:
@@ -118,6 +124,5 @@ ImageOption = Annotated[str | None, _plain(option(_image))]
 ImageReference = Annotated[str, _plain(_image)]
 TaggedReference = Annotated[str, _plain(_tagged)]
 Texts = Annotated[tuple[str, ...], _plain(_texts, list[str])]
-CommaList = Annotated[tuple[str, ...], _plain(comma_list)]
 GivenVariables = Annotated[dict[str, str], _plain(_given, list[dict[str, str]])]
 DeclaredVariables = Annotated[dict[str, str | None], _plain(_declared, list[dict[str, str]])]

@@ -7,11 +7,11 @@ from pydantic import ValidationError
 
 from scone_policy.problems import problems_of
 from scone_policy.source import Document
+from scone_policy.suggest import with_suggestions
 from scone_provider.manifest.mesh import Mesh, mesh_problems
 from scone_provider.manifest.origin import Manifest
 from scone_provider.manifest.problems import stop
 from scone_provider.manifest.service import ServiceManifest
-from scone_provider.manifest.suggest import with_suggestions
 from scone_provider.manifest.unsupported import Toolchain, refuse_unsupported
 from scone_provider.manifest.variables import read
 

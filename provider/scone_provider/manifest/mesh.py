@@ -7,11 +7,17 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainValidator
 
+from scone_policy.errors import PolicyError
+from scone_policy.holes import has_hole
 from scone_policy.keyhash import is_key_hash
 from scone_policy.names import SessionName, is_segment, session_name
-from scone_policy.problems import Problem
+from scone_policy.problems import Problem, refusal
 from scone_policy.scalars import Model, Switch, Text, lower_hex, text
 from scone_policy.security import ALL_ADVISORIES, advisory, toleration
+from scone_policy.source import load
+from scone_provider.cas.address import CasAddress
+from scone_provider.cas.tolerance import Tolerance
+from scone_provider.errors import CasError, TrustError
 from scone_provider.manifest.fields import (
     ApiVersion,
     GivenVariables,
@@ -46,6 +52,26 @@ def _mode(value: object) -> str:
     return found
 
 
+def _cas_url(value: object) -> str:
+    found = text(value)
+    try:
+        if not is_open(found):
+            CasAddress.parse(found, {})
+    except CasError as error:
+        raise refusal(Problem(path=(), rule=error.what, fix=error.fix)) from None
+    return found
+
+
+def _tolerance(value: object) -> str:
+    found = text(value)
+    try:
+        if not is_open(found):
+            Tolerance.parse(found)
+    except TrustError as error:
+        raise refusal(Problem(path=(), rule=error.what, fix=error.fix)) from None
+    return found
+
+
 def _cas_key(value: object) -> str:
     found = text(value)
     if not is_open(found) and not is_key_hash(found):
@@ -71,11 +97,13 @@ def _cases(value: object) -> object:
     if not isinstance(value, list | tuple):
         raise ValueError("must be a list of maps with cas_url")  # noqa: TRY004
     found: dict[str, object] = {}
-    for item in value:
-        entry = dict(item) if isinstance(item, Mapping) else {}
+    for index, item in enumerate(value):
+        if not isinstance(item, Mapping):
+            raise refusal(Problem(path=(index,), rule="must be a map with cas_url"))
+        entry = dict(item)
         name = text(entry.pop("name", None) or "cas")
         if name in found:
-            raise ValueError(f"two CASes have the name {name}")
+            raise refusal(Problem(path=(index,), rule=f"two CASes have the name {name}"))
         found[name] = entry
     return found
 
@@ -87,14 +115,15 @@ def _environments(value: object) -> object:
     if not isinstance(value, list | tuple):
         raise ValueError("must be a list of maps with service and env")  # noqa: TRY004
     found: dict[str, object] = {}
-    for number, item in enumerate(value, start=1):
+    for index, item in enumerate(value):
         if not isinstance(item, Mapping) or item.get("service") is None:
-            raise ValueError(f"entry {number} must be a map with service and env")
+            raise refusal(Problem(path=(index,), rule="must be a map with service and env"))
         if unknown := sorted(str(key) for key in set(item) - {"service", "env"}):
-            raise ValueError(f"entry {number}: unknown key {unknown[0]}")
+            raise refusal(Problem(path=(index, unknown[0]), rule="unknown key", fix="Known here are env, service."))
         service = text(item["service"])
         if service in found:
-            raise ValueError(f"the service {service} stands here twice")
+            rule = f"the service {service} stands here twice"
+            raise refusal(Problem(path=(index,), rule=rule, fix="Put all its variables into one env."))
         found[service] = {"env": item.get("env")}
     return found
 
@@ -104,15 +133,19 @@ def _services(value: object) -> object:
     if not isinstance(value, list | tuple):
         raise ValueError("must be a list of maps with image")  # noqa: TRY004
     found: dict[str, object] = {}
-    for number, item in enumerate(value, start=1):
-        entry = dict(item) if isinstance(item, Mapping) else {}
+    for index, item in enumerate(value):
+        if not isinstance(item, Mapping):
+            raise refusal(Problem(path=(index,), rule="must be a map with image"))
+        entry = dict(item)
         name = text(entry.pop("name", None) or name_of_image(text(entry.get("image") or "")))
         if not is_segment(name):
-            raise ValueError(f"entry {number} needs a name of letters, digits, or _ - . ~")
+            raise refusal(Problem(path=(index,), rule="the service needs a name of letters, digits, or _ - . ~"))
         if name in (EVERYONE, CHARTS):
-            raise ValueError(f"{name} cannot be a service's name: in env it means several services")
+            rule = f"{name} cannot be a service's name: in env it means several services"
+            raise refusal(Problem(path=(index,), rule=rule))
         if name in found:
-            raise ValueError(f"two services have the name {name}")
+            rule = f"two services have the name {name}"
+            raise refusal(Problem(path=(index,), rule=rule, fix="Give one of them another name."))
         found[name] = entry
     return found
 
@@ -128,11 +161,11 @@ SessionOption = Annotated[str | None, PlainValidator(option(session_name), json_
 class Cas(Model):
     """One CAS: where it is, how it is trusted. Its other roles are in `alias`."""
 
-    cas_url: Text
+    cas_url: Annotated[str, PlainValidator(_cas_url, json_schema_input_type=str)]
     alias: Texts = ()
     cas_key: Annotated[str | None, PlainValidator(option(_cas_key), json_schema_input_type=str)] = None
     cas_encryption_key: Annotated[str | None, PlainValidator(option(_hex32), json_schema_input_type=str)] = None
-    tolerance: Option = None
+    tolerance: Annotated[str | None, PlainValidator(option(_tolerance), json_schema_input_type=str)] = None
     mode: Annotated[str, PlainValidator(_mode, json_schema_input_type=str)] = MODES[0]
 
 
@@ -205,6 +238,7 @@ def mesh_problems(mesh: Mesh) -> list[Problem]:
         found.append(Problem(path=("services",), rule="a mesh needs at least one service"))
     found += _role_problems(mesh)
     found += _policy_problems(mesh.policy)
+    found += _helm_problems(mesh.helm_extra_values)
     for service in sorted(set(mesh.env) - {EVERYONE, CHARTS} - set(mesh.services)):
         near = difflib.get_close_matches(service, [*mesh.services, EVERYONE, CHARTS], n=1)
         rule = f"env names the service {service}, which is not among the services"
@@ -226,6 +260,20 @@ def _role_problems(mesh: Mesh) -> Iterator[Problem]:
         if first.cas_url == second.cas_url and not is_open(first.cas_url):
             rule = f"{one} and {other} are the same CAS, {first.cas_url}"
             yield Problem(path=("cas", other), rule=rule, fix=f"Put {other} into the alias list of {one}.")
+
+
+def _helm_problems(values: str | None) -> Iterator[Problem]:
+    """What is to be YAML in the Meshfile's YAML. With an Output in it, it can be judged when it is used."""
+    if values is None or has_hole(values):
+        return
+    path = ("helm_extra_values",)
+    try:
+        data = load(values).data
+    except PolicyError as error:
+        yield Problem(path=path, rule=f"{error.where} of the text: {error.what}", fix=error.fix)
+        return
+    if not isinstance(data, Mapping):
+        yield Problem(path=path, rule="must be YAML text that holds a map")
 
 
 def _policy_problems(policy: MeshPolicy) -> Iterator[Problem]:

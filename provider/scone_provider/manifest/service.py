@@ -2,15 +2,17 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationError
 
 from scone_policy import command
 from scone_policy.holes import Holes
-from scone_policy.problems import problems_of
+from scone_policy.problems import problems_of, refusal
 from scone_policy.scalars import Model, Named, OptionalText, Segment, Switch, Text, by_name, text
 from scone_policy.secrets import Secret
+from scone_policy.suggest import with_suggestions
 from scone_provider.manifest.fields import (
     ApiVersion,
     DeclaredVariables,
@@ -58,19 +60,17 @@ def secret_with_variables(definition: object) -> dict[str, object]:
         tokens[token] = match[0]
         return token
 
-    hidden = _texts(definition, lambda value: _MESH_VARIABLE.sub(hide, value))
-    try:
-        secret = Secret.model_validate(hidden)
-    except ValidationError as error:
-        first = problems_of(error)[0]
-        where = ".".join(str(step) for step in first.path)
-        raise ValueError(f"{where}: {first.rule}" if where else first.rule) from None
-
     def show(value: str) -> str:
         for token, original in tokens.items():
             value = value.replace(token, original)
         return value
 
+    hidden = _texts(definition, lambda value: _MESH_VARIABLE.sub(hide, value))
+    try:
+        secret = Secret.model_validate(hidden)
+    except ValidationError as error:
+        problems = with_suggestions(problems_of(error), Secret)
+        raise refusal(*(replace(problem, rule=show(problem.rule)) for problem in problems)) from None
     found = _texts(secret.canonical(), show)
     assert isinstance(found, dict)
     return found

@@ -9,6 +9,7 @@ import pytest
 
 from scone_provider.cas.identity import Identity
 from scone_provider.cas.transport import close_clients
+from support.importing_cas import Importer
 from support.real_cas import RealCas
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -55,3 +56,11 @@ def bob() -> Identity:
 def name(request: pytest.FixtureRequest) -> str:
     """A session name of this test alone."""
     return re.sub(r"[^A-Za-z0-9_.~-]+", "-", request.node.name)[:100]
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory) -> Iterator[Importer]:
+    """The importing CAS."""
+    found = Importer(tmp_path_factory.mktemp("importer") / "state")
+    yield found
+    found.close()

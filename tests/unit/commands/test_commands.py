@@ -1,6 +1,9 @@
 """`check`, `derive` and `schema`: what they print and how they end, run as the command line runs them."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +29,7 @@ policy: {namespace: shop}
 env: []
 services: [{name: web, image: "$REPO/web:1"}]
 """
+PLANTED = "planted-4f0c-secret"
 OWNER = "3s1pm8W6Be6cxvAQRbRP5YXd9YuERAr7KswN97uGtoPkRW87x1"
 
 
@@ -56,7 +60,7 @@ def test_check_names_file_line_path_and_rule(capsys: pytest.CaptureFixture[str])
         ["bad.yaml:5", "services.s.attestation.mrenclave"],
         ["bad.yaml:6", "zonk"],
     ]
-    assert lines[1] == "bad.yaml:6: zonk: unknown key"
+    assert lines[1].startswith("bad.yaml:6: zonk: unknown key → Known here are access_policy, ")
 
 
 def test_check_judges_each_sort_of_document(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,13 +83,47 @@ def test_check_judges_each_sort_of_document(folder: Path, capsys: pytest.Capture
         assert start in found
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "x.yaml:1: the document is empty → "),
+        ("# nothing\n", "x.yaml:1: the document is empty → "),
+        ("- a\n", "x.yaml:1: this is no service manifest, no Meshfile and no session → "),
+        (
+            MESH.replace("kind: mesh", "kind: Mesh"),
+            "x.yaml:2: kind: a manifest's kind is mesh or genservice → Did you ",
+        ),
+        ("apiVersion: v1\nkind: Pod\n", "x.yaml:2: kind: a manifest's kind is mesh or genservice → Manifests begin"),
+        ("apiVersion: scone/5.8\n", "x.yaml:1: kind: a manifest's kind is mesh or genservice → Manifests begin"),
+        (
+            MESH.replace("shop}", "shop}\nhelm_extra_values: '{a: ['"),
+            "x.yaml:5: helm_extra_values: line 2 of the text: ",
+        ),
+        (SESSION.replace("services", "servcies"), "x.yaml:3: servcies: unknown key → Did you mean services?"),
+        (MANIFEST.replace("size: 12", f"sise: {PLANTED}"), "x.yaml:6: secrets.local.password.sise: unknown key → Did"),
+        (MANIFEST.replace("size: 12", f"value: *{PLANTED}"), "x.yaml:6: this alias (*…) stands for nothing before it"),
+        (MANIFEST.replace("size: 12", f"value: !{PLANTED} 1"), "x.yaml:6: tags (!…) are not supported → A text that"),
+        (MANIFEST.replace("size: 12", f"value: [{PLANTED}]"), "x.yaml:6: secrets.local.password.value: must be text"),
+    ],
+)
+def test_what_people_get_wrong(folder: Path, content: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Slips of everyday are named where they are, with the way out, and never with the value that stands there."""
+    (folder / "x.yaml").write_text(content)
+    assert main(["check", "x.yaml"]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith(said)
+    assert PLANTED not in out
+
+
 @pytest.mark.usefixtures("folder")
 def test_check_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     """Machines get one object: every file, with its findings taken apart."""
     assert main(["check", "--json", "good.yaml", "bad.yaml"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert found["good.yaml"] == []
-    assert found["bad.yaml"][1] == {"file": "bad.yaml", "line": 6, "path": "zonk", "rule": "unknown key", "fix": ""}
+    fix = found["bad.yaml"][1].pop("fix")
+    assert found["bad.yaml"][1] == {"file": "bad.yaml", "line": 6, "path": "zonk", "rule": "unknown key"}
+    assert fix.startswith("Known here are access_policy, ")
 
 
 @pytest.mark.usefixtures("folder")
@@ -144,6 +182,32 @@ def test_derive_explains_what_is_missing(capsys: pytest.CaptureFixture[str]) -> 
     assert derived("--set", "REPO=other") == 0
     assert main(["derive", "mesh.yaml", "--set", "REPO=r.example/a", "--set", "CAS=https://c"]) == 1
     assert "no service manifest builds" in capsys.readouterr().err
+
+
+def test_derive_names_the_place_of_a_mistake(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two manifests of one image, an owner that is none, and a file beside a service that is not there."""
+    (folder / "again.yaml").write_text(MANIFEST)
+    assert derived("--manifest", "again.yaml") == 1
+    assert capsys.readouterr().err.startswith("pulumi-scone: again.yaml:3: build.to: two manifests build ")
+    assert derived("--owner", "me") == 1
+    assert capsys.readouterr().err.startswith("pulumi-scone: owners: an owner is named by the hash of a key, ")
+    (folder / "mesh.yaml").write_text(MESH.replace('/web:1"}', '/web:1", image_policy: gone.yaml}'))
+    assert derived() == 1
+    said = "pulumi-scone: mesh.yaml:6: services.web.image_policy: gone.yaml: the file cannot be read: "
+    assert capsys.readouterr().err.startswith(said)
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_reader_that_stops_early_is_no_error() -> None:
+    """`derive … | head` ends quietly: no traceback because nobody reads on."""
+    command = [sys.executable, "-c", "import sys; from scone_provider.cli import main; sys.exit(main())"]
+    values = ["--set", "REPO=registry.example/shop", "CAS=https://cas.example:8081", "--owner", OWNER]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as closed:
+        arguments = ["derive", "mesh.yaml", "--manifest", "service.yaml", *values]
+        done = subprocess.run([*command, *arguments], stdout=closed, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))

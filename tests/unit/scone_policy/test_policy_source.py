@@ -71,7 +71,7 @@ LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     [
         pytest.param("a: 1\nb: 2\na: 3\n", ["f:3", "second time"], id="duplicate key"),
         pytest.param("a:\n  <<: {b: 1}\n", ["f:2", "merge keys"], id="merge key"),
-        pytest.param("a: !akv x\n", ["f:1", "!akv"], id="tag"),
+        pytest.param("a: !akv x\n", ["f:1", "tags", "needs quotes"], id="tag"),
         pytest.param("a: !!python/object/apply:os.system [id]\n", ["f:1", "tag"], id="python object"),
         pytest.param('a: "x\\0y"\n', ["f:1", "NUL"], id="escaped NUL"),
         pytest.param('"\\0hole:0\\0": 1\n', ["f:1", "NUL"], id="a forged hole as key"),

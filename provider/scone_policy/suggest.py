@@ -1,4 +1,4 @@
-"""What to do about a key that a manifest does not know: the nearest one that it does, or all of them."""
+"""What to do about a key that a document does not know: the nearest one that it does, or all of them."""
 
 import difflib
 from collections.abc import Sequence
@@ -10,6 +10,8 @@ from pydantic import BaseModel
 from scone_policy.problems import Problem
 
 _UNKNOWN = "unknown key"
+_INTERNAL = frozenset({"reference"})
+"""Fields of the models that are no keys of a document."""
 
 
 def with_suggestions(problems: Sequence[Problem], model: type[BaseModel]) -> list[Problem]:
@@ -30,7 +32,9 @@ def _fix(problem: Problem, model: type[BaseModel]) -> str:
         owner = _model_in(fields[step].annotation) if step in fields else owner
     if owner is None:
         return ""
-    known = sorted(field.alias or name for name, field in owner.model_fields.items())
+    known = sorted(
+        field.alias or name for name, field in owner.model_fields.items() if name not in _INTERNAL and not field.exclude
+    )
     near = difflib.get_close_matches(str(problem.path[-1]), known, n=1)
     return f"Did you mean {near[0]}?" if near else f"Known here are {', '.join(known)}."
 
