@@ -179,7 +179,7 @@ class MeshServiceArgs(TypedDict):
     """One service of a mesh."""
 
     image: pulumi.Input[str]
-    """The image, as the `to` of its manifest."""
+    """The image: the `to` of its manifest, or a ready-made one that the catalogue knows."""
     name: NotRequired[str]
     """Unique name; derived from the image if absent."""
     env: NotRequired[str]

@@ -11,7 +11,7 @@ from scone_provider.catalogue.choose import curate
 from scone_provider.catalogue.load import load_catalogue
 from scone_provider.derive import ImageFacts, MeshPlan, derive
 from scone_provider.errors import ManifestError
-from scone_provider.manifest import load_mesh, load_service
+from scone_provider.manifest import Mesh, ServiceManifest, load_mesh, load_service
 
 MESH = """\
 apiVersion: scone/5.8
@@ -49,6 +49,11 @@ def plan_of(
     named = {**services, **({"api": "r.example/team/api:1"} if own else {})}
     lines = "".join(f"  - {{name: {name}, image: '{image}'}}\n" for name, image in named.items())
     mesh = load_mesh(f"{MESH}{env}services:\n{lines}{more}", file="mesh.yaml")
+    return plan_of_mesh(mesh, own, catalogue=catalogue)
+
+
+def plan_of_mesh(mesh: Mesh, own: Mapping[str, ServiceManifest], *, catalogue: Sequence[str] = ()) -> MeshPlan:
+    """What is derived from a mesh whose `own` services have manifests."""
     curated = curate(mesh, own, load_catalogue(catalogue))
     manifests = {**own, **{name: one.manifest for name, one in curated.items()}}
     facts = {
@@ -231,3 +236,19 @@ def test_folder_without_entries(tmp_path: Path) -> None:
     """A catalogue that is none, or is empty, is refused."""
     assert "is no folder" in refusal({"redis": "redis:7"}, catalogue=[str(tmp_path / "nothing")])
     assert "holds no folder with an entry.yaml" in refusal({"redis": "redis:7"}, catalogue=[str(tmp_path)])
+
+
+def test_flask_and_redis_as_the_example_says() -> None:
+    """The example's two services share what they should: the API has a certificate, the authority and the password."""
+    folder = Path(__file__).parents[3] / "examples" / "flask-redis"
+    variables = {"CAS_URL": "cas", "CAS_NAMESPACE": "shop", "APP_IMAGE_REPO": "r.example/team", "REDIS_VOLUME": ""}
+    mesh = load_mesh((folder / "mesh.yaml").read_text(), file="mesh.yaml", variables=variables)
+    text = (folder / "api.service.yaml").read_text()
+    plan = plan_of_mesh(mesh, {"api": load_service(text, file="api.service.yaml", variables=variables)})
+    imported = {name for name, one in plan.policies["api"]["secrets"].items() if "import" in one}
+    assert imported == {"redis_ca_cert", "redis_client_cert", "redis_password"}
+    shared = plan.namespace_policy["secrets"]
+    assert set(shared["redis_password"]["export"]) == {"shop/api", "shop/redis"}
+    assert shared["redis_client_cert"]["common_name"] == "rel-api"
+    assert plan.policies["api"]["secrets"]["api_ca_cert"]["export_public"] is True
+    assert plan.chart["services"]["redis"]["volumes"] == {"data": {"path": "/data"}}
