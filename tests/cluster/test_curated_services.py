@@ -199,6 +199,13 @@ def test_mariadb_answers_its_client(curated: Curated) -> None:
             pymysql.connect(**options, **refused)
 
 
+def test_mariadb_has_no_account_without_a_password(curated: Curated) -> None:
+    """Who gets to the pod's own address (by port-forward, say) finds none of the accounts that a new database has."""
+    for user in ("root", "nobody"):
+        command = ("mariadb", "--no-defaults", "--ssl", "-h", "127.0.0.1", "-u", user, "-e", "SELECT 1")
+        assert "Access denied" in curated.execute("db", *command, check=False)
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_curated_pod_is_hardened(curated: Curated, service: str) -> None:
     """It runs as nobody on a read-only root, from our confidential image; keys and configuration lie in memory."""
