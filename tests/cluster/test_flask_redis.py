@@ -190,6 +190,13 @@ def test_nothing_changed_is_no_difference(notes: Notes) -> None:
     assert notes.preview_steps() == {}
 
 
+def test_destroy_leaves_nothing(notes: Notes) -> None:
+    """Last: release, claims and policies are gone; what Redis kept on the node is its owner's to remove."""
+    notes.destroy()
+    assert notes.resources() == {}
+    assert notes.get("deployments") == notes.get("persistentvolumeclaims") == []
+
+
 def _body(content: str) -> bytes:
     """What is searched for: a password, or the middle of a key without its first and last line."""
     lines = [line for line in content.splitlines() if line and "-----" not in line]
