@@ -179,7 +179,7 @@ class MeshServiceArgs(TypedDict):
     """One service of a mesh."""
 
     image: pulumi.Input[str]
-    """The image, as the `to` of its manifest."""
+    """The image: the `to` of its manifest, or a ready-made one that the catalogue knows."""
     name: NotRequired[str]
     """Unique name; derived from the image if absent."""
     env: NotRequired[str]
@@ -301,6 +301,8 @@ class MeshDeploymentArgs(TypedDict):
     """Paths of service manifests; one is used by each service whose image is its `build.to`."""
     manifests: NotRequired[Sequence[ServiceManifestArgs]]
     """The same content in Python."""
+    catalogue: NotRequired[Sequence[str]]
+    """Folders with curated services of your own, which come before the package's (docs/curated-services.md)."""
     variables: NotRequired[Mapping[str, pulumi.Input[str]]]
     """Values of the `$NAME` variables in all files."""
     kubernetes_namespace: NotRequired[str]

@@ -28,6 +28,9 @@ from pulumi_scone.cas_namespace import CasNamespace
 from pulumi_scone.confidential_image import ConfidentialImage
 from pulumi_scone.resources import Cas, ReleasedRevision, Rollout, SecurityPolicy
 from scone_policy.errors import SconeError
+from scone_provider.catalogue.choose import curate
+from scone_provider.catalogue.entry import Curated
+from scone_provider.catalogue.load import load_catalogue
 from scone_provider.chart import lay_out
 from scone_provider.derive import ImageFacts, MeshPlan, derive
 from scone_provider.derive.chart import kubernetes_name
@@ -255,9 +258,11 @@ class _Draft:
             for content in args.get("manifests") or ()
         ]
         self.manifests, self._folders = _assign(self.mesh, sources)
+        curated = self._curated(files_of(args, "catalogue"))
         files = {service: service_files(self.mesh, service, variables) for service in self.manifests}
         self.manifests = {service: overridden(one, files[service]) for service, one in self.manifests.items()}
-        templates = {service: one.image_policy for service, one in files.items() if one.image_policy is not None}
+        templates = {service: one.policy for service, one in curated.items() if one.policy is not None}
+        templates |= {service: one.image_policy for service, one in files.items() if one.image_policy is not None}
         self._tolerances = {called: tolerance_map(cas.tolerance or "") for called, cas in self.mesh.cas.items()}
         _refuse_in_production(self.mesh)
         self._facts = {
@@ -276,6 +281,7 @@ class _Draft:
             policy_digests=self._digests,
             cas_keys=self._cas_keys,
             templates=templates,
+            curated=curated,
             revisions=self._revisions,
         )
         charts = own_charts(self.mesh)
@@ -283,6 +289,16 @@ class _Draft:
         self.chart = lay_out(
             Path.cwd(), {kubernetes_name(service): files for service, files in charts.items()}, self.release
         )
+
+    def _curated(self, folders: Sequence[str]) -> dict[str, Curated]:
+        """What the catalogue has for the services without a manifest, which get the one that it gives."""
+        if set(self.manifests) == set(self.mesh.services):
+            return {}
+        found = curate(self.mesh, self.manifests, load_catalogue(folders))
+        every = {**self.manifests, **{service: one.manifest for service, one in found.items()}}
+        self.manifests = {service: every[service] for service in self.mesh.services}
+        self._folders |= {service: one.folder for service, one in found.items()}
+        return found
 
     @property
     def summary(self) -> Mapping[str, object]:

@@ -93,6 +93,9 @@ def _add_offline(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     derive.add_argument(
         "--owner", nargs="+", action="extend", default=[], metavar="KEYHASH", help="may read and update them, too"
     )
+    derive.add_argument(
+        "--catalogue", action="append", default=[], metavar="FOLDER", help="a folder with curated services of your own"
+    )
     derive.add_argument("--release", default="release", help="name of the Helm release (default: %(default)s)")
     derive.set_defaults(run=_derive)
 
@@ -146,6 +149,7 @@ def _derive(parsed: argparse.Namespace) -> int:
     return derive.run(
         parsed.mesh,
         manifest_files=parsed.manifest,
+        catalogue=parsed.catalogue,
         variables=parsed.set,
         owners=parsed.owner,
         release=parsed.release,

@@ -129,7 +129,7 @@ def extra_values(mesh: Mesh, variables: Variables) -> _Checked:
             where=where,
             fix="Give it as a variable in env (helm or global), and write {{name}} in its place.",
         )
-    found = _typed(_filled(load(mesh.helm_extra_values).data, variables, where))
+    found = typed(_filled(load(mesh.helm_extra_values).data, variables, where))
     assert isinstance(found, dict)
     return found
 
@@ -145,14 +145,14 @@ def _filled(tree: object, variables: Variables, where: str) -> object:
     return tree
 
 
-def _typed(tree: object) -> object:
-    """Numbers as numbers, which Helm templates compare and count with."""
+def typed(tree: object) -> object:
+    """A document's numbers as numbers, which Helm templates compare and count with."""
     if isinstance(tree, Number):
         return _number_of(str(tree))
     if isinstance(tree, Mapping):
-        return {key: _typed(value) for key, value in tree.items()}
+        return {key: typed(value) for key, value in tree.items()}
     if isinstance(tree, list):
-        return [_typed(value) for value in tree]
+        return [typed(value) for value in tree]
     return tree
 
 

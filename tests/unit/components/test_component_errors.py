@@ -112,7 +112,7 @@ def test_unreadable_files(run: Run, tmp_path: Path) -> None:
         (MeshDeployment, {**TYPED, "variables": {"REPO": 5}}, "variables.REPO: this is a int"),
         (MeshDeployment, {**TYPED, "variables": ["REPO"]}, "variables: this is a list"),
         (MeshDeployment, {**TYPED, "manifests": [SERVICE, SERVICE]}, "<mesh>: services.api: two manifests build"),
-        (MeshDeployment, {"mesh": MESH}, "<mesh>: services.api: the service api has no service manifest"),
+        (MeshDeployment, {"mesh": MESH}, "<mesh>: services.api.image: no service manifest builds"),
         (MeshDeployment, ["mesh.yaml"], "args: this is a list"),
         (MeshDeployment, {**TYPED, "owners": "abc"}, "owners: this is no list of texts, but a str"),
         (MeshDeployment, {**TYPED, "owners": ["abc"]}, "owners: an owner is named by the hash of a key"),

@@ -160,6 +160,10 @@ spec:
       {{- if $entry.size }}
       persistentVolumeClaim:
         claimName: {{ include "scone.claim" (dict "release" $release "name" $name "volume" $volume) }}
+      {{- else if $entry.medium }}
+      emptyDir:
+        medium: {{ $entry.medium }}
+        sizeLimit: {{ $entry.limit | default "64Mi" }}
       {{- else }}
       emptyDir: {}
       {{- end }}
