@@ -12,6 +12,7 @@ from pulumi_scone._arguments import MeshDeploymentArgs
 from pulumi_scone._mesh_files import own_charts, service_files
 from pulumi_scone._policy import as_secrets
 from pulumi_scone._pull_secret import host_of, pull_secrets
+from pulumi_scone._rollout import overlaps, rollout_inputs
 from pulumi_scone._sources import (
     builder_words,
     check_arguments,
@@ -36,15 +37,11 @@ from scone_provider.derive import ImageFacts, MeshPlan, derive
 from scone_provider.derive.chart import kubernetes_name
 from scone_provider.derive.image import destination, encrypted_paths, image_inputs, volume_paths
 from scone_provider.manifest import Mesh, ServiceManifest
-from scone_provider.manifest.mesh import ENCRYPTED_ONLY, NO_UPLOAD, UPLOAD
+from scone_provider.manifest.mesh import ENCRYPTED_ONLY, NO_UPLOAD
 from scone_provider.manifest.overrides import overridden
 from scone_provider.policy_files import FOLDER
 from scone_provider.production import DEBUG_MODE
 from scone_provider.trust import testing_switches, tolerance_map
-
-_ROLLOUT_SECONDS = 120
-_OVERLAP = "overlap"
-_ROLLOUTS = ("replace", _OVERLAP)
 
 
 class MeshDeployment(pulumi.ComponentResource):
@@ -111,10 +108,14 @@ class MeshDeployment(pulumi.ComponentResource):
         else:
             self.rollout = Rollout(
                 name,
-                inputs={
-                    **draft.rollout(args, patient=any(one.way.in_chart for one in kept)),
-                    "helm_revision": self.chart.status.apply(lambda status: status.revision if status else None),
-                },
+                inputs=rollout_inputs(
+                    args,
+                    self.chart,
+                    release=draft.release,
+                    services=draft.chart_values()["services"],
+                    manifests=(draft.mesh, draft.manifests),
+                    patient=any(one.way.in_chart for one in kept),
+                ),
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[self.chart]),
             )
             uploaded |= self._released(name, draft, namespace, policies)
@@ -269,7 +270,7 @@ class _Draft:
             service: self._promise(manifest, vendor=bool(builder)) for service, manifest in self.manifests.items()
         }
         self._digests = {service: self.values.promise() for service in self.manifests}
-        self.overlaps = _rollout(args, self.mesh) == _OVERLAP
+        self.overlaps = overlaps(args, self.mesh)
         self._revisions = {service: self.values.promise() for service in self.manifests if self.overlaps}
         self._cas_keys = {called: self.values.promise() for called, cas in self.mesh.cas.items() if not cas.cas_key}
         self.plan: MeshPlan = derive(
@@ -368,32 +369,6 @@ class _Draft:
             merged["services"] = {**merged["services"], service: {**merged["services"][service], "ownChart": True}}
         return merged
 
-    def rollout(self, args: MeshDeploymentArgs, *, patient: bool) -> Mapping[str, Any]:
-        """What must be up when the release is out."""
-        return {
-            "namespace": args.get("kubernetes_namespace", "default"),
-            "release": self.release,
-            "timeout_seconds": args.get("rollout_timeout", _ROLLOUT_SECONDS),
-            **({"patient": True} if patient else {}),
-            "services": {
-                name: {
-                    "service": item["service"],
-                    "kind": item["kind"],
-                    "replicas": item["replicas"],
-                    "image": item["image"],
-                    "policy_digest": item["policyDigest"],
-                    "where": self._places(item["service"]),
-                }
-                for name, item in self.chart_values()["services"].items()
-            },
-        }
-
-    def _places(self, service: str) -> str:
-        """`file:line` of what describes a service, for errors; files by name, because state is nobody's machine."""
-        manifest = self.manifests.get(service)
-        found = [self.mesh.where("services", service), *([manifest.where("build")] if manifest else [])]
-        return ", ".join(Path(place.partition(": ")[0]).name for place in found)
-
     def _promise(self, manifest: ServiceManifest, *, vendor: bool) -> ImageFacts:
         return ImageFacts(
             reference=self.values.promise(),
@@ -404,20 +379,6 @@ class _Draft:
             encrypted_paths=() if vendor else encrypted_paths(manifest),
             volumes=volume_paths(manifest),
         )
-
-
-def _rollout(args: MeshDeploymentArgs, mesh: Mesh) -> str:
-    found = args.get("rollout", _ROLLOUTS[0])
-    if found not in _ROLLOUTS:
-        raise SconeError(f"{found} is no kind of rollout", where="rollout", fix=f"give {' or '.join(_ROLLOUTS)}")
-    mode = mesh.cas_of("cas").mode
-    if found == _OVERLAP and mode != UPLOAD:
-        raise SconeError(
-            f'rollout="overlap" needs policies that this stack uploads, and the mode is {mode}',
-            where=mesh.where("cas", mesh.cas_name("cas"), "mode"),
-            fix=f"use the mode {UPLOAD}, or leave rollout out",
-        )
-    return found
 
 
 def _assign(

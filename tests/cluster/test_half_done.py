@@ -63,6 +63,8 @@ def test_updates_that_were_killed(new_mesh: Callable[..., MeshProject]) -> None:
     """With overlapping rollouts, too: killed before and after each step that writes, then one `up`, one revision."""
     mesh = new_mesh()
     mesh.edit("__main__.py", '    "hello",\n    {\n', '    "hello",\n    {\n        "rollout": "overlap",\n')
+    # Where rollouts overlap, a service with a port is ready when it listens; this program does not.
+    mesh.edit("mesh.yaml", "      - name: APP_SERVICE_PORT\n        value: 443\n", "")
     mesh.up()
     name = "myself"
     for new, moment in (

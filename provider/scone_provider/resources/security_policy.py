@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any, cast
 
 import pulumi
 from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
@@ -23,8 +22,6 @@ from scone_provider.policy_history import Since, Walk, since, walk
 from scone_provider.policy_revisions import (
     Revision,
     as_written,
-    at_cas,
-    private_at_cas,
     refuse_changed_session,
     refuse_unfit,
     revision_name,
@@ -43,6 +40,14 @@ from scone_provider.policy_state import (
 from scone_provider.policy_upload import upload
 from scone_provider.production import refuse_testing, testing_parts
 from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean
+from scone_provider.resources._revised import (
+    last_released,
+    policy_of,
+    private_of,
+    private_there,
+    wanted_there,
+    without_kept,
+)
 from scone_provider.resources.cas import attest
 from scone_provider.trust import CasTrust
 
@@ -68,7 +73,7 @@ class SecurityPolicyProvider(SconeProvider):
         """Validate and canonicalise; what depends on an unknown stays as small as the unknown itself."""
         unknowns = Unknowns()
         hidden = unknowns.hide(news)
-        if isinstance(where := _private(hidden).get(PLAIN), str):
+        if isinstance(where := private_of(hidden).get(PLAIN), str):
             raise plain_secret(where)
         session = scone_policy.parse(hidden.get("policy") or {})  # type: ignore[arg-type]
         if session.creator is not None:
@@ -93,7 +98,7 @@ class SecurityPolicyProvider(SconeProvider):
     def create(self, props: Props) -> CreateResult:
         """Look before the leap: an own lost upload or a retired name is continued, anything else needs `adopt`."""
         cas = self._attested(props)
-        wanted = _wanted(props)
+        wanted = wanted_there(props)
         found = cas.read(wanted.name)
         if found is None:
             return CreateResult(wanted.name, self._upload(cas, props, wanted, predecessor=None))
@@ -133,9 +138,9 @@ class SecurityPolicyProvider(SconeProvider):
         if current.hash == base and all(olds.get(key) == news.get(key) for key in ("cas", "policy", "revision")):
             # A note went, or what is private: nothing for CAS.
             return UpdateResult(_outs({**news, "kept": olds.get("kept")}, cas, known))
-        released = Revision.of(_policy(olds), str(olds["revision"])) if settled else _last_released(olds)
+        released = Revision.of(policy_of(olds), str(olds["revision"])) if settled else last_released(olds)
         news = {**news, "kept": released.to_json() if released and news.get("revision") else None}
-        wanted = _wanted(news)
+        wanted = wanted_there(news)
         if current.hash == base:
             return UpdateResult(self._upload(cas, news, wanted, predecessor=base))
         if current.predecessor == base and self._says(current, wanted):
@@ -164,11 +169,11 @@ class SecurityPolicyProvider(SconeProvider):
         current = _parse(found.newest)
         if scone_policy.is_retired(current):
             return ReadResult("", {})
-        expected, revision = _wanted(props).canonical(), props.get("revision")
+        expected, revision = wanted_there(props).canonical(), props.get("revision")
         canonical = with_markers(current.canonical(), expected=expected, image_key=self.settings.image_key)
         if revision:
-            kept = None if settled else _last_released(props)
-            canonical = as_written(canonical, _policy(props), str(revision), kept)
+            kept = None if settled else last_released(props)
+            canonical = as_written(canonical, policy_of(props), str(revision), kept)
         inputs: Props = {"cas": props["cas"], "name": props["name"], "policy": with_secrets(canonical)}
         digest = self._digest(canonical, props)
         inputs["digest"] = props["digest"] if digest is UNKNOWN else digest  # state cannot hold an unknown
@@ -178,7 +183,7 @@ class SecurityPolicyProvider(SconeProvider):
         outs = inputs | {"hash": found.newest.hash if is_drift else known, "attested_key": cas.key_hash}
         if settled and is_drift:
             # What was released is what this stack wrote, not what somebody made of it.
-            outs["kept"] = wrap_rpc_secret(Revision.of(_policy(props), str(revision)).to_json())
+            outs["kept"] = wrap_rpc_secret(Revision.of(policy_of(props), str(revision)).to_json())
         elif props.get("kept"):
             outs["kept"] = wrap_rpc_secret(props["kept"])
         return ReadResult(id_, outs, inputs)
@@ -209,7 +214,7 @@ class SecurityPolicyProvider(SconeProvider):
         return cas.read_version(name, known) is not None
 
     def _open(self, props: Props, *, known_key: str | None = None) -> tuple[CasClient, Session]:
-        return self._attested(props, known_key=known_key), _wanted(props)
+        return self._attested(props, known_key=known_key), wanted_there(props)
 
     def _attested(self, props: Props, *, known_key: str | None = None) -> CasClient:
         return attest(CasTrust.from_props(props["cas"]), self.settings, known_key=known_key, identify=True)
@@ -222,8 +227,8 @@ class SecurityPolicyProvider(SconeProvider):
         canonical = session.canonical()
         # After a refresh the old inputs are what somebody else wrote: putting that right is never refused.
         if olds.get("overlap") and not olds.get(_NOTE):
-            refuse_changed_session(_policy(olds), canonical, name=session.name)
-        private, key = _private(hidden), self.settings.image_key
+            refuse_changed_session(policy_of(olds), canonical, name=session.name)
+        private, key = private_of(hidden), self.settings.image_key
         entry = {section: canonical.get(section) for section in ("services", "images")}
         is_unknown = has_hole(entry) or (key is None and (private or has_explicit_secret(entry)))
         revision = (
@@ -236,7 +241,7 @@ class SecurityPolicyProvider(SconeProvider):
         successor = found.second
         if successor is None or not props.get("revision"):
             return None
-        alone = _wanted(_without_kept(props))
+        alone = wanted_there(without_kept(props))
         return successor.hash if self._says(successor, alone) else None
 
     def _upload(self, cas: CasClient, props: Props, wanted: Session, *, predecessor: str | None) -> Props:
@@ -263,7 +268,9 @@ class SecurityPolicyProvider(SconeProvider):
             found,
             own_key=self.settings.identity().key_hash,
             parse=_parse_if_possible,
-            differ=lambda before, after: self._difference(before, after, props, expected=_wanted(props).canonical()),
+            differ=lambda before, after: self._difference(
+                before, after, props, expected=wanted_there(props).canonical()
+            ),
         )
 
     def _conflict(self, found: Walk, wanted: Session, props: Props) -> CasError:
@@ -285,7 +292,7 @@ class SecurityPolicyProvider(SconeProvider):
         """Known unless a part of the policy is not, or a secret stands in it and there is no image key."""
         if has_hole(canonical):
             return UNKNOWN
-        private, key = _private(props), self.settings.image_key
+        private, key = private_of(props), self.settings.image_key
         if key is None and (private or has_explicit_secret(canonical)):
             return UNKNOWN
         secret = partial(secret_digest, key or b"")
@@ -300,7 +307,7 @@ class SecurityPolicyProvider(SconeProvider):
         before, after = (
             with_markers(side, expected=expected or after, image_key=image_key) for side in (current.canonical(), after)
         )
-        return [str(change) for change in compare(before, after, private=_private_at_cas(props))]
+        return [str(change) for change in compare(before, after, private=private_there(props))]
 
     def _is_own_lost_upload(self, cas: CasClient, current: Session) -> bool:
         """Our key wrote it, as the first version or on top of a retired one: an upload whose answer got lost."""
@@ -315,45 +322,13 @@ class SecurityPolicyProvider(SconeProvider):
 def _kept(props: Props) -> Props:
     """Inputs that say how to treat the policy, not what it is."""
     adopt: Props = {"adopt": True} if props.get("adopt") else {}
-    return adopt | ({"private": _private(props)} if props.get("private") else {})
-
-
-def _private(props: Props) -> Mapping[str, object]:
-    """Where the program put secret values in which the session language sees none: nested maps that end in true."""
-    found = props.get("private")
-    return found if isinstance(found, Mapping) else {}
+    return adopt | ({"private": private_of(props)} if props.get("private") else {})
 
 
 def _outs(props: Props, cas: CasClient, session_hash: str) -> Props:
     kept: Props = {"kept": wrap_rpc_secret(props["kept"])} if props.get("kept") else {}
-    outs = _without_kept(props) | {"policy": with_secrets(props["policy"]), "hash": session_hash}
+    outs = without_kept(props) | {"policy": with_secrets(props["policy"]), "hash": session_hash}
     return outs | {"attested_key": cas.key_hash} | kept
-
-
-def _policy(props: Props) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", props.get("policy") or {})
-
-
-def _last_released(props: Props) -> Revision | None:
-    return Revision.of_json(props.get("kept"))
-
-
-def _without_kept(props: Props) -> Props:
-    return {key: value for key, value in props.items() if key != "kept"}
-
-
-def _wanted(props: Props) -> Session:
-    """What CAS is to have: where rollouts overlap, with the revision that was released last."""
-    policy, revision = _policy(props), props.get("revision")
-    return scone_policy.parse(at_cas(policy, str(revision), _last_released(props)) if revision else policy)
-
-
-def _private_at_cas(props: Props) -> Mapping[str, object]:
-    revision = props.get("revision")
-    if not revision:
-        return _private(props)
-    (service,) = _policy(props)["services"]
-    return private_at_cas(_private(props), service, str(revision), _last_released(props))
 
 
 def _parse(stored: StoredSession) -> Session:
