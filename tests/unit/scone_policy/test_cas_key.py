@@ -67,6 +67,7 @@ def test_evidence_names_the_tls_key() -> None:
             evidence_key(leaf, claim, now=NOW)
 
 
+@pytest.mark.filterwarnings("ignore:Parsed a serial number:cryptography.utils.CryptographyDeprecationWarning")
 @given(st.integers(min_value=0, max_value=len(DER) * 8 - 1))
 def test_no_changed_bit_leads_to_the_identity(bit: int) -> None:
     """Whatever bit of the certificate is changed: it does not load, is refused, or stands for another key."""
