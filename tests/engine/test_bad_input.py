@@ -129,7 +129,7 @@ MISTAKES = {
     ),
     "copy of a missing file": (
         ("service.yaml", "    - print_env.py", "    - gone.py"),
-        ("build.copy: 'gone.py' does not exist", "→ paths of `copy` are relative to"),
+        ("service.yaml:<gone.py>: build.copy[0]: 'gone.py' does not exist", "→ paths of `copy` are relative to"),
     ),
     "missing manifest": (
         ("__main__.py", '"service.yaml"', '"services.yaml"'),
