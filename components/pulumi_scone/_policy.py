@@ -49,12 +49,13 @@ class GivenPolicy:
             return
         if not isinstance(policy, Mapping):
             refuse_in_production({document.where(path): names for path, names in testing_parts(session).items()})
-        self._must = dict(self._explicit(session))
-        for path, text in _leaves(session.canonical()):
+        canonical = session.canonical()
+        self._must = dict(self._explicit(session, canonical))
+        for path, text in _leaves(canonical):
             if outputs := self._values.outputs(text):
                 self._open.setdefault(path, []).extend(outputs)
         if not isinstance(policy, Mapping):
-            self.policy = self._values.show(session.canonical())
+            self.policy = self._values.show(canonical)
 
     def _document(
         self,
@@ -81,9 +82,10 @@ class GivenPolicy:
             raise refuse(missing, document)
         return document
 
-    def _explicit(self, session: Session) -> Iterator[tuple[Path, list[pulumi.Output[Any]]]]:
+    def _explicit(
+        self, session: Session, canonical: Mapping[str, Any]
+    ) -> Iterator[tuple[Path, list[pulumi.Output[Any]]]]:
         """The explicit secret values, with the Outputs in each. Raises SconeError for one that has none."""
-        canonical = session.canonical()
         for path in secret_paths(_as_if_known(canonical)):
             value: Any = canonical
             for step in path:

@@ -97,6 +97,21 @@ def _secret_problems(path: Path, secret: Secret, secrets: Mapping[str, Secret]) 
         if issuer is not None and issuer.value is not None and issuer.private_key is None:
             rule = "names a certificate that was given without private_key: nothing could be signed with it"
             yield Problem(path=(*path, "issuer"), rule=rule)
+        if _issues_itself(secret, secrets):
+            rule = "leads in a circle back to this certificate: none of them could be the first to sign"
+            yield Problem(path=(*path, "issuer"), rule=rule, fix="Leave issuer out of the one that is the root.")
+
+
+def _issues_itself(secret: Secret, secrets: Mapping[str, Secret]) -> bool:
+    above = secret
+    for _ in secrets:
+        issuer = secrets.get(above.issuer or "")
+        if issuer is None or not issuer.is_generated:
+            return False
+        if issuer is secret:
+            return True
+        above = issuer
+    return False
 
 
 def _named(

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from scone_policy.holes import has_hole
 from scone_policy.keyhash import is_key_hash
@@ -51,6 +52,12 @@ def parse_tolerance(text: str) -> Tolerance:
     """The switches in a text, which must be known. Raises TrustError."""
     if has_hole(text):
         raise TrustError("an Output cannot stand here", where="tolerance", fix="give the switches as plain text")
+    return _parsed(text)
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> Tolerance:
+    """Every policy of a program names the switches of the same few CASes."""
     return Tolerance.parse(text)
 
 

@@ -1,7 +1,6 @@
 """A Pulumi project of a test's own: real CLI, file backend, everything it prints kept for the search for secrets."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -151,13 +150,3 @@ def normalised(text: str) -> str:
     text = re.sub(r"(127\.0\.0\.1|10\.123\.0\.\d+|localhost):\d+", "<address>", text)
     text = re.sub(r"Duration: .*\n", "", text)
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
-
-
-def base_environment(path: str, pulumi_home: Path, home: Path) -> dict[str, str]:
-    """What the CLI needs and nothing of the machine besides."""
-    return {
-        "PATH": path,
-        "HOME": str(home),
-        "PULUMI_HOME": str(pulumi_home),
-        **{key: os.environ[key] for key in ("KUBECONFIG", "LANG") if key in os.environ},
-    }

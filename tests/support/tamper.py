@@ -50,15 +50,6 @@ class Tamperer:
 
         return self._push(add)
 
-    def with_changed_layer(self, index: int, change: Callable[[bytes], bytes]) -> str:
-        """Push a copy in which one of our layers has other bytes; its reference."""
-        changed = change(self._blob(self.manifest["layers"][index]["digest"]))
-
-        def replace(layers: list, diffs: list) -> None:
-            layers[index], diffs[index] = self._upload(changed), None
-
-        return self._push(replace)
-
     def _push(self, change: Callable[[list, list], object]) -> str:
         config, layers = self.config(), [dict(layer) for layer in self.manifest["layers"]]
         diffs = config["rootfs"]["diff_ids"]

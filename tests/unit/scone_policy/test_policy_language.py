@@ -53,6 +53,7 @@ REFUSED = [
     (secrets({"kind": "public-key", "private_key": "none"}), "secrets.s.private_key", "must name a secret"),
     (secrets({**CERT, "private_key": "s"}), "secrets.s.private_key", "of kind private-key"),
     (secrets({**CERT, "issuer": "k"}), "secrets.s.issuer", "of kind x509-ca"),
+    (secrets({**CERT, "kind": "x509-ca", "issuer": "s"}), "secrets.s.issuer", "in a circle"),
     (secrets({**CERT, "endpoint": "peer"}), "secrets.s.endpoint", "server, client"),
     (secrets({**CERT, "endpoint": "client", "dns": ["a"]}), "secrets.s", "endpoint: client"),
     (secrets({**CERT, "san": ["mail:a"]}), "secrets.s.san", "dns: or ip:"),
