@@ -82,4 +82,4 @@ if __name__ == "__main__":
         free: int = probe.getsockname()[1]
     threading.Thread(target=tell, args=(free,), daemon=True).start()
     identity = CasIdentity.create(now=datetime.now(UTC))
-    enclave_port.server(identity, host="127.0.0.1", port=free, workers=2).serve(target_loader=lambda _target: app)
+    enclave_port.server(identity.tls, host="127.0.0.1", port=free, workers=2).serve(target_loader=lambda _target: app)

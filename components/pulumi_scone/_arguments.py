@@ -179,7 +179,7 @@ class MeshServiceArgs(TypedDict):
     """One service of a mesh."""
 
     image: pulumi.Input[str]
-    """The image, as the `to` of its manifest."""
+    """The image: the `to` of its manifest, or a ready-made one that the catalogue knows."""
     name: NotRequired[str]
     """Unique name; derived from the image if absent."""
     env: NotRequired[str]
@@ -301,6 +301,8 @@ class MeshDeploymentArgs(TypedDict):
     """Paths of service manifests; one is used by each service whose image is its `build.to`."""
     manifests: NotRequired[Sequence[ServiceManifestArgs]]
     """The same content in Python."""
+    catalogue: NotRequired[Sequence[str]]
+    """Folders with curated services of your own, which come before the package's (docs/curated-services.md)."""
     variables: NotRequired[Mapping[str, pulumi.Input[str]]]
     """Values of the `$NAME` variables in all files."""
     kubernetes_namespace: NotRequired[str]
@@ -325,5 +327,8 @@ class MeshDeploymentArgs(TypedDict):
     """Who builds, in place of this package; default: the stack's setting `scone:builder`, a JSON list of words."""
     native_stage: NotRequired[NativeStageArgs]
     """How `run` and `requirements` of all manifests are carried out."""
+    rollout: NotRequired[str]
+    """`replace` (default): policies know the new images only. `overlap`: what was released last stays trusted until
+    the new pods are ready, so that no request is lost (docs/rollouts.md)."""
     rollout_timeout: NotRequired[int]
     """Seconds until a rollout that is not ready fails; default: 120."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pulumi
 
-from pulumi_scone._sources import given_variables, read_text
+from pulumi_scone._sources import given_variables, read_text, refuse_in_production
 from pulumi_scone._values import Values
 from scone_policy.digest import masked
 from scone_policy.errors import SconeError
@@ -15,6 +15,7 @@ from scone_policy.session import Session, check, secret_paths, written_problems
 from scone_policy.source import Document, Path, load, show
 from scone_provider.manifest.variables import read
 from scone_provider.policy_state import PLAIN, plain_secret
+from scone_provider.production import testing_parts
 
 _NOT_SECRET = frozenset({"public-key", "x509", "x509-ca", "config-fragment"})
 """Kinds of secrets whose explicit values may be public; where they are Pulumi secrets, they stay so."""
@@ -46,6 +47,8 @@ class GivenPolicy:
         self._open: dict[Path, list[pulumi.Output[Any]]] = {}
         if session is None:
             return
+        if not isinstance(policy, Mapping):
+            refuse_in_production({document.where(path): names for path, names in testing_parts(session).items()})
         canonical = session.canonical()
         self._must = dict(self._explicit(session, canonical))
         for path, text in _leaves(canonical):

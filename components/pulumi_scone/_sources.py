@@ -14,6 +14,7 @@ from scone_policy.holes import has_hole
 from scone_provider.image.reference import parse_reference
 from scone_provider.manifest import Mesh, ServiceManifest, load_mesh, load_service
 from scone_provider.manifest.unsupported import Toolchain
+from scone_provider.production import SETTING, Places, is_production, refuse_testing
 
 _LIMIT = 1 << 20
 
@@ -77,6 +78,13 @@ def builder_words(args: Mapping[str, Any]) -> list[str]:
             fix='pulumi config set scone:builder \'["python3", "builder.py"]\'',
         )
     return list(words)
+
+
+def refuse_in_production(places: Places) -> None:
+    """Raise SconeError for what is only for testing, where the stack is for production."""
+    prefix, _, key = SETTING.partition(":")
+    if is_production(pulumi.Config(prefix).get(key)):
+        refuse_testing(places)
 
 
 def check_arguments(args: object, kind: type) -> None:

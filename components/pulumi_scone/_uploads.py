@@ -37,11 +37,12 @@ def policy_of(
     session: str,
     policy: Mapping[str, Any],
     adopt: bool,
+    overlap: bool = False,
     opts: pulumi.ResourceOptions,
 ) -> Policy:
     """The resource of one policy. `session`: its name at CAS."""
     if way.mode == UPLOAD:
-        return SecurityPolicy(name, cas=way.trust, policy=policy, adopt=adopt, opts=opts)
+        return SecurityPolicy(name, cas=way.trust, policy=policy, adopt=adopt, overlap=overlap, opts=opts)
     return SealedPolicy(
         name,
         cas=way.trust,

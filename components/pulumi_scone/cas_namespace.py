@@ -7,14 +7,14 @@ from typing import Any
 import pulumi
 
 from pulumi_scone._arguments import CasNamespaceArgs
-from pulumi_scone._sources import check_arguments, given_variables, read_mesh
+from pulumi_scone._sources import check_arguments, given_variables, read_mesh, refuse_in_production
 from pulumi_scone._uploads import Way, policy_of
 from pulumi_scone._values import Values, user_errors
 from pulumi_scone.resources import Cas
 from scone_policy.errors import SconeError
 from scone_policy.session import VERSION
 from scone_provider.manifest.mesh import MODES, UPLOAD
-from scone_provider.trust import tolerance_map
+from scone_provider.trust import testing_switches, tolerance_map
 
 _PLACE = ("namespace", "cas_url", "tolerance", "cas_key", "mode", "cas_encryption_key")
 
@@ -35,6 +35,7 @@ class CasNamespace(pulumi.ComponentResource):
             check_arguments(args, CasNamespaceArgs)
             place = _place(args)
             tolerance = tolerance_map(place.tolerance)
+            refuse_in_production({place.tolerance_at: testing_switches(place.tolerance)})
         summary = {"namespace": place.namespace, "cas_url": place.cas_url}
         super().__init__("scone:index:CasNamespace", name, summary, opts)
         self.trust: Mapping[str, Any] = {"url": place.cas_url, "tolerance": tolerance, "key": place.cas_key}
@@ -63,6 +64,7 @@ class _Place:
     namespace: str
     cas_url: pulumi.Input[str]
     tolerance: str
+    tolerance_at: str = "tolerance"
     cas_key: pulumi.Input[str] | None
     mode: str = UPLOAD
     encryption_key: pulumi.Input[str] | None = None
@@ -90,6 +92,7 @@ def _place(args: CasNamespaceArgs) -> _Place:
         namespace=mesh.policy.namespace,
         cas_url=values.show(cas.cas_url),
         tolerance=cas.tolerance or "",
+        tolerance_at=mesh.where("cas", mesh.cas_name("cas"), "tolerance"),
         cas_key=values.show(cas.cas_key) if cas.cas_key else None,
         mode=cas.mode,
         encryption_key=values.show(cas.cas_encryption_key) if cas.cas_encryption_key else None,

@@ -12,6 +12,7 @@ from pulumi_scone._arguments import MeshDeploymentArgs
 from pulumi_scone._mesh_files import own_charts, service_files
 from pulumi_scone._policy import as_secrets
 from pulumi_scone._pull_secret import host_of, pull_secrets
+from pulumi_scone._rollout import overlaps, rollout_inputs
 from pulumi_scone._sources import (
     builder_words,
     check_arguments,
@@ -20,13 +21,17 @@ from pulumi_scone._sources import (
     hidden_identity,
     read_manifest,
     read_mesh,
+    refuse_in_production,
 )
 from pulumi_scone._uploads import Kept, Policy, Way, documents_of, objects_value, policy_of
 from pulumi_scone._values import Values, together, user_errors
 from pulumi_scone.cas_namespace import CasNamespace
 from pulumi_scone.confidential_image import ConfidentialImage
-from pulumi_scone.resources import Cas, Rollout, SecurityPolicy
+from pulumi_scone.resources import Cas, ReleasedRevision, Rollout, SecurityPolicy
 from scone_policy.errors import SconeError
+from scone_provider.catalogue.choose import curate
+from scone_provider.catalogue.entry import Curated
+from scone_provider.catalogue.load import load_catalogue
 from scone_provider.chart import lay_out
 from scone_provider.derive import ImageFacts, MeshPlan, derive
 from scone_provider.derive.chart import kubernetes_name
@@ -35,9 +40,8 @@ from scone_provider.manifest import Mesh, ServiceManifest
 from scone_provider.manifest.mesh import ENCRYPTED_ONLY, NO_UPLOAD
 from scone_provider.manifest.overrides import overridden
 from scone_provider.policy_files import FOLDER
-from scone_provider.trust import tolerance_map
-
-_ROLLOUT_SECONDS = 120
+from scone_provider.production import DEBUG_MODE
+from scone_provider.trust import testing_switches, tolerance_map
 
 
 class MeshDeployment(pulumi.ComponentResource):
@@ -93,6 +97,7 @@ class MeshDeployment(pulumi.ComponentResource):
                 depends_on=[*(one.policy for one in kept), *images.values(), *secrets],
             ),
         )
+        uploaded = {service: policy.hash for service, policy in policies.items() if isinstance(policy, SecurityPolicy)}
         by_hand = [one.session for one in kept if one.way.mode in (NO_UPLOAD, ENCRYPTED_ONLY)]
         if by_hand:
             pulumi.log.warn(
@@ -103,12 +108,19 @@ class MeshDeployment(pulumi.ComponentResource):
         else:
             self.rollout = Rollout(
                 name,
-                inputs=draft.rollout(args, patient=any(one.way.in_chart for one in kept)),
+                inputs=rollout_inputs(
+                    args,
+                    self.chart,
+                    release=draft.release,
+                    services=draft.chart_values()["services"],
+                    manifests=(draft.mesh, draft.manifests),
+                    patient=any(one.way.in_chart for one in kept),
+                ),
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[self.chart]),
             )
+            uploaded |= self._released(name, draft, namespace, policies)
         self.namespace = namespace.namespace
         self.images = pulumi.Output.all(**{service: image.reference for service, image in images.items()})
-        uploaded = {service: policy.hash for service, policy in policies.items() if isinstance(policy, SecurityPolicy)}
         self.policies = together(uploaded)
         self.documents = together(documents_of(kept))
         self.release = pulumi.Output.from_input(draft.release)
@@ -207,10 +219,26 @@ class MeshDeployment(pulumi.ComponentResource):
             session=f"{draft.plan.namespace}/{service}",
             policy=as_secrets(draft.values.show(draft.plan.policies[service])),
             adopt=bool(args.get("adopt")),
+            overlap=draft.overlaps,
             opts=pulumi.ResourceOptions(
                 parent=self, depends_on=[namespace.policy, *([shared.policy] if shared else [])]
             ),
         )
+
+    def _released(
+        self, name: str, draft: "_Draft", namespace: CasNamespace, policies: Mapping[str, Policy]
+    ) -> dict[str, pulumi.Output[str]]:
+        """Where rollouts overlap, their end: service → hash of its session with the new revision alone."""
+        return {
+            service: ReleasedRevision(
+                f"{name}-{service}",
+                cas=namespace.way.trust,
+                policy=policy,
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[self.rollout]),
+            ).hash
+            for service, policy in policies.items()
+            if draft.overlaps and isinstance(policy, SecurityPolicy)
+        }
 
 
 class _Draft:
@@ -231,15 +259,19 @@ class _Draft:
             for content in args.get("manifests") or ()
         ]
         self.manifests, self._folders = _assign(self.mesh, sources)
+        curated = self._curated(files_of(args, "catalogue"))
         files = {service: service_files(self.mesh, service, variables) for service in self.manifests}
         self.manifests = {service: overridden(one, files[service]) for service, one in self.manifests.items()}
-        templates = {service: one.image_policy for service, one in files.items() if one.image_policy is not None}
+        templates = {service: one.policy for service, one in curated.items() if one.policy is not None}
+        templates |= {service: one.image_policy for service, one in files.items() if one.image_policy is not None}
         self._tolerances = {called: tolerance_map(cas.tolerance or "") for called, cas in self.mesh.cas.items()}
         _refuse_in_production(self.mesh)
         self._facts = {
             service: self._promise(manifest, vendor=bool(builder)) for service, manifest in self.manifests.items()
         }
         self._digests = {service: self.values.promise() for service in self.manifests}
+        self.overlaps = overlaps(args, self.mesh)
+        self._revisions = {service: self.values.promise() for service in self.manifests if self.overlaps}
         self._cas_keys = {called: self.values.promise() for called, cas in self.mesh.cas.items() if not cas.cas_key}
         self.plan: MeshPlan = derive(
             self.mesh,
@@ -250,12 +282,24 @@ class _Draft:
             policy_digests=self._digests,
             cas_keys=self._cas_keys,
             templates=templates,
+            curated=curated,
+            revisions=self._revisions,
         )
         charts = own_charts(self.mesh)
         self._own_charts = {kubernetes_name(service) for service in charts}
         self.chart = lay_out(
             Path.cwd(), {kubernetes_name(service): files for service, files in charts.items()}, self.release
         )
+
+    def _curated(self, folders: Sequence[str]) -> dict[str, Curated]:
+        """What the catalogue has for the services without a manifest, which get the one that it gives."""
+        if set(self.manifests) == set(self.mesh.services):
+            return {}
+        found = curate(self.mesh, self.manifests, load_catalogue(folders))
+        every = {**self.manifests, **{service: one.manifest for service, one in found.items()}}
+        self.manifests = {service: every[service] for service in self.mesh.services}
+        self._folders |= {service: one.folder for service, one in found.items()}
+        return found
 
     @property
     def summary(self) -> Mapping[str, object]:
@@ -290,7 +334,8 @@ class _Draft:
         self.values.keep(facts.measurement, image.measurement)
         self.values.keep(facts.fspf_tag, image.fspf_tag)
         if facts.key is not None:
-            self.values.keep(facts.key, image.key)
+            # Sealed, yet a policy takes no Output in the place of a key that is not a secret.
+            self.values.keep(facts.key, pulumi.Output.secret(image.key))
 
     def tolerance(self, called: str) -> dict[str, object]:
         """The switches under which a CAS is trusted."""
@@ -311,6 +356,8 @@ class _Draft:
             imported = [by_name[found] for found in self.plan.imports[service] if found in by_name]
             joined = pulumi.Output.concat(policy.digest, *[part for digest in imported for part in ("+", digest)])
             self.values.keep(self._digests[service], joined)
+            if isinstance(policy, SecurityPolicy) and service in self._revisions:
+                self.values.keep(self._revisions[service], policy.revision)
 
     def chart_values(self) -> Mapping[str, Any]:
         """The values of the release, `helm_extra_values` merged in."""
@@ -321,25 +368,6 @@ class _Draft:
             merged[service] = _merged({**merged["services"][service], "name": service}, merged.get(service, {}))
             merged["services"] = {**merged["services"], service: {**merged["services"][service], "ownChart": True}}
         return merged
-
-    def rollout(self, args: MeshDeploymentArgs, *, patient: bool) -> Mapping[str, Any]:
-        """What must be up when the release is out."""
-        return {
-            "namespace": args.get("kubernetes_namespace", "default"),
-            "release": self.release,
-            "timeout_seconds": args.get("rollout_timeout", _ROLLOUT_SECONDS),
-            **({"patient": True} if patient else {}),
-            "services": {
-                name: {
-                    "service": item["service"],
-                    "kind": item["kind"],
-                    "replicas": item["replicas"],
-                    "image": item["image"],
-                    "policy_digest": item["policyDigest"],
-                }
-                for name, item in self.chart_values()["services"].items()
-            },
-        }
 
     def _promise(self, manifest: ServiceManifest, *, vendor: bool) -> ImageFacts:
         return ImageFacts(
@@ -373,21 +401,11 @@ def _assign(
 
 
 def _refuse_in_production(mesh: Mesh) -> None:
-    if not pulumi.Config("scone").get_bool("production"):
-        return
-    switches = [
-        switch
-        for cas in mesh.cas.values()
-        for switch in tolerance_map(cas.tolerance or "")
-        if "only_for_testing" in switch
-    ]
-    refused = [*dict.fromkeys(switches), *(item for item in mesh.policy.tolerate if item == "debug-mode")]
-    if refused:
-        raise SconeError(
-            f"this stack is for production (scone:production), but its Meshfile tolerates {', '.join(refused)}",
-            where=mesh.where("cas") if switches else mesh.where("policy", "tolerate"),
-            fix="remove them, or deploy with a stack that is for testing",
-        )
+    places = {
+        mesh.where("cas", name, "tolerance"): testing_switches(cas.tolerance or "") for name, cas in mesh.cas.items()
+    }
+    debug = tuple(item for item in mesh.policy.tolerate if item == DEBUG_MODE)
+    refuse_in_production({**places, mesh.where("policy", "tolerate"): debug})
 
 
 def _merged(base: Any, extra: Any) -> Any:  # noqa: ANN401  JSON-like trees

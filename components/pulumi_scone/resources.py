@@ -9,6 +9,7 @@ from pulumi.dynamic import Resource
 from pulumi_scone._policy import GivenPolicy
 from pulumi_scone._values import user_errors
 from scone_provider.resources.cas import CasProvider
+from scone_provider.resources.released_revision import ReleasedRevisionProvider
 from scone_provider.resources.sealed_policy import SealedPolicyProvider
 from scone_provider.resources.security_policy import SecurityPolicyProvider
 
@@ -48,6 +49,8 @@ class SecurityPolicy(Resource, module="scone", name="SecurityPolicy"):
     """Hash of the session, as CAS computed it."""
     attested_key: pulumi.Output[str]
     """Key hash of the CAS that has it."""
+    revision: pulumi.Output[str]
+    """With `overlap`: what its service is named at CAS. Known in preview."""
 
     def __init__(
         self,
@@ -58,12 +61,15 @@ class SecurityPolicy(Resource, module="scone", name="SecurityPolicy"):
         policy_file: str | None = None,
         variables: Mapping[str, pulumi.Input[str]] | None = None,
         adopt: bool = False,
+        overlap: bool = False,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """`cas` is `{url, tolerance, key}` as of `Cas`. The session (docs/policies.md) is a map or YAML text in
         `policy`, or stands in `policy_file`, relative to the program; with `variables`, `$NAME` in a text is replaced.
 
         Explicit secret values must be Pulumi secrets: RunError for a plain one, as for a text that breaks a rule.
+        With `overlap` the service's last released revision stays beside the new one until a `ReleasedRevision` says
+        that this one is released, too.
         """
         with user_errors():
             given = GivenPolicy(policy, file=policy_file, variables=variables)
@@ -76,8 +82,38 @@ class SecurityPolicy(Resource, module="scone", name="SecurityPolicy"):
             "digest": None,
             "hash": None,
             "attested_key": None,
+            **({"overlap": True, "revision": None} if overlap else {}),
         }
         super().__init__(SecurityPolicyProvider(), name, props, pulumi.ResourceOptions.merge(_HIDE, opts))
+
+
+class ReleasedRevision(Resource, module="scone", name="ReleasedRevision"):
+    """The one revision that a policy trusts when a rollout has succeeded; it must depend on what tells that."""
+
+    revision: pulumi.Output[str]
+    """The service's name at CAS."""
+    hash: pulumi.Output[str]
+    """Hash of the session that has this revision alone."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        cas: Mapping[str, Any],
+        policy: SecurityPolicy,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """`policy` has `overlap`; `cas` is the one of its policy."""
+        props = {
+            "cas": dict(cas),
+            "name": policy.name,
+            "revision": policy.revision,
+            "version": policy.hash,
+            "attested_key": policy.attested_key,
+            "preview": pulumi.runtime.is_dry_run(),
+            "hash": None,
+        }
+        super().__init__(ReleasedRevisionProvider(), name, props, pulumi.ResourceOptions.merge(_HIDE, opts))
 
 
 class SealedPolicy(Resource, module="scone", name="SealedPolicy"):

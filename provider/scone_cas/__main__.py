@@ -5,7 +5,10 @@ import sys
 from pathlib import Path
 
 from scone_cas.entra_settings import EntraSettings, add_entra_options
+from scone_cas.key_store_settings import read_settings
+from scone_cas.peer_settings import PeerSettings, add_peer_options
 from scone_cas.server import CLIENT_PORT, ENCLAVE_PORT, ServeOptions, serve
+from scone_cas.unlocked import Unlocked
 from scone_policy.errors import SconeError
 
 
@@ -25,7 +28,13 @@ def _run(options: argparse.Namespace) -> None:
     if options.command == "client-port":
         from scone_cas import client_port  # noqa: PLC0415
 
-        client_port.serve(options.state, listening=options.listening, alive=options.alive, rate=options.rate)
+        client_port.serve(
+            options.state,
+            listening=options.listening,
+            alive=options.alive,
+            rate=options.rate,
+            unlocked=_unlocked(options),
+        )
     elif options.command == "enclave-port":
         from scone_cas import enclave_port  # noqa: PLC0415
 
@@ -36,6 +45,7 @@ def _run(options: argparse.Namespace) -> None:
             workers=options.workers,
             alive=options.alive,
             rate=options.rate,
+            unlocked=_unlocked(options),
         )
     else:
         serve(
@@ -48,8 +58,14 @@ def _run(options: argparse.Namespace) -> None:
                 rate=options.rate,
                 audit_log=options.audit_log,
                 entra=EntraSettings.parse(options),
+                key_store=read_settings(options.config) if options.config is not None else None,
+                peers=PeerSettings.parse(connect_to=options.connect_to, trusted_peers=options.trusted_peer),
             )
         )
+
+
+def _unlocked(options: argparse.Namespace) -> Unlocked | None:
+    return Unlocked.from_descriptor(options.unlocked) if options.unlocked is not None else None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,13 +82,17 @@ def _parser() -> argparse.ArgumentParser:
     serving.add_argument("--workers", type=int, default=defaults.workers, help="enclave port (%(default)s)")
     serving.add_argument("--no-audit-log", dest="audit_log", action="store_false", help="record nothing in audit.log")
     add_entra_options(serving)
+    serving.add_argument("--config", metavar="FILE", type=Path, help="its key store: docs/key-stores.md (none)")
+    add_peer_options(serving)
     client = commands.add_parser("client-port", parents=[common], help="started by serve")
     client.add_argument("--listening", type=int, required=True)
     client.add_argument("--alive", type=int, required=True)
+    client.add_argument("--unlocked", type=int)
     enclave = commands.add_parser("enclave-port", parents=[common], help="started by serve")
     enclave.add_argument("--port", type=int, required=True)
     enclave.add_argument("--workers", type=int, required=True)
     enclave.add_argument("--alive", type=int, required=True)
+    enclave.add_argument("--unlocked", type=int)
     return parser
 
 

@@ -10,16 +10,17 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
-from scone_cas import VERSION
-from scone_cas.identity import CasIdentity
+from scone_cas import VERSION, log
+from scone_cas.identity import CasIdentity, TlsKey
+from scone_cas.key_store_token import KeyStoreError
 from scone_cas.messages import Refusal
-from scone_policy.keyhash import encode_key_hash
+from scone_policy.keyhash import certificate_key_hash, encode_key_hash
 
 FORMAT = "scone-cas-simulated-1"
 NONCE_SIZE = 32
 _NONCE = re.compile("[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
 """The one spelling of 32 bytes in base64url."""
-_CONTEXT = b"pulumi-scone cas evidence v1\0"
+CONTEXT = b"pulumi-scone cas evidence v1\0"
 _SOFTWARE = b"scone-cas software v1\0"
 
 
@@ -40,7 +41,13 @@ def software_key(mrenclave: bytes) -> str:
 class Attestation:
     """Makes evidence for nonces. `session_encryption_key`: X25519, what sessions are encrypted to."""
 
-    def __init__(self, identity: CasIdentity, mrenclave: bytes, session_encryption_key: X25519PublicKey) -> None:
+    def __init__(
+        self,
+        identity: CasIdentity,
+        mrenclave: bytes,
+        session_encryption_key: X25519PublicKey,
+        tls: TlsKey | None = None,
+    ) -> None:
         self._identity = identity
         self._claims = {
             "format": FORMAT,
@@ -55,12 +62,19 @@ class Attestation:
             "session_encryption_key": session_encryption_key.public_bytes_raw().hex(),
             "version": VERSION,
         }
+        if tls is not None and tls.certificates[0] != identity.certificate:
+            # Else whoever has a TLS key of an earlier run could pass evidence of the present one on as its own.
+            self._claims["tls_key"] = certificate_key_hash(tls.certificates[0])
 
     def evidence(self, nonce: str) -> dict[str, object]:
         """Evidence over a nonce (32 bytes, base64url). Raises Refusal when it is none."""
         _check_nonce(nonce)
         body = json.dumps(self._claims | {"nonce": nonce}).encode()
-        signature = self._identity.key.sign(_CONTEXT + body, ec.ECDSA(hashes.SHA256()))
+        try:
+            signature = self._identity.key.sign(CONTEXT + body, ec.ECDSA(hashes.SHA256()))
+        except KeyStoreError as problem:
+            log.event("key-store-fault", what=problem.what, where=problem.where)
+            raise Refusal(503, "the key store that holds the CAS's identity does not sign: try again later") from None
         return {"evidence": {"body": _base64(body), "signature": _base64(signature)}}
 
 

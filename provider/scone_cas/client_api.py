@@ -2,19 +2,22 @@
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from functools import partial
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from scone_cas import VERSION, log, openapi
+from scone_cas import VERSION, log, openapi, peer_protocol
 from scone_cas.access import Caller
 from scone_cas.attestation import Attestation
 from scone_cas.audit import Journal, Silent
 from scone_cas.description import open_upload
+from scone_cas.evidence import MalformedError
 from scone_cas.messages import Refusal, Request, Response, document, error_document, error_text, text
 from scone_cas.sessions import Sessions
 from scone_cas.spelling import public_form
 from scone_cas.store import Version
+from scone_policy.cas_key import cas_key_hash
 from scone_policy.errors import SconeError
 from scone_policy.names import ROOT, session_name
 
@@ -27,6 +30,7 @@ _ROUTES = (
     "/v1/sessions",
     "/v1/session_hashes",
     "/v1/encrypted_sessions",
+    peer_protocol.ROUTE,
     "/v1/values",
     "/v1/attest",
     "/v1/version",
@@ -52,6 +56,7 @@ class ClientApi:
         self._whole: Mapping[str, tuple[str, Handler]] = {
             "/session": ("POST", lambda request, caller: self._upload(request.body, caller)),
             "/v1/encrypted_sessions": ("PUT", self._upload_encrypted),
+            peer_protocol.ROUTE: ("POST", self._shared),
             "/v1/sessions": ("GET", self._list),
             "/v1/attest": ("GET", self._attest),
             "/v1/version": ("GET", lambda *_: document(200, {"version": VERSION, "name": "embedded CAS"})),
@@ -142,7 +147,7 @@ class ClientApi:
         parts = dict(part.partition("=")[::2] for part in selector.split(","))
         if not {"session"} <= set(parts) <= {"session", "secret"}:
             raise Refusal(400, "the path must be /v1/values/session=<name>[,secret=<secret>]")
-        values = self._sessions.public_values(_name(parts["session"]))
+        values = self._sessions.public_values(_name(parts["session"]), parts.get("secret"))
         if "secret" not in parts:
             return document(
                 200,
@@ -151,6 +156,26 @@ class ClientApi:
         if parts["secret"] not in values:
             raise Refusal(404, "there is no such secret, or it is not public")
         return document(200, {"value": public_form(values[parts["secret"]])})
+
+    def _shared(self, request: Request, _caller: Caller) -> Response:
+        try:
+            asked = peer_protocol.Ask.read(request.body)
+        except MalformedError as problem:
+            raise Refusal(400, str(problem)) from None
+        peer = _peer_key(request)
+        shared = self._sessions.exported(asked, peer)
+        log.event("secret-shared", session=asked.session, secret=asked.secret, to=asked.importer, key=peer)
+        return document(200, shared.written())
+
+
+def _peer_key(request: Request) -> str | None:
+    """The key hash of the CAS that asks; of its identity, where that only vouches for its TLS key. Raises Refusal."""
+    if request.certificate is None:
+        return None
+    try:
+        return cas_key_hash(request.certificate, now=datetime.now(UTC))
+    except ValueError as problem:
+        raise Refusal(403, f"the certificate of the CAS that asks {problem}") from None
 
 
 def _nowhere(_request: Request, _caller: Caller) -> Response:

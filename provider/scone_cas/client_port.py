@@ -22,10 +22,11 @@ from zope.interface import implementer  # type: ignore[import-untyped]
 
 from scone_cas import VERSION, log, parent
 from scone_cas.client_api import LARGEST_REQUEST
-from scone_cas.identity import CasIdentity
+from scone_cas.identity import TlsKey
 from scone_cas.limits import Connections, Gate, RateLimit
 from scone_cas.messages import Request, Response, busy_document, error_document
 from scone_cas.parts import Parts, assemble
+from scone_cas.unlocked import Unlocked
 
 _THREADS = 8
 _QUEUE = 128
@@ -198,14 +199,17 @@ class _Port(_HTTPFactory):  # type: ignore[misc]
         """Events are logged where they happen: there is no access log."""
 
 
-def tls_context(identity: CasIdentity) -> SSL.Context:
+def tls_context(tls: TlsKey) -> SSL.Context:
     """TLS 1.2 or newer with the CAS's key, asking every client for a certificate of any make."""
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    context.use_privatekey(identity.key)
-    context.use_certificate(identity.certificate)
+    certificate, *above = tls.certificates
+    context.use_privatekey(tls.key)
+    context.use_certificate(certificate)
+    for other in above:
+        context.add_extra_chain_cert(other)
     # A client is who its key says: the handshake proves possession, and no CA has a say in it.
     context.set_verify(SSL.VERIFY_PEER, lambda *_certificate: True)
     return context
@@ -223,15 +227,13 @@ class _TlsServer:
         return SSL.Connection(self._context, None)
 
 
-def serve(state: Path, *, listening: int, alive: int, rate: float) -> None:
+def serve(state: Path, *, listening: int, alive: int, rate: float, unlocked: Unlocked | None = None) -> None:
     """Serve on an inherited listening socket until SIGTERM, or until the supervisor's pipe `alive` closes."""
-    parts = assemble(state)
+    parts = assemble(state, unlocked=unlocked)
     pool = ThreadPool(1, _THREADS, "client")
     pool.start()
     reactor.addSystemEventTrigger("after", "shutdown", pool.stop)
-    port = _TLSFactory(
-        _TlsServer(tls_context(parts.identity)), isClient=False, wrappedFactory=_Port(parts, pool, rate=rate)
-    )
+    port = _TLSFactory(_TlsServer(tls_context(parts.tls)), isClient=False, wrappedFactory=_Port(parts, pool, rate=rate))
     with socket.socket(fileno=listening) as inherited:
         inherited.setblocking(False)
         reactor.adoptStreamPort(inherited.fileno(), inherited.family, port)

@@ -9,7 +9,7 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 import scone_policy
-from scone_cas.access import check_certificates
+from scone_cas.access import Caller, check_certificates, creator_of, may_name_creator, names_creator
 from scone_cas.access_values import check_references
 from scone_cas.hostvalues import check_positions
 from scone_cas.messages import Refusal
@@ -41,6 +41,19 @@ class Description:
         """The same with the creator (a PEM certificate, or `{signer: <PEM>}`) filled in."""
         session = self.session.model_copy(update={"creator": creator})
         return replace(self, session=session, data={**self.data, "creator": creator})
+
+    def created_by(self, caller: Caller) -> "Description":
+        """The same with its creator, where its access policy depends on one or may do so. Raises Refusal."""
+        policy = self.session.access_policy
+        if names_creator(policy):
+            creator = creator_of(caller)
+            if creator is None:
+                raise Refusal(403, "no client certificate was presented, and the access policy refers to CREATOR")
+            return self.with_creator(creator)
+        if may_name_creator(policy) and len(caller.signers) < 2:
+            creator = creator_of(caller)
+            return self if creator is None else self.with_creator(creator)
+        return self
 
     @property
     def hash(self) -> str:

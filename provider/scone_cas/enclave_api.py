@@ -14,11 +14,12 @@ from scone_cas.filling import UndeliverableError
 from scone_cas.hostvalues import MissingHostValueError
 from scone_cas.keeping import Keeping
 from scone_cas.leases import LIFETIME, Holder, Leases
+from scone_cas.live import Live
 from scone_cas.messages import CALM, Refusal, Request, Response, document
-from scone_cas.needed import NeededError
+from scone_cas.needed import ATTEMPTS, NeededError
 from scone_cas.passwords import Passwords
 from scone_cas.refused import RefusedError
-from scone_cas.sessions import Live, Sessions
+from scone_cas.sessions import Sessions
 from scone_cas.store import Store
 from scone_cas.terms import TermsCache
 from scone_policy.services import Service
@@ -98,7 +99,7 @@ class EnclaveApi:
 
     def handle(self, request: Request) -> Response:
         """The answer to one request, for who can wait for what must be fetched; never raises."""
-        for _ in range(2):
+        for _ in range(ATTEMPTS):
             try:
                 return self._handle(request)
             except NeededError as needed:

@@ -14,11 +14,12 @@ from granian.server.common import AbstractServer
 
 from scone_cas import log, parent
 from scone_cas.enclave_api import LARGEST_REQUEST, EnclaveApi, busy, failed, malformed
-from scone_cas.identity import CasIdentity
+from scone_cas.identity import TlsKey
 from scone_cas.limits import Gate, RateLimit
 from scone_cas.messages import Request, Response
-from scone_cas.needed import NeededError
+from scone_cas.needed import ATTEMPTS, NeededError
 from scone_cas.parts import assemble
+from scone_cas.unlocked import Unlocked
 from scone_policy.errors import SconeError
 
 _QUEUE = 256
@@ -91,7 +92,7 @@ class App:
     async def _begin(self, request: Request) -> tuple[Response, int]:
         """The answer, and its place in the audit log. What must be fetched is, in threads: no other request waits."""
         loop = asyncio.get_running_loop()
-        for _ in range(2):
+        for _ in range(ATTEMPTS):
             try:
                 if self._api.waits(request):
                     return await loop.run_in_executor(self._writer, self._api.begin, request)
@@ -138,20 +139,22 @@ class _InMemory(PosixPath):
         return self
 
 
-def serve(state: Path, *, host: str, port: int, workers: int, alive: int, rate: float) -> None:
+def serve(
+    state: Path, *, host: str, port: int, workers: int, alive: int, rate: float, unlocked: Unlocked | None = None
+) -> None:
     """Serve until SIGTERM, or until the supervisor's pipe `alive` closes."""
 
     def load(_target: object) -> App:
         parent.watch(alive, at_once=True)
-        return App(assemble(state).enclave_api, rate=rate / workers)
+        return App(assemble(state, unlocked=unlocked).enclave_api, rate=rate / workers)
 
     parent.watch(alive)
-    server(assemble(state).identity, host=host, port=port, workers=workers).serve(target_loader=load)
+    server(assemble(state, unlocked=unlocked).tls, host=host, port=port, workers=workers).serve(target_loader=load)
 
 
-def server(identity: CasIdentity, *, host: str, port: int, workers: int) -> AbstractServer[Any]:
+def server(tls: TlsKey, *, host: str, port: int, workers: int) -> AbstractServer[Any]:
     """The server with the port's settings, for whatever application."""
-    pem = _in_memory(identity)
+    pem = _in_memory(tls)
     return Granian(
         "scone_cas",
         address=host,
@@ -171,9 +174,9 @@ def server(identity: CasIdentity, *, host: str, port: int, workers: int) -> Abst
     )
 
 
-def _in_memory(identity: CasIdentity) -> Path:
-    """Key and certificate as a file that exists in memory alone: forked workers read it by its descriptor."""
+def _in_memory(tls: TlsKey) -> Path:
+    """Key and certificates as a file that exists in memory alone: forked workers read it by its descriptor."""
     descriptor = os.memfd_create("scone-cas")
     with os.fdopen(os.dup(descriptor), "wb") as file:
-        file.write(identity.to_pem())
+        file.write(tls.to_pem())
     return _InMemory(f"/proc/self/fd/{descriptor}")

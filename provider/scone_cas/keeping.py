@@ -9,8 +9,9 @@ from scone_cas.audit_entry import Entry
 from scone_cas.evidence import MalformedError, Message, read_said
 from scone_cas.filling import Filler
 from scone_cas.leases import LIFETIME, Holder, Lease, Leases
+from scone_cas.live import Live
 from scone_cas.refused import RefusedError
-from scone_cas.sessions import Live, Sessions
+from scone_cas.sessions import Sessions
 from scone_cas.store import AUDIT_NOTE, Store
 from scone_cas.tags import SERVICE, VOLUME, Tag, Tags, Update, service_tag, updated
 from scone_cas.terms import TermsCache
@@ -82,7 +83,7 @@ class Keeping:
             raise MalformedError("tag and replaces are not 32 hex digits")
         route = "/v1/enclave/tag"
         # Once before the store's one writer is taken: strangers must not keep it busy.
-        self._leases.find(message.lease, route, message)
+        self._expect(self._leases.find(message.lease, route, message).holder)
         entry: Entry | None = None
         try:
             with self._store.writing() as db:
@@ -106,7 +107,7 @@ class Keeping:
     def _renew(self, message: Message, address: str) -> dict[str, object]:  # noqa: ARG002 - as the others
         said = read_said(message, {})
         route = "/v1/enclave/renew"
-        self._leases.find(message.lease, route, message)
+        self._expect(self._leases.find(message.lease, route, message).holder)
         with self._store.writing() as db:
             lease = self._leases.find(message.lease, route, message)
             self._leases.renew(db, lease, said["number"])
@@ -127,6 +128,10 @@ class Keeping:
                 "service_exited", session=holder.session, service=holder.service, status=said["status"], address=address
             )
         return lease.answer(message, {"number": said["number"], "expires_in": 0})
+
+    def _expect(self, holder: Holder) -> None:
+        """Raises NeededError when something must be fetched to judge: no transaction waits for a network."""
+        self._sessions.expect(holder.session, measurement=holder.measurement)
 
     def _judged(self, holder: Holder) -> tuple[Live, Service]:
         """The service as its newest policy has it, if that still takes the enclave. Raises RefusedError."""

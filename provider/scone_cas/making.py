@@ -7,15 +7,15 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING
 
 from scone_cas import keys, pgp
+from scone_cas.live import Live
 from scone_cas.messages import Refusal
-from scone_cas.values import Value, to_stored
+from scone_cas.values import CERTIFICATES, Value, to_stored
 from scone_policy.kinds import DEFAULT_KEY_TYPE, RSA_KEYS
 from scone_policy.placeholders import Placeholder, parts, resolve
 from scone_policy.secrets import Secret
 from scone_policy.session import Session
 
 if TYPE_CHECKING:
-    from scone_cas.sessions import Live
     from scone_cas.views import View
 
 _CHARACTERS = string.ascii_letters + string.digits + string.punctuation
@@ -23,7 +23,6 @@ _CHARACTERS = string.ascii_letters + string.digits + string.punctuation
 _KEPT = frozenset({"ascii", "binary", "pgp-key"})
 _DRAWN = frozenset({*_KEPT, "private-key"})
 """Kinds that are drawn at random, from nothing else."""
-CERTIFICATES = frozenset({"x509", "x509-ca"})
 _MOST_RSA_KEYS = 16
 """New ones in one upload: each takes a good part of a second."""
 
@@ -41,7 +40,7 @@ def generate(name: str, secret: Secret) -> Value:
     return Value(kind="ascii", content=text.encode())
 
 
-def carried(session: Session, before: "Live | None") -> dict[str, bytes]:
+def carried(session: Session, before: Live | None) -> dict[str, bytes]:
     """The stored values that outlive an update (section 3, migration): name, kind, size and type of key are as before.
 
     A private key is kept only when both versions say `migrate: true`, a certificate never.
@@ -51,24 +50,27 @@ def carried(session: Session, before: "Live | None") -> dict[str, bytes]:
     return {
         name: before.generated[name]
         for name, secret in session.secrets.items()
-        if secret.is_generated and _migrates(before.session.secrets.get(name), secret)
+        if secret.is_generated and name in before.generated and _migrates(before.session.secrets.get(name), secret)
     }
 
 
-def slow(session: Session, before: "Live | None") -> dict[str, bytes]:
+def slow(view: "View", session: Session, before: Live | None) -> dict[str, bytes]:
     """Fresh values for those secrets that take long to make, so that no transaction waits for them. Raises Refusal."""
     kept = carried(session, before)
     found = {
         name: secret
         for name, secret in session.secrets.items()
-        if secret.is_generated and secret.key_type in RSA_KEYS and name not in kept
+        if secret.is_generated
+        and secret.key_type in RSA_KEYS
+        and name not in kept
+        and not view.is_held(session.name, name)
     }
     if len(found) > _MOST_RSA_KEYS:
         raise Refusal(400, f"secrets: at most {_MOST_RSA_KEYS} new RSA keys can be made at once, not {len(found)}")
     return {name: to_stored(generate(name, secret)) for name, secret in found.items()}
 
 
-def complete(view: "View", live: "Live", values: MutableMapping[str, bytes], ready: Mapping[str, bytes]) -> None:
+def complete(view: "View", live: Live, values: MutableMapping[str, bytes], ready: Mapping[str, bytes]) -> None:
     """Bring `values`, those carried over, to all that a session stores; and try what will be made when asked for.
 
     `live` is the session as it will be, over the same `values`. `ready`: fresh values that were made before. Raises
@@ -76,7 +78,9 @@ def complete(view: "View", live: "Live", values: MutableMapping[str, bytes], rea
     """
     for name in _in_order(live.session):
         secret = live.session.secrets[name]
-        if secret.is_generated and secret.kind in _DRAWN and name not in values:
+        if view.is_held(live.session.name, name):
+            values.pop(name, None)
+        elif secret.is_generated and secret.kind in _DRAWN and name not in values:
             values[name] = ready.get(name) or to_stored(generate(name, secret))
         elif secret.is_generated and secret.kind in CERTIFICATES:
             values[name] = to_stored(view.issued(live, name))

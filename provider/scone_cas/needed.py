@@ -2,6 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
+ATTEMPTS = 4
+"""Times that a request is begun: what was fetched may show that more is needed."""
+
 
 class NeededError(Exception):
     """A request needs what takes long to get. `ask` gets it, in whatever thread; then the request begins anew."""

@@ -9,7 +9,7 @@ PATH = "/v1/openapi.json"
 Tree = dict[str, object]
 
 _HASH: Tree = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
-_SEGMENT = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9_.~-]{1,128}"
+_SEGMENT = r"(?!\.{1,2}(?:[/,]|$))[A-Za-z0-9_.~-]{1,128}"
 _NAME: Tree = {"type": "string", "maxLength": 256, "pattern": f"^{_SEGMENT}(?:/{_SEGMENT})*$"}
 _NAMESPACE: Tree = {"type": "string", "maxLength": 256, "pattern": f"^(?:/|{_SEGMENT}(?:/{_SEGMENT})*)$"}
 _BASE64: Tree = {"type": "string", "contentEncoding": "base64"}
@@ -29,7 +29,10 @@ def client() -> Tree:
                 "post": _operation(
                     "createSession",
                     "Create a session, or replace the version that `predecessor` names.",
-                    {"201": _text("created; the text tells name and hash"), **_session_errors(400, 403, 404, 409, 501)},
+                    {
+                        "201": _text("created; the text tells name and hash"),
+                        **_session_errors(400, 403, 404, 409, 501, 502),
+                    },
                     body={
                         "required": True,
                         "content": {
@@ -44,7 +47,7 @@ def client() -> Tree:
                     "createEncryptedSession",
                     "The same, with what `POST /session` takes encrypted to the session encryption key of the evidence "
                     "(docs/sealed-sessions.md).",
-                    {"201": _text("created; the text tells name and hash"), **_errors(400, 403, 404, 409, 501)},
+                    {"201": _text("created; the text tells name and hash"), **_errors(400, 403, 404, 409, 501, 502)},
                     body=_body("application/json", {"$ref": "#/components/schemas/EncryptedSession"}),
                 )
             },
@@ -98,6 +101,17 @@ def client() -> Tree:
                             {"type": "string", "pattern": f"^session={_SEGMENT}(?:/{_SEGMENT})*(?:,secret=[^,=/]+)?$"},
                         )
                     ],
+                )
+            },
+            "/v1/shared_secrets": {
+                "post": _operation(
+                    "readSharedSecret",
+                    "A secret for a session of another CAS that this one trusts (docs/cas-sharing.md).",
+                    {"200": _json("the secret", "SharedSecret"), **_errors(400, 403, 404)},
+                    body=_body(
+                        "application/json",
+                        _object(session=_NAME, secret={"type": "string"}, importer=_NAME, importer_hash=_HASH),
+                    ),
                 )
             },
             "/v1/attest": {
@@ -156,6 +170,12 @@ def client() -> Tree:
                     ),
                 ]
             },
+            "SharedSecret": _object(
+                hash=_HASH,
+                kind={"type": "string"},
+                content=_BASE64,
+                more={"type": "object", "additionalProperties": _BASE64},
+            ),
             "Evidence": _object(evidence=_object(body=_BASE64, signature=_BASE64)),
             "CasVersion": _object(version={"type": "string"}, name={"type": "string"}),
             "Document": _described(),
@@ -319,6 +339,7 @@ _MEANINGS = {
     429: "too many requests",
     500: "the CAS's own fault",
     501: "a part of the session language that this version does not serve",
+    502: "another CAS does not share, or does not answer",
     503: "too much to do",
 }
 _ANYWHERE = (405, 413, 429, 500, 503)

@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,17 +17,21 @@ from scone_cas.client_api import ClientApi
 from scone_cas.enclave_api import EnclaveApi
 from scone_cas.entra import Entra
 from scone_cas.entra_settings import EntraSettings
-from scone_cas.identity import CasIdentity
+from scone_cas.identity import CasIdentity, TlsKey
+from scone_cas.peer_settings import PeerSettings
+from scone_cas.peers import Peers
 from scone_cas.seal import KEY_SIZE
 from scone_cas.sessions import Sessions
-from scone_cas.state import first_seal_key, prepare_directory, seal_key
+from scone_cas.state import prepare_directory
 from scone_cas.store import Store
+from scone_cas.unlocked import Unlocked, first_identity, first_sealer, known_identity, sealer
 from scone_policy.errors import SconeError
 
 _IDENTITY = "identity"
 _ENTRA = "entra"
 _CHALLENGE_KEY = "challenge key"
 _SESSION_KEY = "session encryption key"
+_PEERS = "peers"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +39,7 @@ class Parts:
     """A CAS without its ports."""
 
     identity: CasIdentity
+    tls: TlsKey
     client_api: ClientApi
     enclave_api: EnclaveApi
     challenges: Challenges
@@ -48,66 +53,97 @@ def initialise(
     random: bytes,
     audit_log: bool = True,
     entra: EntraSettings | None = None,
+    peers: PeerSettings | None = None,
+    unlocked: Unlocked | None = None,
 ) -> CasIdentity:
     """Make or check the state of a CAS that starts, and void the challenges of its last run. Raises SconeError.
 
     `random`: 32 fresh random bytes, the key of this run's challenges. Without `audit_log` nothing is recorded until
-    the next start. The caller holds the lock, and calls `finish` at the end.
+    the next start. `peers` is what this run knows of other CASes, `unlocked` the key store, where there is one. The
+    caller holds the lock, and calls `finish` at the end.
     """
     if len(random) != KEY_SIZE:
         raise ValueError("a challenge key has 32 bytes")
     prepare_directory(directory)
     try:
-        return _initialise(directory, now or _now(), random, audit_log=audit_log, entra=entra or EntraSettings())
+        return _initialise(
+            directory,
+            now or _now(),
+            random,
+            audit_log=audit_log,
+            settings={
+                _ENTRA: (entra or EntraSettings()).to_json(),
+                _PEERS: (peers or PeerSettings()).to_json(),
+            },
+            unlocked=unlocked,
+        )
     except (OSError, sqlite3.Error) as problem:
         raise SconeError(
             f"the state cannot be written: {problem}", where=str(directory), fix="look at the disk and its permissions"
         ) from None
 
 
-def _initialise(directory: Path, now: datetime, random: bytes, *, audit_log: bool, entra: EntraSettings) -> CasIdentity:
-    store = Store(directory, first_seal_key(directory))
+def _initialise(
+    directory: Path,
+    now: datetime,
+    random: bytes,
+    *,
+    audit_log: bool,
+    settings: Mapping[str, bytes],
+    unlocked: Unlocked | None,
+) -> CasIdentity:
+    store = Store(directory, first_sealer(directory, unlocked))
     try:
-        store.initialise({_IDENTITY: CasIdentity.create(now=now).to_pem()})
+        store.initialise({_IDENTITY: first_identity(unlocked, now=now)})
         with store.writing():
             store.keep(_CHALLENGE_KEY, random)
             if not store.keeps(_SESSION_KEY):
                 store.keep(_SESSION_KEY, X25519PrivateKey.generate().private_bytes_raw())
-            store.keep(_ENTRA, entra.to_json())
+            for name, value in settings.items():
+                store.keep(name, value)
         Challenges.reset(directory)
-        identity = CasIdentity.from_pem(store.kept(_IDENTITY))
+        identity = known_identity(store.kept(_IDENTITY), unlocked)
         audit_state.begin(directory, store, identity, enabled=audit_log, clock=lambda: now)
         return identity
     finally:
         store.close()
 
 
-def finish(directory: Path, *, reason: str) -> None:
+def finish(directory: Path, *, reason: str, unlocked: Unlocked | None = None) -> None:
     """Record the end of a CAS whose other processes have ended. `reason`: stopped or failed. Raises SconeError."""
-    store = Store(directory, seal_key(directory))
+    store = Store(directory, sealer(directory, unlocked))
     try:
         audit_state.end(directory, store, reason=reason, clock=_now)
     finally:
         store.close()
 
 
-def assemble(directory: Path, *, clock: Callable[[], datetime] | None = None) -> Parts:
-    """The parts over an initialised state; `clock` is the system's unless given. Raises SconeError."""
+def assemble(
+    directory: Path, *, clock: Callable[[], datetime] | None = None, unlocked: Unlocked | None = None
+) -> Parts:
+    """The parts over an initialised state; `clock` is the system's unless given. Raises SconeError.
+
+    Asks nothing of the key store yet: the token's session must not be carried over a fork.
+    """
     clock = clock or _now
-    store = Store(directory, seal_key(directory))
-    identity = CasIdentity.from_pem(store.kept(_IDENTITY))
+    store = Store(directory, sealer(directory, unlocked))
+    key_store = unlocked.key_store() if unlocked is not None else None
+    identity = known_identity(store.kept(_IDENTITY), unlocked, key_store)
+    tls = unlocked.tls if unlocked is not None and unlocked.tls is not None else identity.tls
     session_key = X25519PrivateKey.from_private_bytes(store.kept(_SESSION_KEY))
     challenges = Challenges(directory, store.kept(_CHALLENGE_KEY), clock=time.monotonic)
     # Opens its file with the first entry: processes are forked before that.
     journal = audit_state.opened(directory, store, clock=clock)
     entra = EntraSettings.from_json(store.kept(_ENTRA)) if store.keeps(_ENTRA) else EntraSettings()
-    sessions = Sessions(store, journal, clock=clock, entra=Entra(entra))
+    peers = Peers(PeerSettings.from_json(store.kept(_PEERS)), identity, tls)
+    sessions = Sessions(store, journal, clock=clock, entra=Entra(entra), peers=peers, key_store=key_store)
     # Processes are forked and threads started after this; SQLite connections must not be carried over.
     store.close()
     return Parts(
         identity=identity,
+        tls=tls,
         client_api=ClientApi(
-            sessions, Attestation(identity, measure(), session_key.public_key()), session_key, journal
+            sessions, Attestation(identity, measure(), session_key.public_key(), tls), session_key, journal
         ),
         enclave_api=EnclaveApi(store, sessions, challenges, journal, clock=clock),
         challenges=challenges,

@@ -1,6 +1,9 @@
 """The root namespace as every CAS has it until somebody claims it (session language, section 1)."""
 
+from types import MappingProxyType
+
 from scone_cas.description import read_upload
+from scone_cas.live import Live
 
 _TEXT = """name: /
 version: 0.3.12
@@ -13,3 +16,6 @@ access_policy:
 
 DEFAULT = read_upload(_TEXT.encode())
 """Anybody may read it, create sessions below it and, while there are none, replace it. The same on every CAS."""
+
+LIVE = Live(hash=DEFAULT.hash, number=1, session=DEFAULT.session, creator=None, generated=MappingProxyType({}))
+"""The one session that is not in the store."""

@@ -9,17 +9,21 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
 
 from scone_cas import VERSION, log
 from scone_cas.entra_settings import EntraSettings
+from scone_cas.key_store_settings import KeyStoreSettings
 from scone_cas.parts import finish, initialise
+from scone_cas.peer_settings import PeerSettings
 from scone_cas.seal import KEY_SIZE
 from scone_cas.state import lock, prepare_directory
+from scone_cas.unlocked import Unlocked, unlock
+from scone_policy.cas_key import cas_key_hash
 from scone_policy.errors import SconeError
-from scone_policy.keyhash import certificate_key_hash
 
 CLIENT_PORT = 8081
 ENCLAVE_PORT = 18765
@@ -41,6 +45,8 @@ class ServeOptions:
     rate: float = 2000.0
     audit_log: bool = True
     entra: EntraSettings = field(default_factory=EntraSettings)
+    peers: PeerSettings = field(default_factory=PeerSettings)
+    key_store: KeyStoreSettings | None = None
 
 
 def serve(options: ServeOptions) -> None:
@@ -52,29 +58,46 @@ def serve(options: ServeOptions) -> None:
     held = lock(options.state)
     os.set_inheritable(held, True)
     with _listen(options.host, options.client_port) as client, _reserve(options.host, options.enclave_port) as enclave:
+        unlocked = _unlocked(options)
         identity = initialise(
-            options.state, random=secrets.token_bytes(KEY_SIZE), audit_log=options.audit_log, entra=options.entra
+            options.state,
+            random=secrets.token_bytes(KEY_SIZE),
+            audit_log=options.audit_log,
+            entra=options.entra,
+            peers=options.peers,
+            unlocked=unlocked,
         )
         ports = client.getsockname()[1], enclave.getsockname()[1]
         reason = "failed"
         try:
-            children = _Children(options, held)
+            children = _Children(options, held, unlocked)
             children.start("client", client.fileno(), ["--listening", str(client.fileno())])
             children.start("enclave", enclave.fileno(), ["--port", str(ports[1]), "--workers", str(options.workers)])
             client.close()
             children.supervise(ports, identity.key_hash)
             reason = "stopped"
         finally:
-            finish(options.state, reason=reason)
+            finish(options.state, reason=reason, unlocked=unlocked)
             os.close(held)
+
+
+def _unlocked(options: ServeOptions) -> Unlocked | None:
+    if options.key_store is None:
+        return None
+    return unlock(options.key_store, options.state, now=datetime.now(UTC), random=secrets.token_bytes(KEY_SIZE))
 
 
 class _Children:
     """The processes behind the ports."""
 
-    def __init__(self, options: ServeOptions, held: int) -> None:
+    def __init__(self, options: ServeOptions, held: int, unlocked: Unlocked | None) -> None:
         self._options = options
-        self._held = held
+        self._inherited = [held]
+        self._unlocked: list[str] = []
+        if unlocked is not None:
+            descriptor = unlocked.to_descriptor()
+            self._inherited.append(descriptor)
+            self._unlocked = ["--unlocked", str(descriptor)]
         self._alive, self._hold = os.pipe()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -82,12 +105,13 @@ class _Children:
         """Start `python -m scone_cas <name>-port`."""
         options = self._options
         command = [sys.executable, "-P", "-m", "scone_cas", f"{name}-port", "--state", str(options.state)]
-        command += ["--host", options.host, "--alive", str(self._alive), "--rate", str(options.rate), *arguments]
+        command += ["--host", options.host, "--alive", str(self._alive), "--rate", str(options.rate)]
+        command += [*self._unlocked, *arguments]
         self._processes[name] = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             command,
             stdin=subprocess.DEVNULL,
-            pass_fds=(self._alive, self._held, listening),
-            env=_environment(),
+            pass_fds=(self._alive, listening, *self._inherited),
+            env=_environment(options.key_store),
             umask=0o077,
         )
 
@@ -183,10 +207,14 @@ def _presents(host: str, port: int, key_hash: str) -> bool:
             certificate = secured.getpeercert(binary_form=True)
     except OSError:
         return False
-    return certificate is not None and certificate_key_hash(x509.load_der_x509_certificate(certificate)) == key_hash
+    if certificate is None:
+        return False
+    return cas_key_hash(x509.load_der_x509_certificate(certificate), now=datetime.now(UTC)) == key_hash
 
 
-def _environment() -> dict[str, str]:
-    """Our own environment, with the packages found where they were found here."""
+def _environment(key_store: KeyStoreSettings | None) -> dict[str, str]:
+    """Our own environment without the PIN, with the packages found where they were found here."""
     paths = [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1"}
+    pin = key_store.pkcs11.pin_env if key_store is not None else None
+    own = {name: value for name, value in os.environ.items() if name != pin}
+    return own | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1"}

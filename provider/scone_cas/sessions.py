@@ -4,58 +4,35 @@ import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
-from types import MappingProxyType
 
 from scone_cas import certificates, description, making, root, sharing, volumes
-from scone_cas.access import Caller, Decision, creator_key_hash, creator_of, effective, may_name_creator, names_creator
+from scone_cas.access import Caller, Decision, creator_key_hash, effective
 from scone_cas.access_values import meaning
 from scone_cas.audit import Journal, Silent
 from scone_cas.entra import Entra
 from scone_cas.entra_settings import EntraSettings
+from scone_cas.key_store import KeyStore
+from scone_cas.live import Live
 from scone_cas.messages import Refusal
+from scone_cas.peer_protocol import Ask, Shared
+from scone_cas.peers import Peers, check_number
+from scone_cas.sharing import Owned, Wanted
 from scone_cas.store import AUDIT_NOTE, Store, Version
 from scone_cas.tags import Tags
 from scone_cas.values import Value, to_stored
 from scone_cas.views import Means, View
 from scone_policy.access import AccessPolicy
 from scone_policy.names import ROOT, parent
-from scone_policy.session import Session, is_retired
+from scone_policy.session import Session
+from scone_policy.sharing import Import
 
 _CACHED = 512
-
-
-@dataclass(frozen=True, kw_only=True)
-class Live:
-    """The newest version of a session, parsed, with the values it stores. Never changes: safe to share without `view`.
-
-    `view` makes what is not stored.
-    """
-
-    hash: str
-    number: int
-    session: Session
-    creator: str | None
-    generated: Mapping[str, bytes] = field(repr=False)
-    salted: bool = False
-    view: View | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def public_hash(self) -> str | None:
-        """The hash where anyone may know it: a salt stands in the session, or in one that it replaced."""
-        return self.hash if self.salted else None
-
-    @property
-    def retired(self) -> bool:
-        """True when nothing is left in it."""
-        return is_retired(self.session)
-
-    def own_value(self, name: str) -> Value:
-        """The value of a secret that is not imported. Raises Refusal."""
-        assert self.view is not None
-        return self.view.own_value(self, name)
+_LARGEST_PUBLIC = 1024 * 1024
+"""Bytes of all public values of a session in one answer: anybody may ask."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,12 +68,21 @@ class Sessions:
         *,
         clock: Callable[[], datetime] | None = None,
         entra: Entra | None = None,
+        peers: Peers | None = None,
+        key_store: KeyStore | None = None,
     ) -> None:
         self._store = store
+        self._peers = peers
         self._journal = journal or Silent()
         self._means = Means(
-            find=self._find, renew=self._renew, clock=clock or _now, entra=entra or Entra(EntraSettings())
+            find=self._find,
+            renew=self._renew,
+            clock=clock or _now,
+            entra=entra or Entra(EntraSettings()),
+            peers=peers,
+            key_store=key_store,
         )
+        self._unchanged = replace(self._means, renew=_as_stored)
         self._cache: OrderedDict[str, Live] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -110,7 +96,7 @@ class Sessions:
 
     def expect(self, name: str, *, measurement: str) -> None:
         """Raises NeededError when something must be fetched before a service can have its values without waiting."""
-        view = View(self._means, measurement=measurement, waits=False)
+        view = View(self._unchanged, measurement=measurement, waits=False)
         live = view.live(name)
         if live is not None:
             view.expect(live)
@@ -118,7 +104,7 @@ class Sessions:
     def _find(self, name: str) -> Live | None:
         session_hash = self._store.current_hash(name)
         if session_hash is None:
-            return _DEFAULT_ROOT if name == ROOT else None
+            return root.LIVE if name == ROOT else None
         with self._lock:
             found = self._cache.get(session_hash)
             if found is not None:
@@ -130,7 +116,7 @@ class Sessions:
         with self._store.reading():
             version = self._store.current(name)
             if version is None:
-                return _DEFAULT_ROOT if name == ROOT else None
+                return root.LIVE if name == ROOT else None
             generated = self._store.values(version)
             salted = self._is_salted(version)
         session = description.stored(version.description)
@@ -184,10 +170,10 @@ class Sessions:
         """Create a session, or replace the version that `predecessor` names. Raises Refusal."""
         wanted = description.read_upload(body)
         caller = caller.signed_by(wanted.signers)
-        before = self._find(wanted.session.name)
         # Judged again in the transaction: here so that nobody makes the CAS work who may not.
-        self._may_replace(wanted.session, before, caller)
-        ready = making.slow(wanted.session, before)
+        before, complete = self._permitted(wanted, caller)
+        self._ask_others(complete)
+        ready = making.slow(self.view(), wanted.session, before)
         try:
             return self._announced(wanted, caller, ready)
         except sqlite3.IntegrityError:
@@ -216,12 +202,40 @@ class Sessions:
             raise
         return done
 
+    def _ask_others(self, wanted: description.Description) -> None:
+        """Ask other CASes for what is imported from them, before the writer's turn: nobody waits for a network there.
+
+        What was found out is judged in that turn.
+        """
+        view = View(self._unchanged, waits=False, asks=True)
+        found = sharing.imports(wanted.session, wanted.hash, view.live)
+        remote = [one for one in found.values() if isinstance(one, Wanted)]
+        check_number(remote)
+        if remote and self._peers is not None:
+            self._peers.ask(remote)
+        for one in found.values():
+            if isinstance(one, Owned):
+                with suppress(Refusal):
+                    one.value  # noqa: B018 - what it is made from may be on other CASes
+
+    def _permitted(
+        self, wanted: description.Description, caller: Caller
+    ) -> tuple[Live | None, description.Description]:
+        """The version to be replaced, and the description with its creator. Raises Refusal."""
+        before = self._load(wanted.session.name)
+        if before is None:
+            self._may_create(wanted.session, caller)
+        else:
+            self._may_follow(wanted.session, before, caller)
+        return before, wanted.created_by(caller)
+
     def _replace(self, wanted: description.Description, caller: Caller, ready: Mapping[str, bytes]) -> Uploaded:
+        before, wanted = self._permitted(wanted, caller)
         session = wanted.session
-        before = self._load(session.name)
-        self._may_replace(session, before, caller)
-        wanted = _with_creator(wanted, caller)
-        sharing.check_imports(session, wanted.hash, self.live)
+        view = self.view()
+        for found in sharing.imports(session, wanted.hash, view.live).values():
+            if isinstance(found, Wanted):
+                view.elsewhere(found)
         volumes.check_volumes(session, wanted.hash, self.live)
         number = before.number + 1 if before else 1
         if session.salt is not None and not self._store.keeps(_salted(session.name)):
@@ -229,7 +243,7 @@ class Sessions:
         values = making.carried(session, before)
         creator = creator_key_hash(wanted.session.creator)
         live = Live(hash=wanted.hash, number=number, session=session, creator=creator, generated=values)
-        making.complete(self.view(), live, values, ready)
+        making.complete(view, live, values, ready)
         version = Version(
             hash=wanted.hash,
             name=session.name,
@@ -249,9 +263,10 @@ class Sessions:
     def _decision(self, live: Live, caller: Caller) -> tuple[AccessPolicy, Decision]:
         """The access policy that is in force for a session, and what it is decided with.
 
-        Its secrets are taken as they are stored: a decision renews no certificate and waits for no token.
+        Its secrets are taken as they are stored: a decision renews no certificate and waits for no token. Other CASes
+        are asked outside of transactions only.
         """
-        view = View(replace(self._means, renew=_as_stored), waits=False)
+        view = View(self._unchanged, waits=False, asks=not self._store.is_writing)
 
         def fill(reference: str) -> object:
             return meaning(live.session, reference, lambda name: view.value(live, name))
@@ -283,7 +298,7 @@ class Sessions:
         policy, decision = self._decision(before, caller)
         if not decision.permits(policy.update):
             raise Refusal(403, f"no permission to update the session '{session.name}'{_as(caller)}")
-        if before is _DEFAULT_ROOT and self._store.holds_sessions():
+        if before is root.LIVE and self._store.holds_sessions():
             raise Refusal(
                 403,
                 "the root namespace is sealed: it can be claimed only while no other session exists, "
@@ -303,6 +318,20 @@ class Sessions:
         if version is None:
             raise Refusal(404, f"the session '{name}' has no version with this hash")
         return version
+
+    def exported(self, asked: Ask, peer: str | None) -> Shared:
+        """A secret for a session of another CAS, whose key (hash) `peer` is proven. Raises Refusal."""
+        if peer is None or self._peers is None or not self._peers.settings.trusts(peer, asked.importer):
+            raise Refusal(403, f"this CAS does not trust the key {peer} to speak for the session '{asked.importer}'")
+        owner, value = sharing.exported(
+            Import(session=asked.session, secret=asked.secret),
+            importer=asked.importer,
+            importer_hash=asked.importer_hash,
+            find=View(self._means, local=True).live,
+        )
+        if value.is_confined:
+            raise Refusal(403, f"'{asked.secret}' is a key in this CAS's key store, which it never leaves")
+        return Shared(value=value, session_hash=owner.hash)
 
     def public_hash(self, version: Version) -> str | None:
         """The hash of a version where anyone may know it."""
@@ -342,40 +371,23 @@ class Sessions:
             return Version(hash=session_hash, name=ROOT, number=1, predecessor=None, description=root.DEFAULT.text)
         return self._store.version(name, session_hash)
 
-    def public_values(self, name: str) -> dict[str, Value]:
-        """Secret → value of those with `export_public`, for anyone. Raises Refusal."""
+    def public_values(self, name: str, secret: str | None = None) -> dict[str, Value]:
+        """Secret → value of those with `export_public`, of all or of one, for anyone. Raises Refusal."""
         view = View(self._means, anyone=True)
         live = view.bind(self._existing(name))
-        return {
-            secret: view.value(live, secret)
-            for secret, definition in sorted(live.session.secrets.items())
-            if definition.export_public is True
-        }
-
-
-_DEFAULT_ROOT = Live(
-    hash=root.DEFAULT.hash, number=1, session=root.DEFAULT.session, creator=None, generated=MappingProxyType({})
-)
-"""What `/` is until somebody claims it: the one session that is not in the store."""
+        found, size = {}, 0
+        for key, definition in sorted(live.session.secrets.items()):
+            if definition.export_public is True and secret in (None, key):
+                found[key] = view.value(live, key)
+                size += len(found[key].content)
+                if size > _LARGEST_PUBLIC and secret is None:
+                    raise Refusal(413, f"the public values of '{name}' are too many for one answer: ask for each alone")
+        return found
 
 
 def _salted(name: str) -> str:
     """Where the store keeps the number of the first version of a session with a salt."""
     return f"salted {name}"
-
-
-def _with_creator(wanted: description.Description, caller: Caller) -> description.Description:
-    """The description with its creator, where its access policy depends on one or may do so."""
-    policy = wanted.session.access_policy
-    if names_creator(policy):
-        creator = creator_of(caller)
-        if creator is None:
-            raise Refusal(403, "no client certificate was presented, and the access policy refers to CREATOR")
-        return wanted.with_creator(creator)
-    if may_name_creator(policy) and len(caller.signers) < 2:
-        creator = creator_of(caller)
-        return wanted if creator is None else wanted.with_creator(creator)
-    return wanted
 
 
 def _as_stored(live: Live, name: str) -> bytes:

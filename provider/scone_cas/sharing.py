@@ -1,84 +1,208 @@
-"""Secrets shared between sessions of this CAS: an import holds while its owner exports to the importer (section 3)."""
+"""Who receives which secret: an import holds while its owner's newest version exports to the importer (section 3).
+
+Each secret costs as many look-ups as its chain of imports is long, however many sessions there are.
+"""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
+from scone_cas.live import Live
 from scone_cas.messages import Refusal
+from scone_cas.published import public_part
 from scone_cas.values import Value
+from scone_policy.names import ROOT
 from scone_policy.secrets import Export, Secret
 from scone_policy.session import Session
-
-if TYPE_CHECKING:
-    from scone_cas.sessions import Live
+from scone_policy.sharing import Import
 
 _LONGEST_CHAIN = 8
+_DEBUG = "debug-mode"
 
-Find = Callable[[str], "Live | None"]
+Find = Callable[[str], Live | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A secret of another CAS, and for whom: a session with its hash. `where` is the import's place, for errors.
+
+    `kind` is None where the importer takes any. Evidence that says debug counts only with `tolerates_debug`.
+    """
+
+    importer: str
+    importer_hash: str
+    tolerates_debug: bool
+    kind: str | None
+    source: Import
+    where: str
+
+
+Elsewhere = Callable[[Wanted], Value]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owned:
+    """Where a value lives on this CAS. `as_public`: reached because anyone may read it, so without private parts."""
+
+    owner: Live
+    name: str
+    as_public: bool = False
+
+    @property
+    def value(self) -> Value:
+        """The value, as far as it is shared."""
+        found = self.owner.own_value(self.name)
+        return public_part(found) if self.as_public else found
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Importer:
-    """A secret of a session, on the way to where its value lives; `length` counts the imports so far."""
+    """A session that receives a secret, on the way to where its value lives; `length` counts the imports so far.
+
+    `local` is False for a session of another CAS: what is known of it is its name and its hash.
+    """
 
     session: str
     session_hash: str
-    name: str
-    secret: Secret
+    where: str
+    tolerates_debug: bool = False
+    local: bool = True
+    kind: str | None = None
+    as_public: bool = False
     length: int = 0
 
+    @classmethod
+    def of(cls, session: Session, session_hash: str) -> "_Importer":
+        """A session of this CAS."""
+        return cls(
+            session=session.name,
+            session_hash=session_hash,
+            where="",
+            tolerates_debug=_DEBUG in session.security.attestation.tolerate,
+        )
 
-def check_imports(session: Session, session_hash: str, find: Find) -> None:
-    """Raises Refusal unless every import of a session to be stored is exported to it."""
-    for name, secret in session.secrets.items():
-        if secret.import_ is not None:
-            _follow(_Importer(session=session.name, session_hash=session_hash, name=name, secret=secret), find)
+
+def imports(session: Session, session_hash: str, find: Find) -> dict[str, Owned | Wanted]:
+    """Where each imported secret of a session comes from. Raises Refusal unless each is exported to it."""
+    importer = _Importer.of(session, session_hash)
+    return {
+        name: _source(importer, name, secret, find)
+        for name, secret in session.secrets.items()
+        if secret.import_ is not None
+    }
 
 
-def value(live: "Live", name: str, find: Find) -> Value:
-    """The value of a secret, wherever it lives. Raises Refusal when an import is not exported any more."""
+def source(live: Live, name: str, find: Find) -> Owned | Wanted:
+    """Where the value of a secret lives. Raises Refusal when an import is not exported any more."""
     secret = live.session.secrets[name]
     if secret.import_ is None:
-        return live.own_value(name)
-    importer = _Importer(session=live.session.name, session_hash=live.hash, name=name, secret=secret)
-    owner, owned = _follow(importer, find)
-    return owner.own_value(owned)
+        return Owned(owner=live, name=name)
+    return _source(_Importer.of(live.session, live.hash), name, secret, find)
 
 
-def _follow(importer: _Importer, find: Find) -> tuple["Live", str]:
-    """The session that holds the value, and the secret's name there."""
-    wanted = importer.secret.import_
+def value(live: Live, name: str, find: Find, elsewhere: Elsewhere | None = None) -> Value:
+    """The value of a secret. Without `elsewhere`, what lives on another CAS is refused. Raises Refusal."""
+    found = source(live, name, find)
+    if isinstance(found, Owned):
+        return found.value
+    if elsewhere is None:
+        raise Refusal(404, f"the secret '{name}' of '{live.session.name}' lives on another CAS: ask that one")
+    return elsewhere(found)
+
+
+def exported(import_: Import, *, importer: str, importer_hash: str, find: Find) -> tuple[Live, Value]:
+    """What another CAS's session receives, with the session that exports it. Raises Refusal (404).
+
+    A namespace's hash is not known there: exports to a namespace by hash do not reach another CAS.
+    """
+    asker = _Importer(session=importer, session_hash=importer_hash, where=f"for '{importer}'", local=False)
+    owner, secret = _exporter(import_, asker, find)
+    if not _reaches(secret.export, asker, find):
+        raise _none(import_, asker.where, 404)
+    return owner, value(owner, import_.secret, find)
+
+
+def check_kind(found: str | None, wanted: str | None, where: str, name: str) -> None:
+    """Raises Refusal when a secret is of another kind than its importer says."""
+    if None not in (found, wanted) and found != wanted:
+        raise Refusal(400, f"{where}: '{name}' has the kind {found}, not {wanted}")
+
+
+def _source(importer: _Importer, name: str, secret: Secret, find: Find) -> Owned | Wanted:
+    """Follow an import to the session of this CAS that holds the value, or to where this CAS ends."""
+    wanted = secret.import_
     assert wanted is not None
-    where = f"secrets.{importer.name}.import of '{importer.session}'"
-    if importer.length >= _LONGEST_CHAIN or wanted.session == importer.session:
-        raise Refusal(400, f"{where}: more than {_LONGEST_CHAIN} imports one after the other, or a circle")
+    here = replace(importer, where=f"secrets.{name}.import of '{importer.session}'", kind=secret.kind or importer.kind)
+    if wanted.cas_url is not None:
+        if here.as_public:
+            raise Refusal(400, f"{here.where}: '{wanted.secret}' lives on another CAS: import it from there")
+        return Wanted(
+            importer=here.session,
+            importer_hash=here.session_hash,
+            tolerates_debug=here.tolerates_debug,
+            kind=here.kind,
+            source=wanted,
+            where=here.where,
+        )
+    if here.length >= _LONGEST_CHAIN or wanted.session == here.session:
+        raise Refusal(400, f"{here.where}: more than {_LONGEST_CHAIN} imports one after the other, or a circle")
+    owner, found = _exporter(wanted, here, find)
+    exported_to = _reaches(found.export, here, find)
+    if not exported_to and not found.export_public:
+        raise _none(wanted, here.where, 400, _version_hint(found.export, here))
+    if wanted.session_hash not in (None, owner.hash):
+        raise _other_hash(wanted, here.where)
+    check_kind(found.kind, here.kind, here.where, wanted.secret)
+    as_public = here.as_public or not exported_to
+    if found.import_ is None:
+        return Owned(owner=owner, name=wanted.secret, as_public=as_public)
+    onward = _Importer.of(owner.session, owner.hash)
+    onward = replace(onward, kind=here.kind, as_public=as_public, length=here.length + 1)
+    return _source(onward, wanted.secret, found, find)
+
+
+def _exporter(wanted: Import, importer: _Importer, find: Find) -> tuple[Live, Secret]:
     owner = find(wanted.session)
     found = owner.session.secrets.get(wanted.secret) if owner is not None else None
-    if owner is None or found is None or not _reaches(found.export, importer):
-        raise Refusal(
-            400,
-            f"{where}: the session '{wanted.session}' does not exist, "
-            f"or does not export a secret '{wanted.secret}' to this session",
-        )
-    kinds = (importer.secret.kind, found.kind)
-    if None not in kinds and kinds[0] != kinds[1]:
-        raise Refusal(400, f"{where}: '{wanted.secret}' has the kind {found.kind}, not {importer.secret.kind}")
-    if found.import_ is None:
-        return owner, wanted.secret
-    onward = _Importer(
-        session=wanted.session,
-        session_hash=owner.hash,
-        name=wanted.secret,
-        secret=found,
-        length=importer.length + 1,
+    if owner is None or found is None:
+        raise _none(wanted, importer.where, 400 if importer.local else 404)
+    return owner, found
+
+
+def _none(wanted: Import, where: str, status: int, hint: str = "") -> Refusal:
+    """One answer for what does not exist and for what is not shared: nobody learns names by asking."""
+    return Refusal(
+        status,
+        f"{where}: the session '{wanted.session}' does not exist, "
+        f"or does not export a secret '{wanted.secret}' to this session{hint}",
     )
-    return _follow(onward, find)
 
 
-def _reaches(exports: tuple[Export, ...], importer: _Importer) -> bool:
-    for export in exports:
-        if export.namespace is not None and f"{importer.session}/".startswith(f"{export.namespace}/"):
-            return True
-        if export.session == importer.session and export.session_hash in (None, importer.session_hash):
-            return True
-    return False
+def _other_hash(wanted: Import, where: str) -> Refusal:
+    return Refusal(
+        400,
+        f"{where}: the session '{wanted.session}' has another hash than session_hash says: "
+        "read what changed there, then give its new hash",
+    )
+
+
+def _version_hint(exports: tuple[Export, ...], importer: _Importer) -> str:
+    """Who is exported to by hash learns the own one: it changes with every update, and must be known beforehand."""
+    if any(export.session == importer.session for export in exports):
+        return f" in this version: it exports to another session_hash than {importer.session_hash}"
+    return ""
+
+
+def _reaches(exports: tuple[Export, ...], importer: _Importer, find: Find) -> bool:
+    return any(_covers(export, importer, find) for export in exports)
+
+
+def _covers(export: Export, importer: _Importer, find: Find) -> bool:
+    if export.session is not None:
+        return export.session == importer.session and export.session_hash in (None, importer.session_hash)
+    assert export.namespace is not None
+    if export.namespace != ROOT and not f"{importer.session}/".startswith(f"{export.namespace}/"):
+        return False
+    if export.session_hash is None:
+        return True
+    namespace = find(export.namespace) if importer.local else None
+    return namespace is not None and namespace.hash == export.session_hash

@@ -13,13 +13,19 @@ from scone_policy import pem
 
 Form = Callable[[Value], bytes]
 
+_CONFINED = "the key lives in the CAS's key store, which signs with it and delivers it to nobody (docs/key-stores.md)"
+
 
 def spell(value: Value, suffix: str, *, escape_json: bool) -> bytes:
     """The value in the form that a placeholder's suffix asks for. Raises ValueError when it cannot be spelt so."""
+    _check_confined(value)
     form = _FORMS.get(value.kind, {}).get(suffix)
     if form is None:
         raise ValueError(f"the suffix {suffix or '(none)'} does not fit a secret of kind {value.kind}")
-    written = form(value)
+    try:
+        written = form(value)
+    except KeyError:
+        raise ValueError("a part of it is not known here") from None
     if not escape_json:
         return written
     try:
@@ -33,7 +39,13 @@ def public_form(value: Value) -> str:
 
     Of a certificate and of a pgp-key never the private part; a private-key has no other.
     """
+    _check_confined(value)
     return _PUBLIC[value.kind](value).decode()
+
+
+def _check_confined(value: Value) -> None:
+    if value.is_confined:
+        raise ValueError(_CONFINED)
 
 
 def text_form(kind: str, suffix: str) -> str | None:
@@ -61,6 +73,8 @@ def _key_of_certificate(value: Value) -> bytes:
     try:
         return value.more["private_key"]
     except KeyError:
+        if value.signer is not None:
+            raise ValueError(_CONFINED) from None
         raise ValueError("the private key of the certificate is not known here") from None
 
 

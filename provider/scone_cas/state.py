@@ -3,6 +3,7 @@
 import fcntl
 import os
 from pathlib import Path
+from typing import Protocol
 
 from scone_cas.seal import KEY_SIZE, Sealer
 from scone_policy.errors import SconeError
@@ -10,7 +11,18 @@ from scone_policy.errors import SconeError
 DATABASE = "cas.db"
 CHALLENGES = "challenges.db"
 SEAL_KEY = "seal.key"
+WRAPPED_SEAL_KEY = "seal.wrapped"
 LOCK = "lock"
+
+
+class Wrapper(Protocol):
+    """What wraps the key that seals a store: a key store."""
+
+    def wrap(self, key: bytes) -> bytes:
+        """The key, encrypted. Raises SconeError."""
+
+    def unwrap(self, wrapped: bytes) -> bytes:
+        """What `wrap` made. Raises SconeError."""
 
 
 def prepare_directory(directory: Path) -> None:
@@ -58,14 +70,47 @@ def first_seal_key(directory: Path) -> Sealer:
     """The sealer of this state; its key is made when there is neither a key nor a store. Raises SconeError."""
     path = directory / SEAL_KEY
     if not path.exists():
+        if (directory / WRAPPED_SEAL_KEY).exists():
+            raise SconeError(
+                "this state is sealed by a key store, and none is configured with a sealing_key",
+                where=str(directory / WRAPPED_SEAL_KEY),
+                fix="start the CAS with the --config of that key store",
+            )
         if (directory / DATABASE).exists():
             raise SconeError(
                 "seal.key is missing: without it nothing that this CAS has stored can be read again",
                 where=str(path),
                 fix="restore seal.key from a backup, or remove the directory to start with an empty CAS",
             )
-        _write_key(path)
+        _write_new(path, os.urandom(KEY_SIZE))
     return seal_key(directory)
+
+
+def wrapped_seal_key(directory: Path, wrapper: Wrapper, *, new: bytes) -> bytes:
+    """The key of a state that a key store seals; it is `new` when there is no store yet. Raises SconeError."""
+    path = directory / WRAPPED_SEAL_KEY
+    if (directory / SEAL_KEY).exists():
+        raise SconeError(
+            "this state is sealed under seal.key, which lies beside it in clear: no key store can make up for that",
+            where=str(directory / SEAL_KEY),
+            fix="start with an empty --state directory, or without sealing_key",
+        )
+    try:
+        if path.exists():
+            return wrapper.unwrap(path.read_bytes())
+        if (directory / DATABASE).exists():
+            raise SconeError(
+                "seal.wrapped is missing: without it nothing that this CAS has stored can be read again",
+                where=str(path),
+                fix="restore it from a backup, or remove the directory to start with an empty CAS",
+            )
+        wrapped = wrapper.wrap(new)
+        if wrapper.unwrap(wrapped) != new:
+            raise SconeError("the sealing key does not open what it has sealed", where=str(path))
+        _write_new(path, wrapped)
+    except OSError as problem:
+        raise SconeError(f"seal.wrapped cannot be used: {problem.strerror}", where=str(path)) from None
+    return new
 
 
 def seal_key(directory: Path) -> Sealer:
@@ -82,12 +127,12 @@ def seal_key(directory: Path) -> Sealer:
     return Sealer(key)
 
 
-def _write_key(path: Path) -> None:
+def _write_new(path: Path, content: bytes) -> None:
     """Complete or not at all, and on disk before anything is sealed under it; never over an existing key."""
     new = path.with_suffix(f".{os.getpid()}")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        os.write(descriptor, os.urandom(KEY_SIZE))
+        os.write(descriptor, content)
         os.fsync(descriptor)
         os.link(new, path)
     finally:

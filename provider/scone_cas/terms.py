@@ -6,7 +6,7 @@ import hmac
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -14,15 +14,13 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import ValidationError
 
 from scone_cas.filling import Filler, UndeliverableError
+from scone_cas.live import Live
 from scone_cas.refused import RefusedError
 from scone_policy.attestation import Signer, Variant
 from scone_policy.placeholders import is_reference
 from scone_policy.security import Attestation, Security
 from scone_policy.services import Service
 from scone_policy.session import Session
-
-if TYPE_CHECKING:
-    from scone_cas.sessions import Live
 
 DEBUG = "debug-mode"
 _MARK = "$$SCONE::"
@@ -104,7 +102,7 @@ class TermsCache:
         self._known: OrderedDict[tuple[str, str], Terms] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, live: "Live", service: str, fill: Filler) -> Terms:
+    def of(self, live: Live, service: str, fill: Filler) -> Terms:
         """The terms of a service. Raises UndeliverableError, and what `fill` raises."""
         key = live.hash, service
         with self._lock:

@@ -68,8 +68,6 @@ _SECRET = frozenset(
     }
 )
 _REAL_ONLY = ": only a real SCONE CAS does it"
-_IMPORT = frozenset({"session", "secret"})
-_EXPORT = frozenset({"session", "namespace", "session_hash"})
 _IMAGE = frozenset({"injection_files", "volumes", "provide_secrets"})
 _VOLUME = frozenset({"fspf_key", "fspf_tag", "files", "update_policy", "export", "import"})
 
@@ -119,11 +117,9 @@ def _secret(where: str, secret: Secret) -> None:
         raise _unserved(f"{where}.import_akv", "Azure Key Vault is", _REAL_ONLY)
     _only(secret.canonical(), _SECRET, where)
     if secret.import_ is not None:
-        _only(secret.import_.canonical(), _IMPORT, f"{where}.import")
-    for export in secret.export:
-        _only(export.model_dump(exclude_none=True), _EXPORT, f"{where}.export")
-        if export.namespace is not None and export.session_hash is not None:
-            raise _unserved(f"{where}.export", "session_hash of a namespace is")
+        for key in ("cas_url", "cas_key", "cas_software_key"):
+            if "$$SCONE::" in (getattr(secret.import_, key) or ""):
+                raise _unserved(f"{where}.import.{key}", "a placeholder here is")
 
 
 def _service(where: str, service: Service) -> None:

@@ -5,6 +5,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from scone_cas.keys import SigningKey
+
+CERTIFICATES = frozenset({"x509", "x509-ca"})
 _BARE = frozenset({"ascii", "binary"})
 """Kinds whose values have no parts: stored as they are, as they always were."""
 _CONTENT = ""
@@ -21,15 +24,25 @@ class Value:
     - x509, x509-ca: the certificate's DER; `private_key` (PKCS#8 DER, where it may be known) and `chain` (PEM, from
       the issuer to the root, empty when self-signed)
     - pgp-key: the transferable secret key (RFC 9580, section 10.2); `public_key`, the transferable public key
+
+    `signer` is the key of a private-key, or of a certificate, that lives in a key store and only signs.
     """
 
     kind: str
     content: bytes = field(repr=False)
     more: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    signer: SigningKey | None = field(default=None, repr=False)
+
+    @property
+    def is_confined(self) -> bool:
+        """True for a private key that nobody can have: then there is no content."""
+        return self.kind == "private-key" and self.signer is not None
 
 
 def to_stored(value: Value) -> bytes:
-    """The bytes that the store seals."""
+    """The bytes that the store seals. Raises ValueError for a key that is confined to a key store."""
+    if value.is_confined:
+        raise ValueError("a key in a key store is not stored")
     if value.kind in _BARE:
         return value.content
     parts = {_CONTENT: value.content, **value.more}

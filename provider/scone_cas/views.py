@@ -7,27 +7,28 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from scone_cas import certificates, keys, sharing, tokens
+from scone_cas import certificates, keys, log, sharing, tokens
 from scone_cas.certificates import Issuer
 from scone_cas.entra import Certified, Entra, TokenError, TokenRequest
+from scone_cas.key_store import KeyStore, key_type
+from scone_cas.key_store_settings import HeldSecret
+from scone_cas.key_store_token import KeyStoreError
 from scone_cas.keys import SigningKey
-from scone_cas.making import CERTIFICATES
+from scone_cas.live import Live
 from scone_cas.messages import Refusal
 from scone_cas.needed import NeededError
+from scone_cas.peers import Peers
+from scone_cas.sharing import Wanted
 from scone_cas.spelling import spell
-from scone_cas.values import Value, from_stored
+from scone_cas.values import CERTIFICATES, Value, from_stored
 from scone_policy import durations, pem
 from scone_policy.placeholders import SELF, Placeholder, is_reference, parts, resolve
 from scone_policy.secrets import Secret
-
-if TYPE_CHECKING:
-    from scone_cas.sessions import Live
 
 _DEEPEST = 16
 """Secrets that are made from one another, across all sessions."""
@@ -43,13 +44,16 @@ class Means:
     """What values are made with.
 
     `find` gives the newest version of a session; `renew` replaces a certificate that `is_stale` in the store, unless
-    somebody was faster, and gives what is stored then.
+    somebody was faster, and gives what is stored then. Without `peers` no other CAS is asked. `key_store` holds what
+    its settings name.
     """
 
-    find: Callable[[str], "Live | None"]
-    renew: Callable[["Live", str], bytes]
+    find: Callable[[str], Live | None]
+    renew: Callable[[Live, str], bytes]
     clock: Callable[[], datetime]
     entra: Entra
+    peers: Peers | None
+    key_store: KeyStore | None = None
 
 
 class View:
@@ -57,34 +61,57 @@ class View:
 
     `measurement` is that of the attested service that asks (64 hex digits); None when no service asks. With `waits` a
     token is fetched when it is asked for; without, for `expect`, an unknown one is noted and nothing stands for it.
-    For `anyone` there are none.
+    With `asks` another CAS is asked for what is imported from it; without, what it said shortly before counts.
+    A `local` view shows nothing that another CAS holds, nor what is made of it; that of `anyone` is so, without tokens.
     """
 
     def __init__(
-        self, means: Means, *, measurement: str | None = None, waits: bool = True, anyone: bool = False
+        self,
+        means: Means,
+        *,
+        measurement: str | None = None,
+        waits: bool = True,
+        asks: bool = False,
+        local: bool = False,
+        anyone: bool = False,
     ) -> None:
         self._means = means
         self._anyone = anyone
         self._waits = waits
+        self._asks = asks
+        self._local = local or anyone
         self._needed: list[Callable[[], None]] = []
+        self._wanted: list[Wanted] = []
         self._measurement = measurement
         self._made: dict[tuple[str, str], Value] = {}
         self._depth = 0
 
-    def live(self, name: str) -> "Live | None":
+    def live(self, name: str) -> Live | None:
         """The newest version of a session, whose values are those of this view."""
         found = self._means.find(name)
         return None if found is None else self.bind(found)
 
-    def bind(self, live: "Live") -> "Live":
+    def bind(self, live: Live) -> Live:
         """The same version, in this view."""
         return dataclasses.replace(live, view=self)
 
-    def value(self, live: "Live", name: str) -> Value:
+    def value(self, live: Live, name: str) -> Value:
         """The value of a secret, wherever it lives. Raises Refusal."""
-        return sharing.value(self.bind(live), name, self.live)
+        return sharing.value(self.bind(live), name, self.live, None if self._local else self.elsewhere)
 
-    def own_value(self, live: "Live", name: str) -> Value:
+    def elsewhere(self, wanted: Wanted) -> Value:
+        """The value of a secret that another CAS holds. Raises Refusal."""
+        peers = self._means.peers
+        if peers is None:
+            raise Refusal(501, f"{wanted.where}: this CAS asks no others")
+        if peers.unknown([wanted]):
+            if self._asks:
+                peers.ask([wanted])
+            else:
+                self._wanted.append(wanted)
+        return peers.known(wanted)
+
+    def own_value(self, live: Live, name: str) -> Value:
         """The value of a secret that is not imported. Raises Refusal."""
         known = self._made.get((live.hash, name))
         if known is not None:
@@ -93,12 +120,14 @@ class View:
             raise Refusal(400, f"{_place(live, name)}: is made from more than {_DEEPEST} others, or from itself")
         self._depth += 1
         try:
-            found = self._made[live.hash, name] = self._make(live, name, live.session.secrets[name])
+            found = self._made[live.hash, name] = self._taken(live, name) or self._make(
+                live, name, live.session.secrets[name]
+            )
         finally:
             self._depth -= 1
         return found
 
-    def signing_key(self, live: "Live", name: str) -> SigningKey:
+    def signing_key(self, live: Live, name: str) -> SigningKey:
         """The key of a private-key secret, to sign with; it need not be one whose bytes anybody can have.
 
         Raises ValueError, in words, when the secret is no such key; Refusal when it cannot be reached.
@@ -106,20 +135,45 @@ class View:
         value = self.value(live, name)
         if value.kind != "private-key":
             raise ValueError(f"{name} is a secret of kind {value.kind}, not private-key")
+        if value.signer is not None:
+            return value.signer
         return keys.load(value.content)
 
-    def expect(self, live: "Live") -> None:
+    def expect(self, live: Live) -> None:
         """Raises NeededError when values of the session, or those that they are made from, must be fetched first."""
-        for name, secret in live.session.secrets.items():
-            if secret.kind in _FETCHED or (secret.kind is None and secret.import_ is not None):
-                with suppress(Refusal):  # said at delivery, if a service needs it
-                    self.value(live, name)
+        for one, name in self._slow(live):
+            with suppress(Refusal):  # said at delivery, if a service needs it
+                self.value(one, name)
+        if self._wanted:
+            self._needed.append(self._ask)
         if self._needed:
             raise NeededError(self._needed)
 
-    def check(self, live: "Live", name: str) -> None:
+    def _slow(self, live: Live) -> Iterator[tuple[Live, str]]:
+        """What the services of a session may receive that is fetched, or made from what is."""
+        for name, secret in live.session.secrets.items():
+            if secret.kind in _FETCHED or secret.import_ is not None:
+                yield live, name
+        for volume in live.session.volumes.values():
+            owner = self.live(volume.import_.session) if volume.import_ is not None else None
+            if owner is not None:  # whose keys of volumes may be imported in turn
+                names = [name for name, secret in owner.session.secrets.items() if secret.import_ is not None]
+                yield from ((owner, name) for name in names)
+
+    def _ask(self) -> None:
+        peers = self._means.peers
+        assert peers is not None
+        with suppress(Refusal):  # said at delivery
+            peers.ask(list(dict.fromkeys(self._wanted)))
+
+    def check(self, live: Live, name: str) -> None:
         """Raises Refusal when a secret of an upload could not be made when it is asked for."""
         secret = live.session.secrets[name]
+        held = self._held(live.session.name, name)
+        if held is not None:
+            with _in_words(live, name):
+                self._check_held(live, name, held)
+            return
         if secret.import_ is not None:
             return
         if secret.kind == "public-key" or (secret.kind in CERTIFICATES and secret.value is not None):
@@ -131,7 +185,29 @@ class View:
                 raise Refusal(400, f"{_place(live, name)}: {_NEVER_PUBLIC}")
             self._token_request(live, name, secret)
 
-    def issued(self, live: "Live", name: str) -> Value:
+    def is_held(self, session: str, name: str) -> bool:
+        """Whether the key store holds a secret: then the store keeps nothing of it."""
+        return self._held(session, name) is not None
+
+    def _held(self, session: str, name: str) -> HeldSecret | None:
+        key_store = self._means.key_store
+        return None if key_store is None else key_store.held(session, name)
+
+    def _check_held(self, live: Live, name: str, held: HeldSecret) -> None:
+        secret = live.session.secrets[name]
+        if not secret.is_generated:
+            raise ValueError("is held by the CAS's key store, so that it takes neither value nor import")
+        if held.kind == "private-key" and secret.export_public is True:
+            raise ValueError("is a key in the CAS's key store, which cannot be public")
+        if secret.kind != held.kind:
+            raise ValueError(f"is held by the CAS's key store as {held.kind}, not {secret.kind}")
+        if held.kind == "private-key" and secret.key_type is not None:
+            found = key_type(self.signing_key(live, name))
+            if found != secret.key_type:
+                raise ValueError(f"key_type is {secret.key_type}, and the key in the CAS's key store is {found}")
+        self.own_value(live, name)
+
+    def issued(self, live: Live, name: str) -> Value:
         """A new certificate for a secret that CAS generates, without its other parts. Raises Refusal."""
         secret = live.session.secrets[name]
         assert secret.private_key is not None
@@ -147,23 +223,31 @@ class View:
             )
         return Value(kind=_kind(secret), content=certificate.public_bytes(Encoding.DER))
 
-    def is_stale(self, live: "Live", name: str) -> bool:
+    def is_stale(self, live: Live, name: str) -> bool:
         """Whether a stored certificate must be made anew: it ends soon, or its issuer or itself has another key."""
         secret = live.session.secrets[name]
         with _in_words(live, name):
             return self._is_stale(live, secret, _certificate(live, name), self._issuer(live, secret))
 
-    def _is_stale(self, live: "Live", secret: Secret, certificate: x509.Certificate, issuer: Issuer | None) -> bool:
+    def _is_stale(self, live: Live, secret: Secret, certificate: x509.Certificate, issuer: Issuer | None) -> bool:
         if certificates.is_due(certificate, self._means.clock()):
             return True
         if issuer is not None and not certificates.is_signed_by(certificate, issuer):
             return True
         key = _named(live, secret.private_key)
         # A key of the session itself changes with the session only, and then the certificate is made anew.
-        is_imported = live.session.secrets[key].import_ is not None
-        return is_imported and keys.public_der(self.signing_key(live, key)) != _spki(certificate)
+        may_change = live.session.secrets[key].import_ is not None or self.is_held(live.session.name, key)
+        return may_change and keys.public_der(self.signing_key(live, key)) != _spki(certificate)
 
-    def _make(self, live: "Live", name: str, secret: Secret) -> Value:
+    def _taken(self, live: Live, name: str) -> Value | None:
+        """The value of a secret that the key store holds."""
+        key_store = self._means.key_store
+        if key_store is None or not self.is_held(live.session.name, name):
+            return None
+        with _in_words(live, name):
+            return key_store.value(live.session.name, name)
+
+    def _make(self, live: Live, name: str, secret: Secret) -> Value:
         with _in_words(live, name):
             if secret.kind in CERTIFICATES:
                 return self._x509(live, name, secret)
@@ -177,9 +261,11 @@ class View:
                     return Value(kind="jwt", content=self._jwt(live, name, secret))
                 case "aad-token":
                     return Value(kind="aad-token", content=self._token(live, name, secret))
+        if name not in live.generated:
+            raise Refusal(503, f"{_place(live, name)}: was held by a key store, which does not hold it any more")
         return from_stored(_kind(secret), live.generated[name])
 
-    def _x509(self, live: "Live", name: str, secret: Secret) -> Value:
+    def _x509(self, live: Live, name: str, secret: Secret) -> Value:
         if secret.value is not None:
             content, *above = pem.blocks(secret.value, pem.CERTIFICATE)
             chain = "".join(pem.armour(pem.CERTIFICATE, der) for der in above).encode()
@@ -190,17 +276,20 @@ class View:
                 certificate = certificates.load(from_stored(_kind(secret), self._means.renew(live, name)).content)
             content = certificate.public_bytes(Encoding.DER)
             chain = issuer.whole_chain if issuer is not None else b""
-        more = {"chain": chain}
+        more, signer = {"chain": chain}, None
         if secret.private_key is not None:
             key = _named(live, secret.private_key)
             if secret.value is not None and keys.public_der(self.signing_key(live, key)) != _spki(
                 certificates.load(content)
             ):
                 raise ValueError(f"the certificate is not one of the key {key}")
-            more["private_key"] = self.value(live, key).content
-        return Value(kind=_kind(secret), content=content, more=more)
+            found = self.value(live, key)
+            signer = found.signer
+            if signer is None:
+                more["private_key"] = found.content
+        return Value(kind=_kind(secret), content=content, more=more, signer=signer)
 
-    def _issuer(self, live: "Live", secret: Secret) -> Issuer | None:
+    def _issuer(self, live: Live, secret: Secret) -> Issuer | None:
         if secret.issuer is None:
             return None
         name = _named(live, secret.issuer)
@@ -209,13 +298,16 @@ class View:
             raise ValueError(f"{name} is a secret of kind {found.kind}, not x509-ca")
         return Issuer(certificate=certificates.load(found.content), chain=found.more.get("chain", b""))
 
-    def _issuer_key(self, live: "Live", secret: Secret) -> SigningKey:
+    def _issuer_key(self, live: Live, secret: Secret) -> SigningKey:
         """The key of the issuer, which need not be known where the issuer only is imported."""
         name = _named(live, secret.issuer)
         issuer = live.session.secrets[name]
         if issuer.private_key is not None:
             return self.signing_key(live, _named(live, issuer.private_key))
-        key = self.value(live, name).more.get("private_key")
+        found = self.value(live, name)
+        if found.signer is not None:
+            return found.signer
+        key = found.more.get("private_key")
         if key is None:
             raise ValueError(
                 f"the private key of {name} cannot be reached, and nothing can be signed without it: "
@@ -223,7 +315,7 @@ class View:
             )
         return keys.load(key)
 
-    def _jwt(self, live: "Live", name: str, secret: Secret) -> bytes:
+    def _jwt(self, live: Live, name: str, secret: Secret) -> bytes:
         assert secret.validity is not None
         key = self._jwt_key(live, name, secret)
         payload = {
@@ -233,7 +325,7 @@ class View:
         seconds = durations.seconds(secret.validity.for_)
         return tokens.jwt(payload, key=key, now=self._means.clock(), seconds=seconds)
 
-    def _jwt_key(self, live: "Live", name: str, secret: Secret) -> ec.EllipticCurvePrivateKey:
+    def _jwt_key(self, live: Live, name: str, secret: Secret) -> ec.EllipticCurvePrivateKey:
         with _in_words(live, name, "signer"):
             signer = _named(live, secret.signer)
             key = self.signing_key(live, signer)
@@ -241,7 +333,7 @@ class View:
                 raise ValueError(f"ES384 needs a P-384 key, and {signer} has another type")
             return key
 
-    def _token(self, live: "Live", name: str, secret: Secret) -> bytes:
+    def _token(self, live: Live, name: str, secret: Secret) -> bytes:
         if self._anyone:
             raise Refusal(400, f"{_place(live, name)}: {_NEVER_PUBLIC}")
         request, now = self._token_request(live, name, secret), self._means.clock()
@@ -257,7 +349,7 @@ class View:
         with suppress(TokenError):  # remembered, and said at delivery
             self._means.entra.token(request, now=now, nonce=str(uuid.uuid4()))
 
-    def _token_request(self, live: "Live", name: str, secret: Secret) -> TokenRequest:
+    def _token_request(self, live: Live, name: str, secret: Secret) -> TokenRequest:
         proof: str | Certified
         if secret.application_secret is not None:
             proof = self._text(live, f"{_place(live, name)}: application_secret", secret.application_secret)
@@ -266,14 +358,14 @@ class View:
                 proof = Certified(key=self._rsa_key(live, secret), thumbprint=secret.certificate_thumbprint or "")
         return TokenRequest(tenant_id=secret.tenant_id or "", client_id=secret.client_id or "", proof=proof)
 
-    def _rsa_key(self, live: "Live", secret: Secret) -> rsa.RSAPrivateKey:
+    def _rsa_key(self, live: Live, secret: Secret) -> rsa.RSAPrivateKey:
         written = secret.private_key or ""
         key = self.signing_key(live, _named(live, written)) if is_reference(written) else keys.load_pem(written)
         if not isinstance(key, rsa.RSAPrivateKey):
             raise ValueError("the key of an application's certificate must be RSA")  # noqa: TRY004
         return key
 
-    def _text(self, live: "Live", where: str, text: str) -> str:
+    def _text(self, live: Live, where: str, text: str) -> str:
         """The text with its placeholders filled in; what was put in is never looked at again."""
         kinds = {name: secret.kind for name, secret in live.session.secrets.items()}
         found = []
@@ -305,7 +397,7 @@ def _given(secret: Secret) -> Value:
     return Value(kind=kind, content=given.encode())
 
 
-def _certificate(live: "Live", name: str) -> x509.Certificate:
+def _certificate(live: Live, name: str) -> x509.Certificate:
     kind = _kind(live.session.secrets[name])
     return certificates.load(from_stored(kind, live.generated[name]).content)
 
@@ -319,7 +411,7 @@ def _kind(secret: Secret) -> str:
     return secret.kind
 
 
-def _named(live: "Live", written: str | None) -> str:
+def _named(live: Live, written: str | None) -> str:
     """The secret that a key such as `issuer` names, as its name or as a placeholder. Raises ValueError."""
     assert written is not None
     (part,) = parts(written)
@@ -331,15 +423,18 @@ def _named(live: "Live", written: str | None) -> str:
     return part
 
 
-def _place(live: "Live", name: str) -> str:
+def _place(live: Live, name: str) -> str:
     return f"secrets.{name} of '{live.session.name}'"
 
 
 @contextmanager
-def _in_words(live: "Live", name: str, key: str = "") -> Iterator[None]:
-    """Turns ValueError, whose words are meant for the secret's owner, into a refusal."""
+def _in_words(live: Live, name: str, key: str = "") -> Iterator[None]:
+    """Turns ValueError, whose words are meant for the secret's owner, into a refusal; and what the key store says."""
     try:
         yield
+    except KeyStoreError as problem:
+        log.event("key-store-fault", session=live.session.name, secret=name, what=problem.what, where=problem.where)
+        raise Refusal(503, f"{_place(live, name)}: the CAS's key store: {problem.what}") from None
     except ValueError as problem:
         where = f"secrets.{name}.{key}" if key else f"secrets.{name}"
         raise Refusal(400, f"{where} of '{live.session.name}': {problem}") from None

@@ -7,29 +7,26 @@ define it without a break, and another session that it is exported to works on t
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from scone_cas.live import Live
 from scone_cas.messages import Refusal
 from scone_cas.tags import SERVICE, VOLUME, Tag, Tags, service_origin
 from scone_policy.session import Session
 from scone_policy.volumes import DEFAULT_FILES, DEFAULT_UPDATE_POLICY, Volume, VolumeExport
-
-if TYPE_CHECKING:
-    from scone_cas.sessions import Live
 
 FREE = "no_rollback_protection"
 EPHEMERAL = "ephemeral"
 _FREEDOM = (EPHEMERAL, DEFAULT_UPDATE_POLICY, FREE)
 """From the policy that allows least to the one that allows most."""
 
-Find = Callable[[str], "Live | None"]
+Find = Callable[[str], Live | None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mounted:
     """A volume at a path of a service: the session that holds it, its name there and here, and the policy in force."""
 
-    owner: "Live"
+    owner: Live
     name: str
     named: str
     volume: Volume
@@ -42,7 +39,7 @@ class Mounted:
         return self.volume.files or DEFAULT_FILES
 
 
-def mounted(live: "Live", service_name: str, find: Find) -> list[Mounted]:
+def mounted(live: Live, service_name: str, find: Find) -> list[Mounted]:
     """The volumes of a service, by path. Raises Refusal when one is not exported to the session any more."""
     session = live.session
     image = session.services[service_name].image_name
@@ -112,7 +109,7 @@ def origin(volume: Volume) -> str:
     return f"{volume.fspf_key or ''} {volume.fspf_tag or ''}"
 
 
-def _mounted(live: "Live", path: str, named: str, mount_policy: str | None, find: Find) -> Mounted:
+def _mounted(live: Live, path: str, named: str, mount_policy: str | None, find: Find) -> Mounted:
     volume = live.session.volumes[named]
     wanted = _wanted(mount_policy, volume)
     if volume.import_ is None:
@@ -133,7 +130,7 @@ def _wanted(mount_policy: str | None, volume: Volume) -> str:
 
 def _exported(
     session: str, session_hash: str, named: str, volume: Volume, find: Find
-) -> tuple["Live", str, VolumeExport]:
+) -> tuple[Live, str, VolumeExport]:
     """The session that holds an imported volume, its name there, and the export that lets it out."""
     wanted = volume.import_
     assert wanted is not None
@@ -151,7 +148,7 @@ def _exported(
     )
 
 
-def _exports(owner: "Live | None") -> Iterator[tuple[str, VolumeExport]]:
+def _exports(owner: Live | None) -> Iterator[tuple[str, VolumeExport]]:
     """All exports of a session; of several that fit, the first by name, and of one volume the one that allows most."""
     if owner is None or owner.retired:
         return

@@ -6,6 +6,7 @@ from typing import Any
 from scone_policy import rights
 from scone_policy.canonical import canonical_json
 from scone_policy.change import SECRET, Change, Trust
+from scone_policy.diff_sharing import IMPORT_BEGINS, IMPORT_ENDS, export_verdict, import_verdict
 from scone_policy.digest import masked, without_private
 from scone_policy.holes import has_hole
 from scone_policy.source import show
@@ -221,18 +222,33 @@ def _secret(path: Path, before: Map, after: Map) -> list[Change]:
     for key in sorted({*before, *after}):
         here, old, new = (*path, key), before.get(key), after.get(key)
         if key == "export":
-            found += _set(here, old or _EMPTY, new or _EMPTY, "receives the secret")
+            found += _by_key(here, old or _EMPTY, new or _EMPTY, export_verdict)
+        elif key == "import":
+            found += _imported(here, old, new)
         elif key in ("value", "value_json"):
             found += _change(here, old, new, _value_verdict(old, new))
         elif key == "export_public":
-            found += _change(
-                here, old, new, (Trust.WIDENS, "everyone may read it") if new else (Trust.NARROWS, "no longer public")
-            )
+            words = "everyone may read it, here and on other CASes"
+            found += _change(here, old, new, (Trust.WIDENS, words) if new else (Trust.NARROWS, "no longer public"))
         elif isinstance(old, Mapping) and isinstance(new, Mapping):
             found += _leaves(here, old, new)
         else:
             found += _change(here, old, new, _secret_verdict(key, before, after))
     return found
+
+
+def _by_key(path: Path, before: Map, after: Map, verdict: Callable[[str, Any, Any], Verdict]) -> list[Change]:
+    found: list[Change] = []
+    for key in sorted({*before, *after}):
+        old, new = before.get(key), after.get(key)
+        found += _change((*path, key), old, new, verdict(key, old, new))
+    return found
+
+
+def _imported(path: Path, before: Any, after: Any) -> list[Change]:  # noqa: ANN401
+    if before is None or after is None:
+        return _change(path, before, after, (Trust.CHANGES, IMPORT_BEGINS if before is None else IMPORT_ENDS))
+    return _by_key(path, before, after, import_verdict)
 
 
 def _volume(path: Path, before: Map, after: Map) -> list[Change]:

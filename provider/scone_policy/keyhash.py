@@ -8,6 +8,7 @@ import hashlib
 import hmac
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from scone_policy.errors import PolicyError
@@ -85,15 +86,15 @@ def is_key_hash(text: str) -> bool:
     return True
 
 
-def spki_digest(certificate: x509.Certificate) -> bytes:
-    """SHA-256 of the certificate's SubjectPublicKeyInfo, 32 bytes."""
-    spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha256(spki).digest()
+def public_key_hash(key: CertificatePublicKeyTypes) -> str:
+    """The certificate key hash of certificates of a public key."""
+    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return encode_key_hash(hashlib.sha256(spki).digest())
 
 
 def certificate_key_hash(certificate: x509.Certificate) -> str:
     """The certificate key hash of a certificate."""
-    return encode_key_hash(spki_digest(certificate))
+    return public_key_hash(certificate.public_key())
 
 
 def _checksum(raw: bytes) -> bytes:

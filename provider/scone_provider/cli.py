@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from scone_cas.entra_settings import EntraSettings, add_entra_options
+from scone_cas.peer_settings import PeerSettings, add_peer_options
 from scone_policy.errors import SconeError
 from scone_provider.commands.files import UsageError
 
@@ -56,6 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--workers", type=int, default=2, help="processes of the enclave port (default: %(default)s)")
     serve.add_argument("--no-audit-log", dest="audit_log", action="store_false", help="record nothing in audit.log")
     add_entra_options(serve)
+    add_peer_options(serve)
+    serve.add_argument("--config", metavar="FILE", type=Path, help="its key store: docs/key-stores.md (default: none)")
     serve.set_defaults(run=_cas_serve)
 
     audit = commands.add_parser("audit", help="the audit log of the embedded CAS")
@@ -90,6 +93,9 @@ def _add_offline(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     derive.add_argument(
         "--owner", nargs="+", action="extend", default=[], metavar="KEYHASH", help="may read and update them, too"
     )
+    derive.add_argument(
+        "--catalogue", action="append", default=[], metavar="FOLDER", help="a folder with curated services of your own"
+    )
     derive.add_argument("--release", default="release", help="name of the Helm release (default: %(default)s)")
     derive.set_defaults(run=_derive)
 
@@ -106,6 +112,7 @@ def _identity_create(parsed: argparse.Namespace) -> int:
 
 
 def _cas_serve(parsed: argparse.Namespace) -> int:
+    from scone_cas.key_store_settings import read_settings  # noqa: PLC0415  keeps --help quick
     from scone_cas.server import ServeOptions, serve  # noqa: PLC0415  needs Twisted, which nothing else here does
 
     serve(
@@ -117,6 +124,8 @@ def _cas_serve(parsed: argparse.Namespace) -> int:
             workers=parsed.workers,
             audit_log=parsed.audit_log,
             entra=EntraSettings.parse(parsed),
+            peers=PeerSettings.parse(connect_to=parsed.connect_to, trusted_peers=parsed.trusted_peer),
+            key_store=read_settings(parsed.config) if parsed.config is not None else None,
         )
     )
     return 0
@@ -140,6 +149,7 @@ def _derive(parsed: argparse.Namespace) -> int:
     return derive.run(
         parsed.mesh,
         manifest_files=parsed.manifest,
+        catalogue=parsed.catalogue,
         variables=parsed.set,
         owners=parsed.owner,
         release=parsed.release,

@@ -11,10 +11,16 @@ import urllib3.exceptions
 import yaml
 
 from scone_provider.errors import DeployError
+from scone_provider.kubernetes_workloads import Trouble, is_outdated, rolling, workload_troubles
 
 _INSTANCE = "app.kubernetes.io/instance"
 _NAME = "app.kubernetes.io/name"
 _DIGEST = "scone/policy-digest"
+_STUCK_SECONDS = 45
+"""How long nothing may move for a cluster that lacks room or rights; `rollout_timeout` above 120 s adds to it."""
+_DEFAULT_TIMEOUT = 120
+_CRASHES = 3
+"""Restarts after which a program that crashes does not only wait for another one: about 40 s."""
 _REFUSALS = range(64, 69)  # docs/enclave-protocol.md, exit codes of the launcher
 _HOPELESS = {
     "ErrImagePull",
@@ -48,6 +54,13 @@ class Expectation:
     """By digest; only pods that run it and carry `policy_digest` count."""
     policy_digest: str
     """As in the pods' annotation."""
+    origin: str = ""
+    """Where its manifests stand: `file:line`, several with commas."""
+
+    def where(self, pod: str | None = None) -> str:
+        """What an error names."""
+        service = f"service {self.service} ({self.origin})" if self.origin else f"service {self.service}"
+        return f"{service}, pod {pod}" if pod else service
 
 
 def wait_for_release(
@@ -61,54 +74,82 @@ def wait_for_release(
 ) -> None:
     """Return when all expected pods run their programs.
 
-    One request per poll for the whole release. Raises DeployError with the launcher's line as soon as a pod was
-    refused, at the latest after `timeout` seconds. A `patient` watch waits that long for refusals to pass.
+    One request per poll for the whole release while pods are missing. Raises DeployError with the launcher's line as
+    soon as a pod was refused, at the latest after `timeout` seconds. A `patient` watch waits that long for refusals to
+    pass.
     """
-    api = _core_api(context)
-    deadline = time.monotonic() + timeout
+    client = _client(context)
+    api = kubernetes.client.CoreV1Api(client)
+    start = time.monotonic()
+    deadline = start + timeout
+    stuck_after = start + _STUCK_SECONDS + max(0, timeout - _DEFAULT_TIMEOUT)
     while True:
-        try:
-            pods = api.list_namespaced_pod(
-                namespace, label_selector=f"{_INSTANCE}={release}", _request_timeout=(5, 15)
-            ).items
-        except kubernetes.client.ApiException as error:
-            if (error.status >= 500 or error.status == 429) and time.monotonic() < deadline:
-                time.sleep(0.5)
-                continue
-            raise DeployError(
-                f"Kubernetes refused to list the pods: {error.reason}",
-                where=f"namespace {namespace}",
-                fix="give the deploying user the right to list pods there",
-            ) from None
-        except urllib3.exceptions.HTTPError:
-            if time.monotonic() > deadline:
-                raise DeployError(
-                    "Kubernetes cannot be reached",
-                    where=f"namespace {namespace}",
-                    fix="check KUBECONFIG and the cluster, then run `pulumi up` again",
-                ) from None
-            pods = []
-        waiting = [wanted for wanted in expected if not _is_up(wanted, pods)]
-        if not waiting:
+        pods = _pods(api, namespace, release, last_try=time.monotonic() > deadline)
+        waiting = [] if pods is None else _waiting(client, namespace, release, expected, pods)
+        if pods is not None and not waiting:
             return
-        late = time.monotonic() > deadline
+        late, stuck = time.monotonic() > deadline, time.monotonic() > stuck_after
         for wanted in waiting:
-            _refuse_hopeless(wanted, pods, forgiven=patient and not late)
-        if late:
-            raise _late(waiting, pods, timeout)
+            for pod, problem in _hopeless(wanted, pods or [], forgiven=patient and not late):
+                if not is_outdated(client, pod):
+                    raise problem
+        if late or stuck or any(wanted.kind == "Job" for wanted in waiting):
+            _refuse_stuck(waiting, pods or [], workload_troubles(client, namespace, release), stuck=late or stuck)
+        if late and waiting:
+            raise _late(waiting, pods or [], timeout)
         time.sleep(0.5)
 
 
-def _core_api(context: str | None) -> Any:  # noqa: ANN401  the package has no types
+def _pods(api: Any, namespace: str, release: str, *, last_try: bool) -> Sequence[Any] | None:  # noqa: ANN401  see _client
+    """The release's pods; None when Kubernetes is out of order and there is time to ask again."""
     try:
-        client = kubernetes.config.new_client_from_config(context=context)  # type: ignore[no-untyped-call]
+        found: Sequence[Any] = api.list_namespaced_pod(
+            namespace, label_selector=f"{_INSTANCE}={release}", _request_timeout=(5, 15)
+        ).items
+    except kubernetes.client.ApiException as error:
+        if (error.status >= 500 or error.status == 429) and not last_try:
+            return None
+        raise DeployError(
+            f"Kubernetes refused to list the pods: {error.reason}",
+            where=f"namespace {namespace}",
+            fix="give the deploying user the right to list pods there",
+        ) from None
+    except urllib3.exceptions.HTTPError:
+        if not last_try:
+            return None
+        raise DeployError(
+            "Kubernetes cannot be reached",
+            where=f"namespace {namespace}",
+            fix="check KUBECONFIG and the cluster, then run `pulumi up` again",
+        ) from None
+    return found
+
+
+def _waiting(
+    client: Any,  # noqa: ANN401  see _client
+    namespace: str,
+    release: str,
+    expected: Sequence[Expectation],
+    pods: Sequence[Any],
+) -> list[Expectation]:
+    """What is not up yet."""
+    waiting = [wanted for wanted in expected if not _is_up(wanted, pods)]
+    if not waiting:
+        # Pods of the same image and policy may be those from before a change of the chart's values.
+        unfinished = rolling(client, namespace, release)
+        waiting = [wanted for wanted in expected if wanted.kind == "Deployment" and wanted.name in unfinished]
+    return waiting
+
+
+def _client(context: str | None) -> Any:  # noqa: ANN401  the package has no types
+    try:
+        return kubernetes.config.new_client_from_config(context=context)  # type: ignore[no-untyped-call]
     except (kubernetes.config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, AttributeError):
         raise DeployError(
             "there is no usable kubeconfig to watch the pods with",
             where="KUBECONFIG",
             fix="set KUBECONFIG, and `pulumi config set kubernetes:context NAME` where it is not the current context",
         ) from None
-    return kubernetes.client.CoreV1Api(client)
 
 
 def _mine(wanted: Expectation, pods: Sequence[Any]) -> Iterator[Any]:
@@ -132,24 +173,72 @@ def _is_up(wanted: Expectation, pods: Sequence[Any]) -> bool:
     return ready >= wanted.replicas
 
 
-def _refuse_hopeless(wanted: Expectation, pods: Sequence[Any], *, forgiven: bool) -> None:
+def _hopeless(wanted: Expectation, pods: Sequence[Any], *, forgiven: bool) -> Iterator[tuple[Any, DeployError]]:
+    """Pods that will not come up, and why."""
     for pod in _mine(wanted, pods):
         for status in pod.status.container_statuses or []:
             for state in (status.state, status.last_state):
                 ended = state.terminated if state else None
                 if ended and ended.exit_code in _REFUSALS and not forgiven:
                     line = (ended.message or "").strip() or f"the launcher ended with exit code {ended.exit_code}"
-                    raise DeployError(line, where=_where(wanted, pod), fix=_HINTS[ended.exit_code])
+                    yield pod, DeployError(line, where=wanted.where(pod.metadata.name), fix=_HINTS[ended.exit_code])
+                if ended and ended.exit_code not in _REFUSALS and (status.restart_count or 0) >= _CRASHES:
+                    yield pod, _crashed(wanted, pod, status, ended)
             pending = status.state.waiting if status.state else None
             if pending and pending.reason in _HOPELESS:
+                fix = f"check that the cluster's nodes reach the registry and may pull the image{_pull_secrets(pod)}"
+                text = f"{pending.reason}: {(pending.message or '').strip()}"
+                yield pod, DeployError(text, where=wanted.where(pod.metadata.name), fix=fix)
+
+
+def _crashed(wanted: Expectation, pod: Any, status: Any, ended: Any) -> DeployError:  # noqa: ANN401  see _client
+    """What the program printed is not ours to repeat: it may hold secrets."""
+    reason = f" ({ended.reason})" if ended.reason not in (None, "Error", "Completed") else ""
+    return DeployError(
+        f"the program was started and ended with exit code {ended.exit_code}{reason}, {status.restart_count} times "
+        "in a row",
+        where=wanted.where(pod.metadata.name),
+        fix=f"attestation succeeded; `kubectl -n {pod.metadata.namespace} logs {pod.metadata.name} --previous` shows "
+        "what the program says",
+    )
+
+
+def _refuse_stuck(
+    waiting: Sequence[Expectation], pods: Sequence[Any], troubles: Sequence[Trouble], *, stuck: bool
+) -> None:
+    """Raise DeployError for a workload that failed for good, and, when nothing moves any more, for one that waits."""
+    for wanted in waiting:
+        mine = [
+            trouble for trouble in troubles if (trouble.name, trouble.digest) == (wanted.name, wanted.policy_digest)
+        ]
+        for trouble in mine:
+            if trouble.final:
                 raise DeployError(
-                    f"{pending.reason}: {(pending.message or '').strip()}",
-                    where=_where(wanted, pod),
-                    fix=f"check that the cluster's nodes reach the registry and may pull the image{_pull_secrets(pod)}",
+                    f"the Job failed: {trouble.text}",
+                    where=wanted.where(),
+                    fix=f"`kubectl logs -l {_NAME}={wanted.name}` shows what the program says; correct it and run "
+                    "`pulumi up` again",
                 )
+        if not stuck:
+            continue
+        for pod in _mine(wanted, pods):
+            for condition in pod.status.conditions or []:
+                if condition.type == "PodScheduled" and condition.reason == "Unschedulable":
+                    raise DeployError(
+                        f"no node takes the pod: {condition.message}",
+                        where=wanted.where(pod.metadata.name),
+                        fix="make room, or lower `resources` and `replicaCount`; `rollout_timeout` allows more time",
+                    )
+        for trouble in mine:
+            raise DeployError(
+                f"Kubernetes makes no pods: {trouble.text}",
+                where=wanted.where(),
+                fix="quota, service account and admission rules of the namespace decide on this: change what the "
+                "message names, then run `pulumi up` again",
+            )
 
 
-def _pull_secrets(pod: Any) -> str:  # noqa: ANN401  see _core_api
+def _pull_secrets(pod: Any) -> str:  # noqa: ANN401  see _client
     names = ", ".join(one.name for one in pod.spec.image_pull_secrets or [])
     return f"; the secret {names} must exist: `pull_secret` of MeshDeployment makes it" if names else ""
 
@@ -160,12 +249,12 @@ def _late(waiting: Sequence[Expectation], pods: Sequence[Any], timeout: float) -
     others = f" (and {len(waiting) - 1} more services)" if len(waiting) > 1 else ""
     return DeployError(
         f"not ready after {timeout:.0f} s{others}: {'; '.join(states)}",
-        where=f"service {wanted.service}",
+        where=wanted.where(),
         fix=f"look at `kubectl describe pods -l {_NAME}={wanted.name}`; `rollout_timeout` allows more time",
     )
 
 
-def _state(pod: Any) -> str:  # noqa: ANN401  see _core_api
+def _state(pod: Any) -> str:  # noqa: ANN401  see _client
     for status in pod.status.container_statuses or []:
         state = status.state
         if state and state.waiting:
@@ -176,7 +265,3 @@ def _state(pod: Any) -> str:  # noqa: ANN401  see _core_api
         if condition.status == "False" and condition.message:
             return str(condition.message)
     return str(pod.status.phase)
-
-
-def _where(wanted: Expectation, pod: Any) -> str:  # noqa: ANN401  see _core_api
-    return f"service {wanted.service}, pod {pod.metadata.name}"

@@ -30,6 +30,16 @@ class Walk:
         """What CAS has now."""
         return self.versions[0]
 
+    @property
+    def second(self) -> StoredSession | None:
+        """The version right after the known one; None when there is none, or when the walk did not get there."""
+        return None if self.cut or len(self.versions) < 2 else self.versions[-2]
+
+    def after(self, known: str) -> "Walk":
+        """The same walk from a later version on, which is then the known one."""
+        hashes = [version.hash for version in self.versions]
+        return Walk(versions=self.versions[: hashes.index(known) + 1]) if known in hashes else self
+
 
 def walk(cas: CasClient, name: str, known: str, *, longest: int = LONGEST_WALK) -> Walk | None:
     """From what CAS has now back to the version with the hash `known`; None when CAS has nothing of that name.

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from scone_policy.holes import has_hole
 from scone_policy.keyhash import is_key_hash
-from scone_provider.cas.tolerance import Tolerance
+from scone_provider.cas.tolerance import FOR_TESTING, Tolerance
 from scone_provider.errors import TrustError
 
 
@@ -37,6 +37,11 @@ class CasTrust:
             url=props["url"], tolerance_text=str(parse_tolerance(shlex.join(words))), key=str(key) if key else None
         )
 
+    @property
+    def testing_switches(self) -> tuple[str, ...]:
+        """The switches that are only for testing."""
+        return testing_switches(self.tolerance_text)
+
     def to_props(self) -> dict[str, object]:
         """The inputs that `from_props` takes, in canonical form: switches as a map, so that a preview names each."""
         props: dict[str, object] = {"url": self.url, "tolerance": tolerance_map(self.tolerance_text)}
@@ -54,6 +59,11 @@ def parse_tolerance(text: str) -> Tolerance:
 def _parsed(text: str) -> Tolerance:
     """Every policy of a program names the switches of the same few CASes."""
     return Tolerance.parse(text)
+
+
+def testing_switches(text: str) -> tuple[str, ...]:
+    """The switches in a text that are only for testing. Raises TrustError."""
+    return tuple(switch for switch, _ in parse_tolerance(text).switches if switch in FOR_TESTING)
 
 
 def tolerance_map(text: str) -> dict[str, object]:

@@ -54,10 +54,10 @@ def new_mesh(
     """Makes mesh projects (see MeshProject) and removes what they deployed."""
     made: list[MeshProject] = []
 
-    def make(**options: str) -> MeshProject:
+    def make(*, kind: type[MeshProject] = MeshProject, **options: str) -> MeshProject:
         suffix = secrets.token_hex(3)
         folder = tmp_path_factory.mktemp("mesh") / "project"
-        project = MeshProject(
+        project = kind(
             folder,
             environment=stack_environment,
             cas=cas,

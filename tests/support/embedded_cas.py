@@ -8,6 +8,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from scone_provider.cas.address import CasAddress
+from scone_provider.cas.attest import attest
+from scone_provider.cas.tolerance import Tolerance
+from scone_provider.cas.transport import shared_client
+
+TOLERANCE = "--only_for_testing-debug --only_for_testing-trust-any --only_for_testing-ignore-signer"
+"""The switches under which an embedded CAS is trusted."""
+_PROVIDER = Path(__file__).parents[2] / "provider"
+"""The code of the checkout that the test itself is of, whatever is installed."""
+
 
 class EmbeddedCas:
     """`pulumi-scone cas serve` on a state folder; may be stopped, killed and started again."""
@@ -28,7 +38,7 @@ class EmbeddedCas:
                 [Path(sys.executable).with_name("pulumi-scone"), "cas", "serve", *self._options()],
                 stdout=log,
                 stderr=log,
-                env={key: os.environ[key] for key in ("PATH", "PYTHONPATH") if key in os.environ},
+                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(_PROVIDER)},
                 start_new_session=True,
             )
         deadline = time.monotonic() + 30
@@ -59,3 +69,13 @@ class EmbeddedCas:
     def running(self) -> bool:
         """Whether it was started and not stopped."""
         return self._process is not None
+
+
+def public_value(cas: EmbeddedCas, session: str, secret: str) -> str:
+    """What a session publishes (`export_public`), as anybody reads it: from the attested CAS, without an identity."""
+    address = CasAddress.parse(f"{cas.host}:{cas.port}", {})
+    attested = attest(address, tolerance=Tolerance.parse(TOLERANCE), cas_key=None)
+    answer = shared_client(address, attested.certificate, None).get(f"/v1/values/session={session},secret={secret}")
+    value = answer.raise_for_status().json()["value"]
+    assert isinstance(value, str)
+    return value

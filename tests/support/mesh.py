@@ -1,4 +1,4 @@
-"""The hello-python example as a project of a test's own, deployed for real, with kubectl at hand."""
+"""An example as a project of a test's own, deployed for real, with kubectl at hand."""
 
 import base64
 import json
@@ -19,7 +19,10 @@ _NOT_FILES = shutil.ignore_patterns("__pycache__", ".pulumi-scone", "Pulumi.*.ya
 
 
 class MeshProject(PulumiProject):
-    """Root Pulumi.yaml plus `examples/hello-python`, with a stack, an identity and names of its own."""
+    """An example with a stack, an identity and names of its own.
+
+    Without a Pulumi.yaml in it, as hello-python, it runs under the root's, as the example that `main` names.
+    """
 
     service = "pythonapp"
 
@@ -33,22 +36,27 @@ class MeshProject(PulumiProject):
         kubernetes_namespace: str,
         cas_namespace: str,
         image_key: str | None = None,
+        example: str = "hello-python",
     ) -> None:
-        folder.mkdir()
+        source = _ROOT / "examples" / example
+        whole = (source / "Pulumi.yaml").is_file()
+        self.program = folder if whole else folder / "examples" / example
+        shutil.copytree(source, self.program, ignore=_NOT_FILES)
         super().__init__(folder, environment=environment)
         self.environment.pop("PULUMI_CONFIG_PASSPHRASE_FILE", None)
         self.cas, self.repository, self.cas_namespace = cas, repository, cas_namespace
         self.kubernetes_namespace = kubernetes_namespace
-        self.program = folder / "examples" / "hello-python"
-        shutil.copy(_ROOT / "Pulumi.yaml", folder)
-        shutil.copytree(_ROOT / "examples" / "hello-python", self.program, ignore=_NOT_FILES)
-        self.edit("mesh.yaml", "namespace: myPythonApp", f"namespace: {cas_namespace}")
+        if not whole:
+            shutil.copy(_ROOT / "Pulumi.yaml", folder)
+            self.edit("mesh.yaml", "namespace: myPythonApp", f"namespace: {cas_namespace}")
+        settings = example if whole else "pulumi-scone"
         self.kubectl("create", "namespace", kubernetes_namespace)
         self.init(
             {
-                "pulumi-scone:casUrl": cas.host,
-                "pulumi-scone:imageRepo": repository,
-                "pulumi-scone:kubernetesNamespace": kubernetes_namespace,
+                f"{settings}:casUrl": cas.host,
+                f"{settings}:imageRepo": repository,
+                f"{settings}:kubernetesNamespace": kubernetes_namespace,
+                **({f"{settings}:casNamespace": cas_namespace} if whole else {}),
             },
             {"scone:imageKey": image_key or base64.b64encode(secrets.token_bytes(32)).decode()},
         )

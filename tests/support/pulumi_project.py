@@ -24,6 +24,9 @@ class Run:
 class PulumiProject:
     """A folder with a Pulumi.yaml and one stack, `dev`."""
 
+    longest = 280
+    """Seconds that one command may take."""
+
     def __init__(self, folder: Path, *, environment: Mapping[str, str]) -> None:
         """`environment` names PATH (with the toolchain) and PULUMI_HOME (with the plugins)."""
         self.folder = folder
@@ -73,7 +76,7 @@ class PulumiProject:
             input=stdin,
             text=True,
             capture_output=True,
-            timeout=280,
+            timeout=self.longest,
             check=False,
         )
         text = done.stdout + (f"--- messages ---\n{done.stderr}" if done.stderr.strip() else "")

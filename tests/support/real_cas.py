@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from scone_cas.audit_verify import Verdict, verify
@@ -20,8 +21,8 @@ ENOUGH = "--only_for_testing-debug --only_for_testing-trust-any --only_for_testi
 class RealCas:
     """`python -m scone_cas serve` on a state directory; its log goes to a file beside it."""
 
-    def __init__(self, state: Path, *options: str) -> None:
-        self.state, self.options = state, options
+    def __init__(self, state: Path, *options: str, environment: Mapping[str, str] | None = None) -> None:
+        self.state, self.options, self.environment = state, options, dict(environment or {})
         self.log = state.parent / f"{state.name}.log"
         self.port = self.enclave_port = 0
         self.key_hash = ""
@@ -35,7 +36,7 @@ class RealCas:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "scone_cas", "serve", "--state", str(self.state), *ports, *self.options],
                 stderr=log,
-                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(PROVIDER)},
+                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(PROVIDER), **self.environment},
                 start_new_session=True,
             )
         pattern = re.compile(rb" serving .*client=\S+?:(\d+) enclave=\S+?:(\d+) key=(\S+)")

@@ -14,12 +14,15 @@ import json
 import pathlib
 import struct
 import sys
+from datetime import UTC, datetime, timedelta
 
+from cryptography import x509
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, hpke, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, x25519
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.x509.oid import NameOID
 
 HERE = pathlib.Path(__file__).resolve().parent
 BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
@@ -210,6 +213,64 @@ def key_hash_vector(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey)
     return {"spki": b64(spki), "sha256": digest.hex(), "key_hash": key_hash(digest)}
 
 
+def tls_vectors() -> list[dict[str, object]]:
+    """TLS certificates of a CAS (docs/cas-attestation.md): the key hash that each stands for, null where it fails."""
+    identity, tls, other = (ec.derive_private_key(number, ec.SECP256R1()) for number in (0xC0FFEE, 0x715, 0x0BAD))
+    p384 = ec.derive_private_key(0x384, ec.SECP384R1())
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    name, days = tls_name(identity), timedelta(days=398)
+    own = key_hash_vector(tls)["key_hash"]
+    vouched = key_hash_vector(identity)["key_hash"]
+
+    def vector(
+        what: str,
+        expected: str | None,
+        *,
+        names: tuple[str, ...] = (name,),
+        signer: ec.EllipticCurvePrivateKey = identity,
+        digest: hashes.SHA256 | hashes.SHA384 = hashes.SHA256(),  # noqa: B008 - never changed
+        ca: bool | None = False,
+        at: datetime = begin,
+    ) -> dict[str, object]:
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "cas")])
+        uris = [x509.UniformResourceIdentifier(text) for text in names]
+        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).serial_number(7)
+        builder = builder.public_key(tls.public_key()).not_valid_before(begin).not_valid_after(begin + days)
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("cas"), *uris]), critical=False)
+        if ca is not None:
+            builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        certificate = builder.sign(signer, digest, ecdsa_deterministic=True)
+        der = certificate.public_bytes(serialization.Encoding.DER)
+        return {"what": what, "certificate": b64(der), "at": int(at.timestamp()), "key_hash": expected}
+
+    return [
+        vector("a key of its own", own, names=(), signer=tls),
+        vector("another URI is nothing to us", own, names=("https://cas.example/",), signer=tls),
+        vector("signed by another, who is not named", own, names=()),
+        vector("an identity vouches for it", vouched),
+        vector("up to its last second", vouched, at=begin + days),
+        vector("over", None, at=begin + days + timedelta(seconds=1)),
+        vector("not yet", None, at=begin - timedelta(seconds=1)),
+        vector("signed by another than is named", None, signer=other),
+        vector("signed by itself", None, signer=tls),
+        vector("another digest", None, digest=hashes.SHA384()),
+        vector("a CA", None, ca=True),
+        vector("perhaps a CA", None, ca=None),
+        vector("two identities", None, names=(name, tls_name(other))),
+        vector("the same identity twice", None, names=(name, name)),
+        vector("an identity on another curve", None, names=(tls_name(p384),), signer=p384),
+        vector("no key", None, names=("pulumi-scone:tls-of:",)),
+        vector("base64 of something", None, names=("pulumi-scone:tls-of:AAAA",)),
+        vector("padding", None, names=(name + "=",)),
+        vector("more after the key", None, names=(name + "A" * 300,)),
+    ]
+
+
+def tls_name(key: ec.EllipticCurvePrivateKey) -> str:
+    der = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return "pulumi-scone:tls-of:" + base64.urlsafe_b64encode(der).decode().rstrip("=")
+
+
 def enclave_vectors(stored_sealed: str | None) -> dict[str, object]:
     """Everything of docs/enclave-protocol.md that two programs must agree on to the bit."""
     quoting = ed25519.Ed25519PrivateKey.from_private_bytes(bytes([7]) * 32)
@@ -264,6 +325,7 @@ def enclave_vectors(stored_sealed: str | None) -> dict[str, object]:
             key_hash(bytes(31)),
             "1" + key_hash(bytes(32)),
         ],
+        "tls_certificates": tls_vectors(),
         "evidence": {
             "quoting_private_key": (bytes([7]) * 32).hex(),
             "challenge": b64(challenge),

@@ -22,8 +22,10 @@ PROBES = {
     "iptables": "iptables",
     "kubernetes-client": "kubectl",
     "mmdebstrap": "mmdebstrap",
+    "opensc": "pkcs11-tool",
     "openssl": "openssl",
     "runc": "runc",
+    "softhsm2": "/usr/lib/softhsm/libsofthsm2.so",
 }
 _UNITS = {"containerd": "containerd", "docker-registry": "docker-registry", "etcd-server": "etcd"}
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

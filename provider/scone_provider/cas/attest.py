@@ -12,18 +12,20 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from scone_policy.cas_key import evidence_key
 from scone_policy.errors import PolicyError
-from scone_policy.keyhash import certificate_key_hash, decode_key_hash
+from scone_policy.keyhash import decode_key_hash, public_key_hash
 from scone_provider.cas.address import CasAddress
 from scone_provider.cas.errors import CasUnreachable
 from scone_provider.cas.tolerance import CasEvidence, Tolerance, judge
-from scone_provider.cas.transport import peer_certificate, unverified
+from scone_provider.cas.transport import key_hash_of, peer_certificate, peer_key_hash, unverified
 from scone_provider.errors import TrustError
 
 FORMAT = "scone-cas-simulated-1"
@@ -86,7 +88,7 @@ def presented_key(address: CasAddress) -> str:
     """
     try:
         with unverified(address) as secured:
-            return certificate_key_hash(peer_certificate(secured))
+            return peer_key_hash(secured)
     except OSError as problem:
         raise unreachable(address, problem) from None
 
@@ -95,7 +97,7 @@ def _look(address: CasAddress, cas_key: str | None) -> Attested:
     """Who answers there: its certificate compared with the pin, or with its evidence, which is not judged yet."""
     with unverified(address) as secured:
         certificate = peer_certificate(secured)
-        key_hash = certificate_key_hash(certificate)
+        key_hash = key_hash_of(certificate)
         if cas_key is not None:
             _compare_pin(address, key_hash, cas_key)
             return Attested(certificate=certificate, key_hash=key_hash, evidence=None)
@@ -137,10 +139,14 @@ def read_evidence(answer: bytes, *, certificate: x509.Certificate, nonce: str, u
             fix="attest it with the vendor's CLI and pin its key (cas_key in the Meshfile)",
         )
     evidence = _claims(claims, url)
-    if not hmac.compare_digest(evidence.cas_key.encode(), certificate_key_hash(certificate).encode()):
+    try:
+        identity = evidence_key(certificate, claims.get("tls_key"), now=datetime.now(UTC))
+    except ValueError as problem:
+        raise TrustError(f"the certificate of the CAS {url} {problem}") from None
+    if not hmac.compare_digest(evidence.cas_key.encode(), public_key_hash(identity).encode()):
         raise TrustError(f"the evidence of the CAS {url} is for another key than its TLS key")
     try:
-        _verify(certificate.public_key(), signature, body)
+        _verify(identity, signature, body)
     except InvalidSignature:
         raise TrustError(f"the signature on the evidence of the CAS {url} does not verify") from None
     if not hmac.compare_digest(str(claims.get("nonce")).encode(), nonce.encode()):

@@ -12,6 +12,7 @@ from scone_provider.errors import TrustError
 DEBUG = "--only_for_testing-debug"
 IGNORE_SIGNER = "--only_for_testing-ignore-signer"
 TRUST_ANY = "--only_for_testing-trust-any"
+FOR_TESTING = (DEBUG, IGNORE_SIGNER, TRUST_ANY)
 CONFIGURATION, GROUP, SOFTWARE = "-C", "-G", "-S"
 KEY, SOFTWARE_KEY = "-c", "-s"
 MRENCLAVE, MRSIGNER, PRODUCT, VERSION = "--mrenclave", "--mrsigner", "--isvprodid", "--isvsvn"

@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from scone_policy.keyhash import certificate_key_hash
+from scone_policy.cas_key import cas_key_hash, is_vouched_for
 from scone_provider.cas.address import CasAddress
 from scone_provider.cas.identity import Identity
 from scone_provider.errors import TrustError
@@ -37,7 +38,7 @@ _lock = threading.Lock()
 
 
 class PinnedContext(ssl.SSLContext):
-    """A client context whose every connection is checked against one key hash right after the handshake."""
+    """A client context whose every connection is checked against the key hash of one CAS right after the handshake."""
 
     pinned: str | None = None
 
@@ -58,13 +59,24 @@ def peer_certificate(secured: ssl.SSLSocket) -> x509.Certificate:
         raise TrustError("the CAS presented no certificate")
     try:
         return x509.load_der_x509_certificate(found)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise TrustError("the certificate of the CAS cannot be read") from None
 
 
 def peer_key_hash(secured: ssl.SSLSocket) -> str:
-    """The certificate key hash of the peer."""
-    return certificate_key_hash(peer_certificate(secured))
+    """The key hash of the CAS that the peer has proven to be. Raises TrustError like `key_hash_of`."""
+    return key_hash_of(peer_certificate(secured))
+
+
+def key_hash_of(certificate: x509.Certificate) -> str:
+    """The key hash of the CAS with that TLS certificate: of its own key, or of the identity that vouches for it.
+
+    Raises TrustError when that identity does not, or not now.
+    """
+    try:
+        return cas_key_hash(certificate, now=datetime.now(UTC))
+    except ValueError as problem:
+        raise TrustError(f"the certificate of the CAS {problem}") from None
 
 
 @contextmanager
@@ -98,7 +110,7 @@ def shared_client(address: CasAddress, certificate: x509.Certificate, identity: 
     """The one HTTP client of this process for this CAS, key and identity. Safe for threads."""
     import httpx  # noqa: PLC0415 - a preview asks no CAS, and would wait for this import
 
-    key_hash = certificate_key_hash(certificate)
+    key_hash = key_hash_of(certificate)
     exact = certificate.fingerprint(hashes.SHA256())
     place = (address.host, address.port, exact, identity.key_hash if identity else None)
     with _lock:
@@ -128,9 +140,13 @@ def _context(certificate: x509.Certificate, key_hash: str, identity: Identity | 
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # Host names never match the certificate of a CAS (`cas`): the key is what counts, and it is compared.
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    context.load_verify_locations(cadata=certificate.public_bytes(Encoding.PEM).decode())
+    if is_vouched_for(certificate):
+        # The CAS has another such key after each start: what its identity vouches for is judged on every connection.
+        context.verify_mode = ssl.CERT_NONE
+    else:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.load_verify_locations(cadata=certificate.public_bytes(Encoding.PEM).decode())
     if identity is not None:
         _load_identity(context, identity)
     return context

@@ -6,6 +6,8 @@ from typing import Any
 
 from scone_policy.holes import Holes
 from scone_policy.wire import wire_text
+from scone_provider.catalogue.choose import curate
+from scone_provider.catalogue.load import load_catalogue
 from scone_provider.commands.files import UsageError, assignments, text_of
 from scone_provider.derive import ImageFacts, derive
 from scone_provider.derive.image import encrypted_paths
@@ -19,6 +21,7 @@ def run(
     mesh_file: str,
     *,
     manifest_files: Sequence[str],
+    catalogue: Sequence[str],
     variables: Sequence[str],
     owners: Sequence[str],
     release: str,
@@ -30,8 +33,12 @@ def run(
     mesh = load_mesh(text_of(mesh_file), file=mesh_file, variables=given)
     manifests = [load_service(text_of(file), file=file, variables=given) for file in manifest_files]
     services = _assigned(mesh, manifests)
+    curated = curate(mesh, services, load_catalogue(catalogue)) if set(services) != set(mesh.services) else {}
+    services |= {name: one.manifest for name, one in curated.items()}
     files = {name: _files(mesh, name, given) for name in services}
     services = {name: overridden(manifest, files[name]) for name, manifest in services.items()}
+    templates = {name: one.policy for name, one in curated.items() if one.policy is not None}
+    templates |= {name: one.image_policy for name, one in files.items() if one.image_policy is not None}
     holes = Holes()
     facts = {name: _unbuilt(manifest, holes) for name, manifest in services.items()}
     plan = derive(
@@ -41,7 +48,8 @@ def run(
         owners=tuple(owners),
         release=release,
         cas_keys={name: holes.punch(f"[attested key of {name}]") for name, cas in mesh.cas.items() if not cas.cas_key},
-        templates={name: one.image_policy for name, one in files.items() if one.image_policy is not None},
+        templates=templates,
+        curated=curated,
     )
     for warning in plan.warnings:
         warn(f"warning: {warning}")
@@ -53,7 +61,7 @@ def run(
 
 
 def _assigned(mesh: Mesh, manifests: Sequence[ServiceManifest]) -> dict[str, ServiceManifest]:
-    """Service → the manifest that builds its image. A service without one is the derivation's own error."""
+    """Service → the manifest that builds its image. A service without one is the catalogue's."""
     by_image: dict[str, ServiceManifest] = {}
     for manifest in manifests:
         other = by_image.setdefault(manifest.build.to, manifest)

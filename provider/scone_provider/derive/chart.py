@@ -17,6 +17,8 @@ from scone_provider.manifest.problems import Findings
 ENCLAVE_PORT = 18765
 MEMORY = "64Mi"
 SIMULATION = "--only_for_testing-debug"
+DRAIN_SECONDS = 5
+"""How long a pod that is taken down still serves: until every node has stopped sending it requests."""
 DEFAULT_PULL_SECRET = "sconeapps"  # noqa: S105 - the name of a Kubernetes object
 _LONGEST_NAME = 50
 
@@ -68,8 +70,12 @@ def service_values(
     volumes: Sequence[Volume],
     variables: Variables,
     policy_digest: str,
+    revision: str | None = None,
 ) -> tuple[_Checked, list[str]]:
-    """The chart's values of one service, and warnings. Notes a finding for each value that Kubernetes could not use."""
+    """The chart's values of one service, and warnings. Notes a finding for each value that Kubernetes could not use.
+
+    `revision`: the service's name at CAS where rollouts overlap.
+    """
     name = variables.service
     warnings: list[str] = []
     cas = mesh.cas_of("cas")
@@ -78,7 +84,7 @@ def service_values(
     values: _Checked = {
         "service": name,
         "image": image.reference,
-        "configId": f"{mesh.policy.namespace}/{name}/{name}",
+        "configId": f"{mesh.policy.namespace}/{name}/{revision or name}",
         "cas": enclave_address(variables.fill(cas.cas_url, where=mesh.where("cas"))),
         "env": dict(environment.container),
         "replicas": _number(variables, "replicaCount", low=0, high=10_000, default=1),
@@ -89,6 +95,15 @@ def service_values(
         "pullSecrets": {},
         "policyDigest": policy_digest,
     }
+    if revision is not None:
+        values["drainSeconds"] = DRAIN_SECONDS
+        for volume in volumes:
+            if volume.size:
+                variables.findings.add(
+                    f"the volume {volume.name} has one writer, so pods of two revisions cannot overlap",
+                    where=mesh.where("services", name),
+                    fix=f'Give rollout="replace", or leave volume_{volume.name}_size out.',
+                )
     if volumes:
         values["volumes"] = {volume.name: volume.chart for volume in volumes}
     if cas.cas_key is not None:
@@ -114,7 +129,7 @@ def extra_values(mesh: Mesh, variables: Variables) -> _Checked:
             where=where,
             fix="Give it as a variable in env (helm or global), and write {{name}} in its place.",
         )
-    found = _typed(_filled(load(mesh.helm_extra_values).data, variables, where))
+    found = typed(_filled(load(mesh.helm_extra_values).data, variables, where))
     assert isinstance(found, dict)
     return found
 
@@ -130,14 +145,14 @@ def _filled(tree: object, variables: Variables, where: str) -> object:
     return tree
 
 
-def _typed(tree: object) -> object:
-    """Numbers as numbers, which Helm templates compare and count with."""
+def typed(tree: object) -> object:
+    """A document's numbers as numbers, which Helm templates compare and count with."""
     if isinstance(tree, Number):
         return _number_of(str(tree))
     if isinstance(tree, Mapping):
-        return {key: _typed(value) for key, value in tree.items()}
+        return {key: typed(value) for key, value in tree.items()}
     if isinstance(tree, list):
-        return [_typed(value) for value in tree]
+        return [typed(value) for value in tree]
     return tree
 
 

@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 
 from scone_policy.source import Document
+from scone_provider.catalogue.entry import Curated
 from scone_provider.derive.chart import extra_values, kubernetes_names, service_values
+from scone_provider.derive.curated import chart_values, settled
 from scone_provider.derive.environment import environment_of
 from scone_provider.derive.facts import ImageFacts, MeshPlan, policy_key
 from scone_provider.derive.policy import delivered, namespace_policy, service_policy
 from scone_provider.derive.roles import check_owners, roles_of, shares_elsewhere
 from scone_provider.derive.secrets import plan_secrets
+from scone_provider.derive.template import laid_over
 from scone_provider.derive.variables import mesh_variables, variables_of
 from scone_provider.derive.volumes import volumes_of
 from scone_provider.derive.warnings import mesh_warnings
@@ -19,6 +22,7 @@ from scone_provider.manifest.service import ServiceManifest
 
 _NONE: Mapping[str, str] = {}
 _NO_TEMPLATES: Mapping[str, Document] = {}
+_NONE_CURATED: Mapping[str, Curated] = {}
 
 
 def derive(
@@ -31,17 +35,21 @@ def derive(
     policy_digests: Mapping[str, str] = _NONE,
     cas_keys: Mapping[str, str] = _NONE,
     templates: Mapping[str, Document] = _NO_TEMPLATES,
+    curated: Mapping[str, Curated] = _NONE_CURATED,
+    revisions: Mapping[str, str] = _NONE,
 ) -> MeshPlan:
     """The policies and the chart's values of a mesh.
 
-    `services`, `images`, `policy_digests` and `templates` (policy templates) are by the mesh's service names; a digest
-    that is not given is left empty. `owners`: key hashes that may read and update the policies, the creator's if there
-    are none. `release`: the name of the Helm release. `cas_keys`: key hashes of CASes that the mesh does not pin, by
-    their names. Raises ManifestError, or ManifestErrors for several, with file and line of the manifests.
+    `services`, `images`, `policy_digests`, `templates` (policy templates) and `curated` (what the catalogue says of
+    services that it gave a manifest) are by the mesh's service names; a digest that is not given is left empty.
+    `owners`: key hashes that may read and update the policies, the creator's if there are none. `release`: the name of
+    the Helm release. `cas_keys`: key hashes of CASes that the mesh does not pin, by their names. `revisions`: service →
+    its name at CAS, for services whose rollouts overlap. Raises ManifestError, or ManifestErrors for several, with file
+    and line of the manifests.
     """
     check_owners(mesh, owners)
     findings, warnings = Findings(), list(mesh_warnings(mesh, services, owners))
-    _check_services(mesh, services, findings)
+    _check_services(mesh, services, findings, curated=curated)
     findings.stop()
     manifests = {name: services[name] for name in mesh.services}
     roles = roles_of(mesh, cas_keys=cas_keys, findings=findings)
@@ -49,6 +57,7 @@ def derive(
         name: variables_of(mesh, name, manifest, release=release, cas_keys=cas_keys, findings=findings)
         for name, manifest in manifests.items()
     }
+    variables |= {name: settled(one, mesh, variables[name]) for name, one in curated.items()}
     environments = {name: environment_of(manifest, variables[name]) for name, manifest in manifests.items()}
     given = {
         name: delivered(
@@ -87,8 +96,11 @@ def derive(
             volumes=volumes_of(manifest, variables[name]),
             variables=variables[name],
             policy_digest=policy_digests.get(name, ""),
+            revision=revisions.get(name),
         )
         warnings += more
+        if name in curated:
+            charts[names[name]] = laid_over(charts[names[name]], chart_values(curated[name], variables[name]))
     whole = mesh_variables(mesh, release=release, cas_keys=cas_keys, findings=findings)
     extra = extra_values(mesh, whole)
     findings.stop()
@@ -122,13 +134,17 @@ def _imports(policy: Mapping[str, object]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _check_services(mesh: Mesh, services: Mapping[str, ServiceManifest], findings: Findings) -> None:
+def _check_services(
+    mesh: Mesh, services: Mapping[str, ServiceManifest], findings: Findings, *, curated: Mapping[str, Curated]
+) -> None:
     for name, service in mesh.services.items():
         where = mesh.where("services", name)
         manifest = services.get(name)
+        if name in curated:
+            continue  # its image is the native one, from which the catalogue's manifest builds
         if manifest is None:
             findings.add(
-                f"the service {name} has no service manifest: images that bring their own policy are not supported yet",
+                f"the service {name} has no service manifest",
                 where=where,
                 fix=f"Give the service manifest whose build.to is {service.image}.",
             )

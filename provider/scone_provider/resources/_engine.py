@@ -8,6 +8,7 @@ from pulumi.dynamic import CheckFailure, CheckResult, ConfigureRequest, DiffResu
 from pulumi.output import UNKNOWN, Unknown
 
 from scone_policy.holes import Holes
+from scone_provider import production
 from scone_provider.errors import SconeError
 from scone_provider.settings import Settings
 
@@ -31,6 +32,11 @@ class SconeProvider(ResourceProvider):
     def settings(self) -> Settings:
         """Keys and addresses, as environment and stack config have them now."""
         return Settings.load(self._config.get)
+
+    @property
+    def is_production(self) -> bool:
+        """Whether the stack is for production. Raises SconeError where it does not say so clearly."""
+        return production.is_production(self._config.get(production.SETTING))
 
     def diff(self, _id: str, _olds: Props, _news: Props) -> DiffResult:
         """Let the engine compare the checked inputs: it then shows exactly the changed paths."""

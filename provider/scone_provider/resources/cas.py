@@ -8,6 +8,7 @@ from scone_provider.cas.attest import presented_key
 from scone_provider.cas.client import CasClient, connect
 from scone_provider.cas.recent import Recent
 from scone_provider.errors import TrustError
+from scone_provider.production import refuse_testing
 from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean
 from scone_provider.settings import Settings
 from scone_provider.trust import CasTrust
@@ -21,7 +22,10 @@ class CasProvider(SconeProvider):
         """Validate url, switches and pin. A pinned key is known from here on."""
         del olds
         unknowns = Unknowns()
-        return unknowns.show(CasTrust.from_props(unknowns.hide(news)).to_props())
+        trust = CasTrust.from_props(unknowns.hide(news))
+        if self.is_production:
+            refuse_testing({"tolerance": trust.testing_switches})
+        return unknowns.show(trust.to_props())
 
     @clean
     def create(self, props: Props) -> CreateResult:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import cast
 
-from pulumi.dynamic import CreateResult, UpdateResult
+from pulumi.dynamic import CreateResult, DiffResult, UpdateResult
 
 from scone_provider.kubernetes_watch import Expectation, wait_for_release
 from scone_provider.resources._engine import Props, SconeProvider, checked, clean, plain
@@ -13,9 +13,9 @@ class RolloutProvider(SconeProvider):
     """Watches on create and update; its record of what was released is the output `released`.
 
     Inputs: `namespace`, `release`, `timeout_seconds`, `services`: name of the workload → {image, policy_digest,
-    kind, replicas, service (its name in the Meshfile)}, `patient`: somebody else uploads the policies, so that a
-    refusal may pass. A failure leaves the record as it was, so that the next `up`
-    watches again.
+    kind, replicas, service (its name in the Meshfile), where (file:line of its manifests)}, `helm_revision` (so that
+    every release is watched), `patient`: somebody else uploads the policies, so that a refusal may pass. A failure
+    leaves the record as it was, so that the next `up` watches again.
     """
 
     replace_on = ("namespace", "release")
@@ -25,6 +25,12 @@ class RolloutProvider(SconeProvider):
         """Nothing to compute: all of it comes from the derivation."""
         del olds
         return news
+
+    def diff(self, _id: str, _olds: Props, _news: Props) -> DiffResult:
+        """Lines that moved in a manifest are no reason to watch again."""
+        if all(_without_places(_olds.get(key)) == _without_places(value) for key, value in plain(_news).items()):
+            return DiffResult(changes=False)
+        return super().diff(_id, _olds, _news)
 
     @clean
     def create(self, props: Props) -> CreateResult:
@@ -52,6 +58,7 @@ class RolloutProvider(SconeProvider):
                     replicas=int(str(service["replicas"])),
                     image=str(service["image"]),
                     policy_digest=str(service["policy_digest"]),
+                    origin=str(service.get("where") or ""),
                 )
                 for name, service in sorted(services.items())
             ],
@@ -70,3 +77,9 @@ class RolloutProvider(SconeProvider):
         """The kubeconfig context that the stack names for its Kubernetes provider."""
         found = self._config.get("kubernetes:context")
         return str(found) if found else None
+
+
+def _without_places(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _without_places(item) for key, item in value.items() if key != "where"}
+    return value

@@ -7,16 +7,25 @@ from functools import partial
 import pulumi
 from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 from pulumi.output import UNKNOWN
+from pulumi.runtime.rpc import wrap_rpc_secret
 
 import scone_policy
 from scone_policy.diff import compare
 from scone_policy.digest import without_private
 from scone_policy.holes import has_hole
 from scone_policy.session import Session
+from scone_policy.source import show
 from scone_provider.cas.client import CasClient, StoredSession
 from scone_provider.cas.errors import CasConflict
 from scone_provider.errors import CasError, PolicyError, SconeError, TrustError
 from scone_provider.policy_history import Since, Walk, since, walk
+from scone_provider.policy_revisions import (
+    Revision,
+    as_written,
+    refuse_changed_session,
+    refuse_unfit,
+    revision_name,
+)
 from scone_provider.policy_state import (
     PLAIN,
     fspf_key,
@@ -29,7 +38,16 @@ from scone_provider.policy_state import (
     written_by,
 )
 from scone_provider.policy_upload import upload
+from scone_provider.production import refuse_testing, testing_parts
 from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean
+from scone_provider.resources._revised import (
+    last_released,
+    policy_of,
+    private_of,
+    private_there,
+    wanted_there,
+    without_kept,
+)
 from scone_provider.resources.cas import attest
 from scone_provider.trust import CasTrust
 
@@ -40,9 +58,12 @@ class SecurityPolicyProvider(SconeProvider):
     """Thinks in `check`, carries out in `create`, `update` and `delete`, compares with CAS in `read`.
 
     Inputs: `cas` (see `CasTrust`), `policy` (a session in canonical form, without predecessor), `adopt`, `private`
-    (nested maps that end in true: where the program put Pulumi secrets; their values are never told).
-    `check` adds `name` and `digest`; outputs add `hash` (the session's, as CAS says) and `attested_key`. A refresh that
-    finds versions by another key adds `changed_elsewhere` (version → who and what), which stays until the next `up`.
+    (nested maps that end in true: where the program put Pulumi secrets; their values are never told), `overlap` (the
+    service's last released revision stays at CAS beside the new one: docs/rollouts.md).
+    `check` adds `name`, `digest` and, with `overlap`, `revision` (the service's name at CAS); outputs add `hash` (the
+    session's, as CAS says), `attested_key` and, with `overlap`, `kept` (the last released revision, a secret). A
+    refresh that finds versions by another key adds `changed_elsewhere` (version → who and what), which stays until the
+    next `up`.
     """
 
     replace_on = ("name",)
@@ -52,26 +73,32 @@ class SecurityPolicyProvider(SconeProvider):
         """Validate and canonicalise; what depends on an unknown stays as small as the unknown itself."""
         unknowns = Unknowns()
         hidden = unknowns.hide(news)
-        if isinstance(where := _private(hidden).get(PLAIN), str):
+        if isinstance(where := private_of(hidden).get(PLAIN), str):
             raise plain_secret(where)
         session = scone_policy.parse(hidden.get("policy") or {})  # type: ignore[arg-type]
         if session.creator is not None:
             raise PolicyError("is filled in by CAS, never written by hand", where="creator", fix="Remove it.")
+        trust = CasTrust.from_props(hidden.get("cas"))
+        if self.is_production:
+            parts = {show(path): names for path, names in testing_parts(session).items()}
+            refuse_testing({"cas.tolerance": trust.testing_switches, **parts})
         canonical = session.canonical()
         _warn_about_regeneration(olds, session)
         inputs: Props = {
-            "cas": CasTrust.from_props(hidden.get("cas")).to_props(),
+            "cas": trust.to_props(),
             "name": session.name,
             "policy": with_secrets(canonical),
             "digest": self._digest(canonical, hidden),
             **_kept(hidden),
+            **self._overlap(olds, hidden, session),
         }
         return unknowns.show(inputs)
 
     @clean
     def create(self, props: Props) -> CreateResult:
         """Look before the leap: an own lost upload or a retired name is continued, anything else needs `adopt`."""
-        cas, wanted = self._open(props)
+        cas = self._attested(props)
+        wanted = wanted_there(props)
         found = cas.read(wanted.name)
         if found is None:
             return CreateResult(wanted.name, self._upload(cas, props, wanted, predecessor=None))
@@ -94,28 +121,31 @@ class SecurityPolicyProvider(SconeProvider):
     @clean
     def update(self, _id: str, olds: Props, news: Props) -> UpdateResult:
         """Replace exactly the version that this stack wrote last."""
-        cas, wanted = self._open(news, known_key=_known_key(olds, news))
-        known = str(olds["hash"])
-        if _trust_url(olds) != _trust_url(news) and not self._is_same_cas(cas, wanted.name, known):
-            pulumi.log.warn(
-                f"{wanted.name} was left as it is at {_trust_url(olds)}: retire it there if nobody needs it."
-            )
+        cas = self._attested(news, known_key=_known_key(olds, news))
+        known, name = str(olds["hash"]), str(news["name"])
+        if _trust_url(olds) != _trust_url(news) and not self._is_same_cas(cas, name, known):
+            pulumi.log.warn(f"{name} was left as it is at {_trust_url(olds)}: retire it there if nobody needs it.")
             return UpdateResult(self.create(news).outs)
-        found = walk(cas, wanted.name, known)
+        found = walk(cas, name, known)
         if found is None:
             raise CasError(
                 f"{cas.url} does not have this policy any more, although this stack uploaded it",
-                where=wanted.name,
+                where=name,
                 fix="find out what became of that CAS's store; `pulumi refresh` then lets `pulumi up` create it anew",
             )
-        current = found.newest
-        if current.hash == known:
-            if all(olds.get(key) == news.get(key) for key in ("cas", "policy")):
-                return UpdateResult(_outs(news, cas, known))  # a note went, or what is private: nothing for CAS
-            return UpdateResult(self._upload(cas, news, wanted, predecessor=known))
-        if current.predecessor == known and self._says(current, wanted):
+        current, settled = found.newest, self._settled(found, olds)
+        base = settled or known
+        if current.hash == base and all(olds.get(key) == news.get(key) for key in ("cas", "policy", "revision")):
+            # A note went, or what is private: nothing for CAS.
+            return UpdateResult(_outs({**news, "kept": olds.get("kept")}, cas, known))
+        released = Revision.of(policy_of(olds), str(olds["revision"])) if settled else last_released(olds)
+        news = {**news, "kept": released.to_json() if released and news.get("revision") else None}
+        wanted = wanted_there(news)
+        if current.hash == base:
+            return UpdateResult(self._upload(cas, news, wanted, predecessor=base))
+        if current.predecessor == base and self._says(current, wanted):
             return UpdateResult(_outs(news, cas, current.hash))
-        raise self._conflict(found, wanted, news)
+        raise self._conflict(found.after(base), wanted, news)
 
     @clean
     def read(self, id_: str, props: Props) -> ReadResult:
@@ -130,22 +160,33 @@ class SecurityPolicyProvider(SconeProvider):
         found = walk(cas, name, known)
         if found is None:
             return ReadResult("", {})
-        note = props.get(_NOTE)
-        if found.newest.hash != known:
-            news = self._since(found, props)
+        note, settled = props.get(_NOTE), self._settled(found, props)
+        is_drift = found.newest.hash not in (known, settled)
+        if is_drift:
+            news = self._since(found.after(settled or known), props)
             pulumi.log.warn(f"{name} was changed since this stack last wrote it:\n{news}")
             note = {**(note if isinstance(note, Mapping) else {}), **news.note()}
         current = _parse(found.newest)
         if scone_policy.is_retired(current):
             return ReadResult("", {})
-        canonical = with_markers(current.canonical(), expected=props["policy"], image_key=self.settings.image_key)
+        expected, revision = wanted_there(props).canonical(), props.get("revision")
+        canonical = with_markers(current.canonical(), expected=expected, image_key=self.settings.image_key)
+        if revision:
+            kept = None if settled else last_released(props)
+            canonical = as_written(canonical, policy_of(props), str(revision), kept)
         inputs: Props = {"cas": props["cas"], "name": props["name"], "policy": with_secrets(canonical)}
         digest = self._digest(canonical, props)
         inputs["digest"] = props["digest"] if digest is UNKNOWN else digest  # state cannot hold an unknown
-        inputs |= _kept(props)
+        inputs |= _kept(props) | {key: props[key] for key in ("overlap", "revision") if props.get(key)}
         if note:
             inputs[_NOTE] = note
-        return ReadResult(id_, inputs | {"hash": found.newest.hash, "attested_key": cas.key_hash}, inputs)
+        outs = inputs | {"hash": found.newest.hash if is_drift else known, "attested_key": cas.key_hash}
+        if settled and is_drift:
+            # What was released is what this stack wrote, not what somebody made of it.
+            outs["kept"] = wrap_rpc_secret(Revision.of(policy_of(props), str(revision)).to_json())
+        elif props.get("kept"):
+            outs["kept"] = wrap_rpc_secret(props["kept"])
+        return ReadResult(id_, outs, inputs)
 
     @clean
     def delete(self, _id: str, props: Props) -> None:
@@ -156,15 +197,16 @@ class SecurityPolicyProvider(SconeProvider):
         found = walk(cas, name, known)
         if found is None or scone_policy.is_retired(_parse(found.newest)):
             return
-        if found.newest.hash != known:
+        base = self._settled(found, props) or known
+        if found.newest.hash != base:
             raise CasError(
                 "someone else changed this policy since this stack last wrote it; it was not retired"
-                f"; what happened:\n{self._since(found, props)}",
+                f"; what happened:\n{self._since(found.after(base), props)}",
                 where=name,
                 fix="`pulumi refresh` takes their change in; then destroy again",
             )
         nothing = scone_policy.retired(name)
-        upload(cas, name, nothing.wire(predecessor=known), predecessor=known, is_wanted=_is_retired)
+        upload(cas, name, nothing.wire(predecessor=base), predecessor=base, is_wanted=_is_retired)
 
     @staticmethod
     def _is_same_cas(cas: CasClient, name: str, known: str) -> bool:
@@ -172,9 +214,35 @@ class SecurityPolicyProvider(SconeProvider):
         return cas.read_version(name, known) is not None
 
     def _open(self, props: Props, *, known_key: str | None = None) -> tuple[CasClient, Session]:
-        trust = CasTrust.from_props(props["cas"])
-        wanted = scone_policy.parse(props["policy"])  # type: ignore[arg-type]
-        return attest(trust, self.settings, known_key=known_key, identify=True), wanted
+        return self._attested(props, known_key=known_key), wanted_there(props)
+
+    def _attested(self, props: Props, *, known_key: str | None = None) -> CasClient:
+        return attest(CasTrust.from_props(props["cas"]), self.settings, known_key=known_key, identify=True)
+
+    def _overlap(self, olds: Props, hidden: Props, session: Session) -> Props:
+        """The inputs of a policy whose rollouts overlap; empty for another. Raises PolicyError where none can."""
+        if not hidden.get("overlap"):
+            return {}
+        refuse_unfit(session)
+        canonical = session.canonical()
+        # After a refresh the old inputs are what somebody else wrote: putting that right is never refused.
+        if olds.get("overlap") and not olds.get(_NOTE):
+            refuse_changed_session(policy_of(olds), canonical, name=session.name)
+        private, key = private_of(hidden), self.settings.image_key
+        entry = {section: canonical.get(section) for section in ("services", "images")}
+        is_unknown = has_hole(entry) or (key is None and (private or has_explicit_secret(entry)))
+        revision = (
+            UNKNOWN if is_unknown else revision_name(canonical, private, secret=partial(secret_digest, key or b""))
+        )
+        return {"overlap": True, "revision": revision}
+
+    def _settled(self, found: Walk, props: Props) -> str | None:
+        """The version right after the known one that has its revision alone: its rollout succeeded."""
+        successor = found.second
+        if successor is None or not props.get("revision"):
+            return None
+        alone = wanted_there(without_kept(props))
+        return successor.hash if self._says(successor, alone) else None
 
     def _upload(self, cas: CasClient, props: Props, wanted: Session, *, predecessor: str | None) -> Props:
         text = wanted.wire(predecessor=predecessor, fspf_keys=self._fspf_keys(wanted))
@@ -200,7 +268,9 @@ class SecurityPolicyProvider(SconeProvider):
             found,
             own_key=self.settings.identity().key_hash,
             parse=_parse_if_possible,
-            differ=lambda before, after: self._difference(before, after, props, expected=props["policy"]),
+            differ=lambda before, after: self._difference(
+                before, after, props, expected=wanted_there(props).canonical()
+            ),
         )
 
     def _conflict(self, found: Walk, wanted: Session, props: Props) -> CasError:
@@ -222,7 +292,7 @@ class SecurityPolicyProvider(SconeProvider):
         """Known unless a part of the policy is not, or a secret stands in it and there is no image key."""
         if has_hole(canonical):
             return UNKNOWN
-        private, key = _private(props), self.settings.image_key
+        private, key = private_of(props), self.settings.image_key
         if key is None and (private or has_explicit_secret(canonical)):
             return UNKNOWN
         secret = partial(secret_digest, key or b"")
@@ -237,7 +307,7 @@ class SecurityPolicyProvider(SconeProvider):
         before, after = (
             with_markers(side, expected=expected or after, image_key=image_key) for side in (current.canonical(), after)
         )
-        return [str(change) for change in compare(before, after, private=_private(props))]
+        return [str(change) for change in compare(before, after, private=private_there(props))]
 
     def _is_own_lost_upload(self, cas: CasClient, current: Session) -> bool:
         """Our key wrote it, as the first version or on top of a retired one: an upload whose answer got lost."""
@@ -252,17 +322,13 @@ class SecurityPolicyProvider(SconeProvider):
 def _kept(props: Props) -> Props:
     """Inputs that say how to treat the policy, not what it is."""
     adopt: Props = {"adopt": True} if props.get("adopt") else {}
-    return adopt | ({"private": _private(props)} if props.get("private") else {})
-
-
-def _private(props: Props) -> Mapping[str, object]:
-    """Where the program put secret values in which the session language sees none: nested maps that end in true."""
-    found = props.get("private")
-    return found if isinstance(found, Mapping) else {}
+    return adopt | ({"private": private_of(props)} if props.get("private") else {})
 
 
 def _outs(props: Props, cas: CasClient, session_hash: str) -> Props:
-    return props | {"policy": with_secrets(props["policy"]), "hash": session_hash, "attested_key": cas.key_hash}
+    kept: Props = {"kept": wrap_rpc_secret(props["kept"])} if props.get("kept") else {}
+    outs = without_kept(props) | {"policy": with_secrets(props["policy"]), "hash": session_hash}
+    return outs | {"attested_key": cas.key_hash} | kept
 
 
 def _parse(stored: StoredSession) -> Session:

@@ -1,7 +1,7 @@
 """CASes and people for the contract tests."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import pytest
 
 from scone_provider.cas.identity import Identity
 from scone_provider.cas.transport import close_clients
+from support.importing_cas import Importer
 from support.real_cas import RealCas
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -28,8 +29,8 @@ def own_cas(tmp_path: Path) -> Iterator[Callable[..., RealCas]]:
     """CASes that a test starts, and may stop, for itself."""
     made: list[RealCas] = []
 
-    def make(*options: str, name: str = "own") -> RealCas:
-        made.append(RealCas(tmp_path / name, *options).start())
+    def make(*options: str, name: str = "own", environment: Mapping[str, str] | None = None) -> RealCas:
+        made.append(RealCas(tmp_path / name, *options, environment=environment).start())
         return made[-1]
 
     yield make
@@ -55,3 +56,11 @@ def bob() -> Identity:
 def name(request: pytest.FixtureRequest) -> str:
     """A session name of this test alone."""
     return re.sub(r"[^A-Za-z0-9_.~-]+", "-", request.node.name)[:100]
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory) -> Iterator[Importer]:
+    """The importing CAS."""
+    found = Importer(tmp_path_factory.mktemp("importer") / "state")
+    yield found
+    found.close()

@@ -1,5 +1,6 @@
 """The client against a peer with the CAS's own key that misbehaves: cut connections, busy answers, floods, nonsense."""
 
+import re
 import socket
 import ssl
 import tempfile
@@ -25,6 +26,18 @@ CUT = b""
 Peer = Callable[..., CasClient]
 
 
+def _request(connection: ssl.SSLSocket) -> bytes:
+    """A whole request: who closes with a part unread cuts the answer off as well."""
+    found = b""
+    while part := connection.recv(65536):
+        found += part
+        head, ended, body = found.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: (\d+)", head)
+        if ended and len(body) >= int(length[1] if length else 0):
+            break
+    return found
+
+
 @pytest.fixture
 def peer() -> Iterator[Peer]:
     """A TLS server that gives one scripted answer a connection; called with them it returns a client pinned to it."""
@@ -41,8 +54,7 @@ def peer() -> Iterator[Peer]:
         for content in [CUT, *answers]:  # the first connection is the look at the key
             raw, _ = listener.accept()
             with suppress(OSError), context.wrap_socket(raw, server_side=True) as connection:
-                request = connection.recv(65536)
-                seen.append(request)
+                seen.append(_request(connection))
                 connection.sendall(content)
 
     threads: list[threading.Thread] = []

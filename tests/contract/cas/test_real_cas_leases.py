@@ -12,7 +12,8 @@ import pytest
 from scone_cas.passwords import STEP, password
 from support.software_enclave import MEASUREMENT, Lease
 
-SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
+SECRET = "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U"
+"""Of this module alone: what another one used up at the same CAS would be used up here."""
 SESSION = f"""version: '0.3.12'
 services:
   - name: main

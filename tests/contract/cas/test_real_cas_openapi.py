@@ -23,11 +23,11 @@ OPERATIONS = [
     # What takes nothing cannot be asked wrongly.
     if mode is GenerationMode.POSITIVE or {"parameters", "requestBody"} & set(operation)
 ]
-# No schema tells which descriptions keep every rule of the session language, what is encrypted to this CAS, or which
-# evidence and messages are signed.
-BEYOND_SCHEMAS = {path: ["positive_data_acceptance"] for path in ("/session", "/v1/encrypted_sessions")} | {
-    f"/v1/enclave/{what}": ["positive_data_acceptance"] for what in ("attest", "tag", "renew", "exit")
-}
+# No schema tells which descriptions keep every rule of the session language, what is encrypted to this CAS, which CASes
+# are trusted, or which evidence and messages are signed.
+BEYOND_SCHEMAS = {
+    path: ["positive_data_acceptance"] for path in ("/session", "/v1/encrypted_sessions", "/v1/shared_secrets")
+} | {f"/v1/enclave/{what}": ["positive_data_acceptance"] for what in ("attest", "tag", "renew", "exit")}
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,13 @@
 """`Cas` as the engine speaks with it, in preview: what check makes of its inputs, and what is another CAS."""
 
+from collections.abc import Callable, Mapping
+
 from pulumi.runtime.rpc import UNKNOWN
 
 from scone_provider.resources.cas import CasProvider
 from support.provider_process import ProviderProcess
 
+Start = Callable[[Mapping[str, str]], ProviderProcess]
 SWITCHES = {"--only_for_testing-debug": True, "-G": True, "-C": True}
 KEY_HASH = "2scVgZ7oVt5ecLwD4FCPDD7tv7MFJbUuRLhCNe5XY3gjJzsRFT"
 
@@ -48,3 +51,22 @@ def test_no_change_replaces(provider_process: ProviderProcess) -> None:
     olds = {"url": "cas", "tolerance": SWITCHES, "attested_key": KEY_HASH}
     for news in ({"url": "other", "tolerance": SWITCHES}, {"url": "cas", "tolerance": {}}):
         assert list(provider_process.diff(CasProvider, "cas", olds, news).replaces) == []
+
+
+def test_production_refuses_switches_for_testing(start: Start) -> None:
+    """A CAS alone, without any component around it, is refused by name; the other switches are nobody's business."""
+    process = start({"scone:production": "true"})
+    _, failures = process.check(CasProvider, {"url": "cas", "tolerance": SWITCHES})
+    ((name, reason),) = failures
+    assert name == ""
+    assert reason.startswith("tolerance: this stack is for production (scone:production)")
+    assert reason.partition("\n")[0].endswith("only for testing: --only_for_testing-debug")
+    _, failures = process.check(CasProvider, {"url": "cas", "tolerance": {"-G": True, "-C": True}})
+    assert failures == []
+
+
+def test_production_that_is_not_clear_is_refused(start: Start) -> None:
+    """A mistyped value stops the preview: it does not mean a stack for testing."""
+    _, failures = start({"scone:production": "yes"}).check(CasProvider, {"url": "cas"})
+    ((_, reason),) = failures
+    assert reason.startswith("scone:production: must be true or false")

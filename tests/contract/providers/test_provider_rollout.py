@@ -30,6 +30,19 @@ def test_unknown_stays_as_small_as_it_is(provider_process: ProviderProcess) -> N
     assert inputs == news
 
 
+def test_moved_lines_are_no_change(provider_process: ProviderProcess) -> None:
+    """A comment above a service moves its line: no reason to watch again; anything else is one."""
+    olds = rollout() | {"released": {}}
+    olds["services"]["api"]["where"] = "mesh.yaml:1"
+    news = rollout()
+    news["services"]["api"]["where"] = "mesh.yaml:2"
+    assert provider_process.diff(RolloutProvider, "default/app", olds, news).changes == 1  # DIFF_NONE
+    news["services"]["api"]["replicas"] = 2
+    assert provider_process.diff(RolloutProvider, "default/app", olds, news).changes == 0  # DIFF_UNKNOWN
+    news["services"]["api"]["image"] = UNKNOWN
+    assert provider_process.diff(RolloutProvider, "default/app", olds, news).changes == 0
+
+
 def test_only_another_release_replaces(provider_process: ProviderProcess) -> None:
     """Namespace and release are what it is; another timeout, image or number of pods is watched again in place."""
     for news, replaces in (

@@ -12,6 +12,7 @@ from support.provider_process import ProviderProcess
 
 Start = Callable[[Mapping[str, str]], ProviderProcess]
 CAS = {"url": "cas.default", "tolerance": {"-G": True}}
+IMAGE_KEY = base64.b64encode(bytes(range(32))).decode()
 SECRET_MARK = "4dabf18193072939515e22adb298388d"
 PLANTED = "planted-2c7e-secret"
 
@@ -153,3 +154,47 @@ def test_rename_replaces_after_delete(process: ProviderProcess) -> None:
     answer = process.diff(SecurityPolicyProvider, "acme/api", old, new)
     assert list(answer.replaces) == ["name"]
     assert answer.deleteBeforeReplace
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"security": {"attestation": {"tolerate": ["debug-mode", "outdated-tcb"]}}}, "security.attestation.tolerate"),
+        ({"security": {"attestation": {"mode": "none"}}}, "security.attestation.mode"),
+        (
+            {
+                "secrets": {"made": {"kind": "config-fragment", "value": {"tolerate": ["debug"]}}},
+                "security": {"attestation": "$$SCONE::made$$"},
+            },
+            "secrets.made.value",
+        ),
+        (
+            {
+                "secrets": {"made": {"kind": "config-fragment", "value": ["outdated-tcb", "debug-mode"]}},
+                "security": {"attestation": {"tolerate": ["$$SCONE::made$$"]}},
+            },
+            "secrets.made.value",
+        ),
+    ],
+)
+def test_production_refuses_policies_for_testing(start: Start, change: dict[str, Any], where: str) -> None:
+    """A policy is judged by what it says, wherever it says it: debug enclaves, no attestation, by fragment too."""
+    production = start({"scone:imageKey": IMAGE_KEY, "scone:production": "true"})
+    testing = start({"scone:imageKey": IMAGE_KEY})
+    inputs = {"cas": CAS, "policy": policy() | change}
+    assert testing.check(SecurityPolicyProvider, inputs)[1] == []
+    ((name, reason),) = production.check(SecurityPolicyProvider, inputs)[1]
+    assert name == ""
+    assert reason.startswith(f"{where}: this stack is for production (scone:production)")
+    assert "→" in reason
+    assert production.check(SecurityPolicyProvider, {"cas": CAS, "policy": policy()})[1] == []
+
+
+def test_production_refuses_the_policys_cas_too(start: Start) -> None:
+    """A policy's own trust in its CAS is judged as that of a `Cas`; both places are named."""
+    cas = {"url": "cas.default", "tolerance": {"--only_for_testing-trust-any": True}}
+    debug = {"security": {"attestation": {"tolerate": ["debug-mode"]}}}
+    process = start({"scone:imageKey": IMAGE_KEY, "scone:production": "true"})
+    ((_, reason),) = process.check(SecurityPolicyProvider, {"cas": cas, "policy": policy() | debug})[1]
+    assert "    cas.tolerance: --only_for_testing-trust-any\n" in reason
+    assert "    security.attestation.tolerate: debug-mode\n" in reason

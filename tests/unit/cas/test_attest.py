@@ -2,7 +2,7 @@
 
 import base64
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scone_cas.attestation import Attestation
-from scone_cas.identity import CasIdentity
+from scone_cas.identity import TLS_DAYS, CasIdentity
 from scone_provider.cas.attest import read_evidence
 from scone_provider.errors import TrustError
 
+NOW = datetime.now(UTC)  # the client judges by the clock
 NONCE = base64.urlsafe_b64encode(bytes(range(32))).decode().rstrip("=")
 CAS, OTHER = (CasIdentity.create(now=datetime(2026, 1, 1, tzinfo=UTC)) for _ in range(2))
 SESSION_KEY = X25519PrivateKey.from_private_bytes(bytes(range(32))).public_key()
@@ -86,6 +87,29 @@ def test_evidence_is_good_for_one_nonce() -> None:
     """Evidence that was recorded earlier is not fresh."""
     with pytest.raises(TrustError, match="not fresh"):
         read(json.dumps({"evidence": GOOD}).encode(), nonce=NONCE[::-1])
+
+
+HELD = CasIdentity.of_key(CAS.key, now=NOW)
+FIRST, SECOND = (HELD.vouched_tls(now=NOW) for _ in range(2))
+
+
+def test_identity_apart_from_the_tls_key() -> None:
+    """Evidence of a CAS whose identity vouches for its TLS key is the identity's, and good on that connection alone."""
+    text = json.dumps(Attestation(HELD, bytes(32), SESSION_KEY, FIRST).evidence(NONCE)).encode()
+    first, second = (one.certificates[0] for one in (FIRST, SECOND))
+    assert read_evidence(text, certificate=first, nonce=NONCE, url="cas.test").cas_key == CAS.key_hash
+    with pytest.raises(TrustError, match="another TLS key"):
+        read_evidence(text, certificate=second, nonce=NONCE, url="cas.test")
+    with pytest.raises(TrustError, match="another TLS key"):
+        read_evidence(json.dumps({"evidence": GOOD}).encode(), certificate=second, nonce=NONCE, url="cas.test")
+
+
+def test_identity_that_does_not_vouch() -> None:
+    """A certificate that is over, or names an identity that did not sign it, is refused before its evidence counts."""
+    text = json.dumps(Attestation(HELD, bytes(32), SESSION_KEY, FIRST).evidence(NONCE)).encode()
+    over = HELD.vouched_tls(now=NOW - timedelta(days=TLS_DAYS + 1)).certificates[0]
+    with pytest.raises(TrustError, match="not valid at this time"):
+        read_evidence(text, certificate=over, nonce=NONCE, url="cas.test")
 
 
 @given(st.binary(max_size=200))

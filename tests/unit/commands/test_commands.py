@@ -180,7 +180,7 @@ def test_derive_explains_what_is_missing(capsys: pytest.CaptureFixture[str]) -> 
     assert "mesh.yaml:3: " in capsys.readouterr().err
     assert derived("--set", "REPO=other") == 0
     assert main(["derive", "mesh.yaml", "--set", "REPO=r.example/a", "--set", "CAS=https://c"]) == 1
-    assert "has no service manifest" in capsys.readouterr().err
+    assert "no service manifest builds" in capsys.readouterr().err
 
 
 def test_derive_names_the_place_of_a_mistake(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

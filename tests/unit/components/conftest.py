@@ -13,6 +13,7 @@ from pulumi.runtime.mocks import MockMonitor, MockResourceArgs
 from pulumi.runtime.rpc import is_rpc_secret, wrap_rpc_secret
 
 DYNAMIC = "pulumi-python:dynamic/scone:"
+RELEASE = "kubernetes:helm.sh/v3:Release"
 KEY = "3s1pm8W6Be6cxvAQRbRP5YXd9YuERAr7KswN97uGtoPkRW87x1"
 ATTESTED = {"attested_key": KEY}
 DOCUMENTS: dict[str, dict[str, Any]] = {
@@ -56,9 +57,13 @@ class _Providers(pulumi.runtime.Mocks):
     """Answers as the engine does: the inputs, and what `check` computes."""
 
     def __init__(
-        self, facts: Mapping[str, str], computed: Mapping[str, Mapping[str, Any]], attested: Mapping[str, str]
+        self,
+        facts: Mapping[str, str],
+        computed: Mapping[str, Mapping[str, Any]],
+        attested: Mapping[str, str],
+        revision: str,
     ) -> None:
-        self._facts, self._computed, self._attested = facts, computed, attested
+        self._facts, self._computed, self._attested, self._revision = facts, computed, attested, revision
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str, dict]:
         computed: dict[str, Any] = dict(self._computed.get(args.typ, {}))
@@ -70,6 +75,8 @@ class _Providers(pulumi.runtime.Mocks):
             policy = args.inputs["policy"]
             policy = policy["value"] if is_rpc_secret(policy) else policy
             computed = {"name": policy["name"], "digest": f"digest of {args.name}"}
+            if args.inputs.get("overlap"):
+                computed |= {"revision": self._revision, "hash": "ef" * 32, "attested_key": KEY}
             if "mode" in args.inputs:
                 text: Any = f"text of {args.name}"
                 text = text if args.inputs["mode"].startswith("Encrypted") else wrap_rpc_secret(text)
@@ -123,12 +130,13 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         attested: Mapping[str, str] = ATTESTED,
         native: Mapping[str, str] | None = None,
         computed: Mapping[str, Mapping[str, Any]] | None = None,
+        revision: str = "",
     ) -> Result:
         warnings: list[str] = []
         logger = logging.Logger("engine")  # noqa: LOG001  of this run alone
         logger.addHandler(_Listener(warnings))
-        others = {"docker-build:index:Image": native or {}, **(computed or {})}
-        monitor = _Monitor(_Providers(facts, others, attested))
+        others = {"docker-build:index:Image": native or {}, RELEASE: {"status": {"revision": 1}}, **(computed or {})}
+        monitor = _Monitor(_Providers(facts, others, attested, revision))
         pulumi.runtime.set_mocks(monitor.mocks, preview=preview, monitor=monitor, logger=logger)
         pulumi.runtime.set_all_config(dict(config or {}))
         pulumi.runtime.test(program)()

@@ -7,7 +7,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from pulumi_scone import CasNamespace, ConfidentialImage, MeshDeployment
+from pulumi_scone import CasNamespace, ConfidentialImage, MeshDeployment, SecurityPolicy
 from unit.components.component_meshes import (
     FROM_FILES,
     MESH,
@@ -20,6 +20,7 @@ from unit.components.component_meshes import (
 from unit.components.conftest import Result, Run
 
 PLANTED = "planted-e77a"
+PRODUCTION = {"scone:production": "true", "project:production": "true"}
 
 
 def refusal(run: Run, component: Callable[..., object], args: object, **options: Any) -> str:
@@ -111,7 +112,7 @@ def test_unreadable_files(run: Run, tmp_path: Path) -> None:
         (MeshDeployment, {**TYPED, "variables": {"REPO": 5}}, "variables.REPO: this is a int"),
         (MeshDeployment, {**TYPED, "variables": ["REPO"]}, "variables: this is a list"),
         (MeshDeployment, {**TYPED, "manifests": [SERVICE, SERVICE]}, "<mesh>: services.api: two manifests build"),
-        (MeshDeployment, {"mesh": MESH}, "<mesh>: services.api: the service api has no service manifest"),
+        (MeshDeployment, {"mesh": MESH}, "<mesh>: services.api.image: no service manifest builds"),
         (MeshDeployment, ["mesh.yaml"], "args: this is a list"),
         (MeshDeployment, {**TYPED, "owners": "abc"}, "owners: this is no list of texts, but a str"),
         (MeshDeployment, {**TYPED, "owners": ["abc"]}, "owners: an owner is named by the hash of a key"),
@@ -150,22 +151,60 @@ def test_near_miss_is_suggested(run: Run) -> None:
 
 
 def test_production_refuses_what_is_for_testing(run: Run, tmp_path: Path) -> None:
-    """A stack for production refuses testing switches and debug enclaves, each by name and place."""
-    write_files(tmp_path)
-    production = {"scone:production": "true", "project:production": "true"}
-    text = refusal(run, MeshDeployment, FROM_FILES, config=production)
-    assert "--only_for_testing-debug" in text
-    assert "debug-mode" in text
-    assert text.startswith("mesh.yaml:3: cas")
+    """A stack for production refuses debug enclaves under a CAS without switches, and deploys what has neither."""
     mesh = MESH_FILE.replace(
         "--only_for_testing-trust-any --only_for_testing-debug --only_for_testing-ignore-signer", ""
     )
     write_files(tmp_path, mesh=mesh)
-    text = refusal(run, MeshDeployment, FROM_FILES, config=production)
+    text = refusal(run, MeshDeployment, FROM_FILES, config=PRODUCTION)
     assert text.startswith("mesh.yaml:10: policy.tolerate: this stack is for production")
     write_files(tmp_path, mesh=mesh.replace("debug-mode", "outdated-tcb"))
 
     def program() -> None:
         MeshDeployment("app", FROM_FILES)
 
-    assert len(run(program, config=production).resources) == 9
+    assert len(run(program, config=PRODUCTION).resources) == 9
+
+
+def test_production_names_every_place_at_once(run: Run, tmp_path: Path) -> None:
+    """What has to go stands in one text, so that nobody finds the second place after the first is mended."""
+    write_files(tmp_path)
+    assert refusal(run, MeshDeployment, FROM_FILES, config=PRODUCTION) == (
+        "this stack is for production (scone:production), and these are only for testing:\n"
+        "    mesh.yaml:7: cas.cas.tolerance: --only_for_testing-debug, --only_for_testing-ignore-signer, "
+        "--only_for_testing-trust-any\n"
+        "    mesh.yaml:10: policy.tolerate: debug-mode\n"
+        "  → remove them, or deploy with a stack that is for testing"
+    )
+
+
+def test_production_holds_for_a_namespace_alone(run: Run, tmp_path: Path) -> None:
+    """A CasNamespace is refused as a mesh is, from typed arguments and from a Meshfile, with the place of each."""
+    typed = {"namespace": "acme", "cas_url": "c", "tolerance": "-G --only_for_testing-debug"}
+    assert refusal(run, CasNamespace, typed, config=PRODUCTION) == (
+        "tolerance: this stack is for production (scone:production), and this is only for testing: "
+        "--only_for_testing-debug\n  → remove it, or deploy with a stack that is for testing"
+    )
+    write_files(tmp_path)
+    from_file = {"mesh_file": "mesh.yaml", "variables": {"REPO": "r"}}
+    assert refusal(run, CasNamespace, from_file, config=PRODUCTION).startswith("mesh.yaml:7: cas.cas.tolerance: this")
+
+
+def test_production_holds_for_a_policy_file(run: Run, tmp_path: Path) -> None:
+    """A SecurityPolicy from a file is refused with the file's line; from a map, its provider says it."""
+    text = 'name: a\nversion: "0.3.10"\nsecurity:\n  attestation:\n    tolerate: [debug]\n'
+    (tmp_path / "policy.yaml").write_text(text)
+
+    def policy(name: str, file: object) -> None:
+        SecurityPolicy(name, cas={"url": "c"}, policy_file=str(file))
+
+    found = refusal(run, policy, "policy.yaml", config=PRODUCTION)
+    assert found.startswith("policy.yaml:5: security.attestation.tolerate: this stack is for production")
+    assert "debug-mode" in found
+
+
+@pytest.mark.parametrize("value", ["yes", "1", "True"])
+def test_production_is_said_clearly(run: Run, value: str) -> None:
+    """A value that is neither true nor false is refused, never taken for false."""
+    text = refusal(run, CasNamespace, {"namespace": "acme", "cas_url": "c"}, config={"scone:production": value})
+    assert text == "scone:production: must be true or false\n  → pulumi config set scone:production true"

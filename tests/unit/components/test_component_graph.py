@@ -24,9 +24,11 @@ def deploy(run: Run, args: Any, **options: Any) -> Result:
     return run(program, **options)
 
 
-def without_places(inputs: dict[str, Any]) -> dict[str, Any]:
-    """`inputs` but for `where`: files and lines, for errors only."""
-    return {key: value for key, value in inputs.items() if key != "where"}
+def without_places(inputs: Any) -> Any:
+    """`inputs` but for every `where`: files and lines, for errors only."""
+    if isinstance(inputs, dict):
+        return {key: without_places(value) for key, value in inputs.items() if key != "where"}
+    return inputs
 
 
 def paths_of(tree: Any, found: object, at: str = "") -> list[str]:

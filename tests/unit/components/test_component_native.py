@@ -166,7 +166,9 @@ def test_builder_of_another_toolchain(run: Run) -> None:
     image = found.only("dynamic/scone:VendorImage")
     assert image.inputs["builder"] == {"0": "python3", "1": "builder.py"}
     assert image.inputs["manifest"]["build"]["kind"] == "java17"
-    service = found.only(":SecurityPolicy", "app-api").inputs["policy"]["services"]["api"]
-    assert service["fspf_key"] == "derived: sealed key 00ff"
+    policy = found.only(":SecurityPolicy", "app-api").inputs
+    assert "private" not in policy
+    service = policy["policy"]["services"]["api"]
+    assert service["fspf_key"]["value"] == "derived: sealed key 00ff"
     assert service["attestation"] == {"mrenclave": "01" * 32}
     assert found.only(":Release").inputs["values"]["services"]["api"]["memory"] == {}

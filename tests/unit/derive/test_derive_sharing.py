@@ -298,13 +298,24 @@ def test_volumes_are_said_to_be_clear_in_software_mode() -> None:
     assert any("the volume data of the service db is not encrypted" in warning for warning in found.warnings)
 
 
-def _with_volumes(mesh: str, volumes: list[dict[str, str]]) -> MeshPlan:
+def _with_volumes(mesh: str, volumes: list[dict[str, str]], **options: Any) -> MeshPlan:
     """The plan of a mesh whose database has volumes."""
     manifest = load_service(DB, file="db.yaml")
     build = type(manifest.build).model_validate({**manifest.build.model_dump(by_alias=True), "volumes": volumes})
     services = {"web": load_service(USER, file="web.yaml"), "db": manifest.model_copy(update={"build": build})}
     images = {"web": SHOP_IMAGES["web_front"], "db": SHOP_IMAGES["db"]}
-    return derive(load_mesh(mesh, file="mesh.yaml"), services, images, release="shop")
+    return derive(load_mesh(mesh, file="mesh.yaml"), services, images, release="shop", **options)
+
+
+def test_volume_with_one_writer_cannot_overlap() -> None:
+    """Two revisions would meet on a claim; a volume of the pod's own is no obstacle."""
+    volumes = [{"name": "data", "path": "/data"}]
+    overlapping = {"revisions": {"db": "db-1", "web": "web-1"}}
+    found = _with_volumes(ONE_CAS, volumes, **overlapping)
+    assert found.chart["services"]["db"]["configId"] == "shop/db/db-1"
+    mesh = ONE_CAS.replace("env: []", "env: [{service: db, env: [{name: volume_data_size, value: 1Gi}]}]")
+    with pytest.raises(ManifestError, match=r"mesh\.yaml:\d+: services\.db: the volume data has one writer"):
+        _with_volumes(mesh, volumes, **overlapping)
 
 
 def test_variables_of_the_cases_and_of_the_mesh() -> None:

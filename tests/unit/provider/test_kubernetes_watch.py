@@ -23,17 +23,27 @@ REFUSAL = "Attestation failed: unexpected measurement aa, expected bb"
 
 
 class Api:
-    """Answers each listing of pods with the next of `answers`, the last one again and again."""
+    """Answers each listing of pods with the next of `answers`, the last one again and again, others by `workloads`."""
 
     def __init__(self) -> None:
         self.answers: list[tuple[int, dict[str, Any]]] = []
         self.requests: list[str] = []
+        self.workloads: dict[str, list[dict[str, Any]]] = {}
+        self.objects: dict[str, dict[str, Any]] = {}
         api = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                kind = urlsplit(self.path).path.rpartition("/")[2]
+                if kind in api.objects:
+                    return self.answer(200, api.objects[kind])
+                if kind != "pods":
+                    return self.answer(200, {"metadata": {}, "items": api.workloads.get(kind, [])})
                 api.requests.append(self.path)
                 status, content = api.answers[min(len(api.requests), len(api.answers)) - 1]
+                return self.answer(status, content)
+
+            def answer(self, status: int, content: dict[str, Any]) -> None:
                 body = json.dumps(content).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
@@ -89,9 +99,12 @@ def wait(
     timeout: float = 0,
     context: str | None = None,
     patient: bool = False,
+    origin: str = "",
 ) -> None:
     """Wait for the one service."""
-    wanted = Expectation(name="api", service="my_api", kind=kind, replicas=replicas, image=IMAGE, policy_digest=DIGEST)
+    wanted = Expectation(
+        name="api", service="my_api", kind=kind, replicas=replicas, image=IMAGE, policy_digest=DIGEST, origin=origin
+    )
     wait_for_release(
         namespace="apps", release="app", expected=[wanted], timeout=timeout, context=context, patient=patient
     )
@@ -198,6 +211,77 @@ def test_programs_own_exit_code_is_not_a_refusal(api: Api) -> None:
     """A program may crash while it waits for something: only time ends the wait, with the state that it was in."""
     api.pods(pod(**container(state=ended(1))))
     assert "api-1: ended with exit code 1" in refusal()
+
+
+def test_origin_of_the_service_is_named(api: Api) -> None:
+    """Where the service stands in the manifests is part of the error."""
+    api.pods(pod(**container(state=ended(65, REFUSAL))))
+    text = refusal(timeout=30, origin="mesh.yaml:12, service.yaml:3")
+    assert text.startswith("service my_api (mesh.yaml:12, service.yaml:3), pod api-1: ")
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ({"exitCode": 3, "reason": "Error"}, "exit code 3, 3 times"),
+        ({"exitCode": 137, "reason": "OOMKilled"}, "exit code 137 (OOMKilled), 3 times"),
+        ({"exitCode": 0, "reason": "Completed"}, "exit code 0, 3 times"),
+    ],
+)
+def test_program_that_crashes_again_and_again(api: Api, state: dict[str, Any], words: str) -> None:
+    """After three restarts it is no waiting for another service: exit code and where to look, not what it printed."""
+    crash = {"terminated": {**state, "message": "program-output"}}
+    looping = {"waiting": {"reason": "CrashLoopBackOff"}}
+    api.pods(pod(**container(state=looping, lastState=crash, restartCount=2)))
+    api.pods(pod(**container(state=looping, lastState=crash, restartCount=3)))
+    text = refusal(timeout=30)
+    assert len(api.requests) == 2
+    assert words in text
+    assert "kubectl -n apps logs api-1 --previous" in text
+    assert "program-output" not in text
+
+
+def workload(*, digest: str = DIGEST, **condition: str) -> dict[str, Any]:
+    """A Deployment or Job in trouble."""
+    template = {"metadata": {"annotations": {"scone/policy-digest": digest}}, "spec": {"containers": []}}
+    labels = {"app.kubernetes.io/name": "api", "app.kubernetes.io/instance": "app"}
+    spec = {"template": template, "selector": {}}
+    return {"metadata": {"labels": labels}, "spec": spec, "status": {"conditions": [{"status": "True", **condition}]}}
+
+
+def test_namespace_that_takes_no_pods(api: Api) -> None:
+    """A quota or a missing service account: Kubernetes' words about the Deployment, once nothing moves any more."""
+    api.pods()
+    words = 'pods "api-" is forbidden: exceeded quota: none'
+    failure = {"type": "ReplicaFailure", "reason": "FailedCreate", "message": words}
+    api.workloads["deployments"] = [workload(digest="old", **failure)]
+    assert "no pod was created" in refusal()
+    api.workloads["deployments"].append(workload(**failure))
+    text = refusal()
+    assert text.startswith(f"service my_api: Kubernetes makes no pods: FailedCreate: {words}")
+    assert "quota, service account and admission" in text
+
+
+def test_node_without_room(api: Api) -> None:
+    """An unschedulable pod ends the wait with the scheduler's words, when it had its time."""
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: cpu"}
+    api.pods(pod(phase="Pending", conditions=[condition]))
+    text = refusal()
+    assert "no node takes the pod: 0/1 nodes: cpu" in text
+    assert "rollout_timeout" in text
+
+
+def test_job_that_failed_ends_the_wait_at_once(api: Api) -> None:
+    """A Job whose tries are used up is not waited for, whatever became of its pods; another Job's end is no matter."""
+    api.pods()
+    failure = {"type": "Failed", "reason": "BackoffLimitExceeded", "message": "too many"}
+    api.workloads["jobs"] = [workload(digest="old", **failure)]
+    assert "no pod was created" in refusal(kind="Job")
+    api.workloads["jobs"].append(workload(**failure))
+    started = time.monotonic()
+    text = refusal(kind="Job", timeout=30)
+    assert time.monotonic() - started < 5
+    assert text.startswith("service my_api: the Job failed: BackoffLimitExceeded: too many")
 
 
 @pytest.mark.parametrize("reason", ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerError"])
@@ -312,3 +396,43 @@ def test_no_usable_kubeconfig(content: str | None, tmp_path: Path, monkeypatch: 
     text = refusal()
     assert text.startswith("KUBECONFIG: there is no usable kubeconfig")
     assert "kubernetes:context" in text
+
+
+def deployment(**changes: int) -> dict[str, Any]:
+    """A Deployment of one pod that is rolled out, but for `changes` of its status."""
+    template = {"metadata": {"annotations": {"scone/policy-digest": DIGEST}}, "spec": {"containers": []}}
+    metadata = {"name": "app-api", "generation": 2, "labels": {"app.kubernetes.io/name": "api"}}
+    metadata["annotations"] = {"deployment.kubernetes.io/revision": "2"}
+    status = {"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, **changes}
+    return {"metadata": metadata, "spec": {"replicas": 1, "selector": {}, "template": template}, "status": status}
+
+
+@pytest.mark.parametrize(
+    "changes", [{"observedGeneration": 1}, {"updatedReplicas": 0}, {"replicas": 2}, {"readyReplicas": 0}]
+)
+def test_pods_from_before_a_change_of_values_do_not_count(api: Api, changes: dict[str, int]) -> None:
+    """Same image and policy, other values: only when the Deployment is rolled out are its pods the wanted ones."""
+    api.pods(pod(**READY))
+    api.workloads["deployments"] = [deployment(**changes)]
+    assert "not ready" in refusal()
+    api.workloads["deployments"] = [deployment()]
+    wait()
+
+
+@pytest.mark.parametrize(("revision", "is_said"), [("2", True), ("1", False)])
+def test_refused_pod_of_an_older_template_is_not_waited_on(api: Api, revision: str, *, is_said: bool) -> None:
+    """What an `up` before this one left refused goes when the Deployment is rolled out: it fails nobody."""
+    refused = pod(**container(state=ended(65, REFUSAL)))
+    refused["metadata"]["ownerReferences"] = [
+        {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "app-api-1", "uid": "1", "controller": True}
+    ]
+    owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "app-api", "uid": "2", "controller": True}
+    metadata = {"annotations": {"deployment.kubernetes.io/revision": revision}, "ownerReferences": [owner]}
+    api.objects["app-api-1"] = {"metadata": metadata, "spec": {"selector": {}}}
+    api.objects["app-api"] = deployment()
+    api.pods(refused)
+    api.pods(pod(**READY))
+    if is_said:
+        assert REFUSAL in refusal(timeout=30)
+    else:
+        wait(timeout=30)

@@ -10,6 +10,7 @@ from pulumi.dynamic.dynamic import serialize_provider
 
 from scone_provider.resources.cas import CasProvider
 from scone_provider.resources.confidential_image import ConfidentialImageProvider
+from scone_provider.resources.released_revision import ReleasedRevisionProvider
 from scone_provider.resources.rollout import RolloutProvider
 from scone_provider.resources.sealed_policy import SealedPolicyProvider
 from scone_provider.resources.security_policy import SecurityPolicyProvider
@@ -18,6 +19,7 @@ from scone_provider.resources.vendor_image import VendorImageProvider
 FROZEN = {
     CasProvider: "scone_provider.resources.cas CasProvider",
     ConfidentialImageProvider: "scone_provider.resources.confidential_image ConfidentialImageProvider",
+    ReleasedRevisionProvider: "scone_provider.resources.released_revision ReleasedRevisionProvider",
     RolloutProvider: "scone_provider.resources.rollout RolloutProvider",
     SealedPolicyProvider: "scone_provider.resources.sealed_policy SealedPolicyProvider",
     SecurityPolicyProvider: "scone_provider.resources.security_policy SecurityPolicyProvider",

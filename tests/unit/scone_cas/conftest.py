@@ -14,11 +14,13 @@ from cryptography import x509
 from scone_cas.access import Caller
 from scone_cas.challenges import Challenges
 from scone_cas.entra_settings import EntraSettings
+from scone_cas.key_store_settings import KeyStoreSettings
 from scone_cas.messages import Request, Response
 from scone_cas.parts import Parts, assemble, initialise
 from scone_cas.sessions import Sessions, Uploaded
-from scone_cas.state import seal_key
+from scone_cas.state import prepare_directory
 from scone_cas.store import Store
+from scone_cas.unlocked import sealer, unlock
 from scone_provider.cas.identity import Identity
 from support.software_enclave import SoftwareEnclave
 
@@ -59,13 +61,18 @@ class Cas:
     `now` is the time for what is made with secrets; a test may move it.
     """
 
-    def __init__(self, state: Path, *, entra: EntraSettings | None = None) -> None:
+    def __init__(
+        self, state: Path, *, entra: EntraSettings | None = None, key_store: KeyStoreSettings | None = None
+    ) -> None:
         self.state = state
         self.now = NOW
-        initialise(state, now=NOW, random=secrets.token_bytes(32), entra=entra)
-        self.store = Store(state, seal_key(state))
-        self.sessions = Sessions(self.store, clock=lambda: self.now)
-        self.parts: Parts = assemble(state, clock=lambda: self.now)
+        prepare_directory(state)
+        unlocked = unlock(key_store, state, now=NOW, random=secrets.token_bytes(32)) if key_store else None
+        initialise(state, now=NOW, random=secrets.token_bytes(32), entra=entra, unlocked=unlocked)
+        self.store = Store(state, sealer(state, unlocked))
+        held = unlocked.key_store() if unlocked else None
+        self.sessions = Sessions(self.store, clock=lambda: self.now, key_store=held)
+        self.parts: Parts = assemble(state, clock=lambda: self.now, unlocked=unlocked)
 
     def upload(self, text: str, who: Person | None) -> Uploaded:
         """Upload a session description."""

@@ -336,10 +336,14 @@ def renewals(cas: Any) -> list[dict[str, Any]]:
     return [entry["fields"] for entry in entries if entry["event"] == "certificate_renewed"]
 
 
-def test_renewal(cas, person) -> None:
-    """With less than a third of its life left a certificate is renewed when it is asked for: same key, new serial."""
+@pytest.mark.parametrize("salt", [{}, {"salt": "ab" * 16}], ids=["no salt", "salt"])
+def test_renewal(cas, person, salt: dict[str, str]) -> None:
+    """With less than a third of its life left a certificate is renewed when it is asked for: same key, new serial.
+
+    The entry in the audit log names the session's hash only where a salt makes it public.
+    """
     secrets = {"key": KEY, "leaf": {"kind": "x509", "private_key": "key", "valid_for": "90 days"}}
-    cas.upload(secret_session(secrets, ["leaf", "key"]), person("ann"))
+    cas.upload(json.dumps({**json.loads(secret_session(secrets, ["leaf", "key"])), **salt}), person("ann"))
     first = received(cas)
     cas.now += timedelta(days=59)
     assert received(cas) == first
@@ -355,7 +359,7 @@ def test_renewal(cas, person) -> None:
     assert renewals(cas) == [
         {
             "session": "app",
-            "hash": None,
+            "hash": live.hash if salt else None,
             "secret": "leaf",
             "serial": f"{new.serial_number:x}",
             "until": new.not_valid_after_utc.strftime("%Y-%m-%dT%H:%M:%SZ"),

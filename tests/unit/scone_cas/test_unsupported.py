@@ -24,6 +24,7 @@ NEEDS: dict[str, dict[str, Any]] = {
     "config-fragment": {"value": {"a": 1}},
     "jwt": {"signer": "key", "alg": "ES384", "validity": {"for": "1h"}},
 }
+REMOTE = {"session": "x", "secret": "y", "cas_url": "cas", "cas_key": HEX}
 SERVICE = {"name": "s", "command": "run", "attestation": {"mrenclave": HEX}}
 
 
@@ -55,16 +56,12 @@ UNSERVED = [
         "secrets.s.import_akv: Azure Key Vault is not served by this version: only a real SCONE CAS does it",
     ),
     (
-        session(secrets=[{"name": "s", "import": {"session": f"cas/cas_key={HEX},session=x", "secret": "y"}}]),
-        "secrets.s.import.cas_",
+        session(secrets=[FRAGMENT, {"name": "s", "import": REMOTE | {"cas_url": "$$SCONE::f$$"}}]),
+        "secrets.s.import.cas_url: a placeholder",
     ),
     (
-        session(secrets=[{"name": "s", "import": {"session": "x", "secret": "y", "session_hash": HEX}}]),
-        "secrets.s.import.session_hash",
-    ),
-    (
-        session(secrets=[{"name": "s", "kind": "ascii", "export": {"namespace": "x", "session_hash": HEX}}]),
-        "secrets.s.export: session_hash of a namespace",
+        session(secrets=[FRAGMENT, {"name": "s", "import": REMOTE | {"cas_key": "$$SCONE::f$$"}}]),
+        "secrets.s.import.cas_key: a placeholder",
     ),
 ]
 

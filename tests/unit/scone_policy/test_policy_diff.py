@@ -65,6 +65,12 @@ CASES = [
     ({"secrets__s__size": 12}, "secrets.s.size", Trust.CHANGES, "generates a new value"),
     ({"secrets__s__kind": "binary"}, "secrets.s.kind", Trust.CHANGES, "generates a new value"),
     ({"secrets__s__export": {"session": "b"}}, "secrets.s.export.b", Trust.WIDENS, "receives"),
+    (
+        {"secrets__s__export": {"namespace": "b"}},
+        "secrets.s.export.b",
+        Trust.WIDENS,
+        "every session in the namespace b",
+    ),
     ({"secrets__s__export_public": True}, "secrets.s.export_public", Trust.WIDENS, "everyone"),
     ({"secrets__t": {"kind": "ascii"}}, "secrets.t", Trust.CHANGES, "added"),
     ({"secrets": None}, "secrets.s", Trust.CHANGES, "CAS forgets"),
@@ -176,6 +182,79 @@ def test_the_way_back_has_the_opposite_direction(edit: dict[str, Any], path: str
     """Undoing what widens trust narrows it."""
     (change,) = compare(policy(**edit), policy())
     assert (change.path, change.trust) == (path, OPPOSITE[trust]), words
+
+
+SHARED: list[tuple[dict[str, Any], dict[str, Any], str, Trust, str]] = [
+    ({"export": [{"session": "b", "session_hash": HEX}]}, {"export": {"session": "b"}}, "b", Trust.WIDENS, "more"),
+    ({"export": {"session": "b"}}, {"export": {"namespace": "b"}}, "b", Trust.WIDENS, "more sessions"),
+    (
+        {"export": {"session": "b", "session_hash": HEX}},
+        {"export": {"session": "b", "session_hash": OTHER}},
+        "b",
+        Trust.CHANGES,
+        "other sessions or versions",
+    ),
+    (
+        {"export": {"session": "b", "session_hash": HEX}},
+        {"export": [{"session": "b", "session_hash": HEX}, {"session": "b", "session_hash": OTHER}]},
+        "b",
+        Trust.WIDENS,
+        "more",
+    ),
+    ({"export": {"session": "b"}}, {"export": {"namespace": "b", "session_hash": HEX}}, "b", Trust.CHANGES, "other"),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "receiver", "trust", "words"), SHARED)
+def test_exports_widen_and_narrow(before, after, receiver: str, trust: Trust, words: str) -> None:
+    """A name alone is more than versions of it, a namespace more than its own session; the way back is the opposite."""
+    old, new = (policy(secrets={"s": {"kind": "ascii", **side}}) for side in (before, after))
+    (change,) = compare(old, new)
+    assert (change.path, change.trust) == (f"secrets.s.export.{receiver}", trust)
+    assert words in change.meaning
+    (back,) = compare(new, old)
+    assert back.trust == OPPOSITE[trust]
+
+
+HERE = {"session": "o", "secret": "x"}
+THERE = {**HERE, "cas_url": "cas:8081", "cas_key": HEX}
+IMPORTED: list[tuple[dict[str, Any], dict[str, Any], list[tuple[str, Trust, str]]]] = [
+    (HERE, {**HERE, "session_hash": HEX}, [("session_hash", Trust.NARROWS, "only this version")]),
+    ({**HERE, "session_hash": HEX}, HERE, [("session_hash", Trust.WIDENS, "whoever updates the exporter")]),
+    (THERE, {**THERE, "cas_key": OTHER}, [("cas_key", Trust.CHANGES, "another CAS is trusted")]),
+    (THERE, {**THERE, "cas_url": "else"}, [("cas_url", Trust.CHANGES, "another address")]),
+    (HERE, {**HERE, "session": "p"}, [("session", Trust.CHANGES, "another session decides")]),
+    (HERE, {**HERE, "secret": "y"}, [("secret", Trust.CHANGES, "another secret")]),
+    (
+        HERE,
+        THERE,
+        [("cas_key", Trust.CHANGES, "another CAS"), ("cas_url", Trust.CHANGES, "a session of another CAS decides")],
+    ),
+    (
+        THERE,
+        {**HERE, "cas_url": "cas:8081", "cas_software_key": HEX},
+        [("cas_key", Trust.CHANGES, "no longer"), ("cas_software_key", Trust.CHANGES, "every CAS that runs")],
+    ),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "expected"), IMPORTED)
+def test_imports_say_who_decides(before, after, expected: list[tuple[str, Trust, str]]) -> None:
+    """A changed import shows by key, and says who decides the value from now on."""
+    old, new = (policy(secrets={"s": {"kind": "ascii", "import": side}}) for side in (before, after))
+    found = compare(old, new)
+    assert [(change.path.rpartition(".")[2], change.trust) for change in found] == [
+        (key, trust) for key, trust, _ in expected
+    ]
+    assert all(words in change.meaning for change, (_, _, words) in zip(found, expected, strict=True))
+
+
+def test_import_instead_of_a_value() -> None:
+    """That a secret is imported from now on, or not any more, is one change with its meaning."""
+    made, taken = (policy(secrets={"s": side}) for side in ({"kind": "ascii"}, {"kind": "ascii", "import": HERE}))
+    meanings = [{change.path: change.meaning for change in compare(*pair)} for pair in ((made, taken), (taken, made))]
+    assert meanings[0]["secrets.s.import"] == "another session decides the value"
+    assert meanings[1]["secrets.s.import"] == "made here: no other session decides the value"
 
 
 def test_secret_values_are_never_shown() -> None:

@@ -7,6 +7,7 @@ import (
 	"crypto/ed25519"
 	"crypto/hpke"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"pulumi-scone/launcher/internal/enclavetest"
 )
@@ -26,9 +28,15 @@ type vectors struct {
 		SPKI    []byte `json:"spki"`
 		KeyHash string `json:"key_hash"`
 	} `json:"key_hashes"`
-	KeyHashOfZeros string   `json:"key_hash_of_zeros"`
-	BadKeyHashes   []string `json:"bad_key_hashes"`
-	Evidence       struct {
+	KeyHashOfZeros  string   `json:"key_hash_of_zeros"`
+	BadKeyHashes    []string `json:"bad_key_hashes"`
+	TLSCertificates []struct {
+		What        string  `json:"what"`
+		Certificate []byte  `json:"certificate"`
+		At          int64   `json:"at"`
+		KeyHash     *string `json:"key_hash"`
+	} `json:"tls_certificates"`
+	Evidence struct {
 		QuotingPrivateKey string          `json:"quoting_private_key"`
 		Challenge         []byte          `json:"challenge"`
 		Body              []byte          `json:"body"`
@@ -86,6 +94,27 @@ func TestKeyHashes(t *testing.T) {
 	for _, bad := range append(read.BadKeyHashes, published+"1", " "+published, strings.Repeat("z", 64), strings.Repeat("1", 65)) {
 		if _, err := ParseKeyHash(bad); err == nil {
 			t.Errorf("%q was accepted", bad)
+		}
+	}
+}
+
+// TestTLSCertificates proves that a certificate stands for its own key, or for the identity that vouches for it, as the vectors
+// say, and that a client pinned to an identity refuses whatever only claims to be vouched for.
+func TestTLSCertificates(t *testing.T) {
+	for _, vector := range load(t).TLSCertificates {
+		certificate, err := x509.ParseCertificate(vector.Certificate)
+		if err != nil {
+			t.Fatal(vector.What, err)
+		}
+		found, err := CASKey(certificate, time.Unix(vector.At, 0))
+		if vector.KeyHash == nil && err == nil || vector.KeyHash != nil && (err != nil || found.String() != *vector.KeyHash) {
+			t.Errorf("%s: %s, %v", vector.What, found, err)
+		}
+		if vector.KeyHash == nil {
+			var fault *ProtocolError
+			if err := verifyPins([]*x509.Certificate{certificate}, []KeyHash{HashKey(nil)}); !errors.As(err, &fault) && vector.What != "over" && vector.What != "not yet" {
+				t.Errorf("%s: %v", vector.What, err)
+			}
 		}
 	}
 }

@@ -31,6 +31,9 @@ metadata:
     {{- end }}
 spec:
   restartPolicy: {{ .restartPolicy }}
+  {{- with .service.drainSeconds }}
+  terminationGracePeriodSeconds: {{ add 30 . }}
+  {{- end }}
   automountServiceAccountToken: false
   enableServiceLinks: false
   {{- with .service.pullSecrets }}
@@ -92,8 +95,22 @@ spec:
         - name: service
           containerPort: {{ int .service.port }}
       {{- end }}
+      {{- with .service.drainSeconds }}
+      # Requests still arrive while the nodes learn that this pod goes: it serves them before it is told to end.
+      lifecycle:
+        preStop:
+          sleep:
+            seconds: {{ int . }}
+      {{- end }}
       {{- if .service.probes }}
       {{- toYaml .service.probes | nindent 6 }}
+      {{- else if and .service.drainSeconds .service.port }}
+      # An old pod goes when this one is ready: it must listen by then.
+      readinessProbe:
+        tcpSocket:
+          port: service
+        periodSeconds: 1
+        failureThreshold: 120
       {{- else }}
       # Ready means: attested, verified, decrypted. A service that knows better brings its own `probes`.
       readinessProbe:
@@ -143,6 +160,10 @@ spec:
       {{- if $entry.size }}
       persistentVolumeClaim:
         claimName: {{ include "scone.claim" (dict "release" $release "name" $name "volume" $volume) }}
+      {{- else if $entry.medium }}
+      emptyDir:
+        medium: {{ $entry.medium }}
+        sizeLimit: {{ $entry.limit | default "64Mi" }}
       {{- else }}
       emptyDir: {}
       {{- end }}

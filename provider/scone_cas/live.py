@@ -1,0 +1,42 @@
+"""A session as it stands: its newest version, parsed, with the values that are stored for it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from scone_cas.values import Value
+from scone_policy.session import Session, is_retired
+
+if TYPE_CHECKING:
+    from scone_cas.views import View
+
+
+@dataclass(frozen=True, kw_only=True)
+class Live:
+    """The newest version of a session, parsed, with the values it stores. Never changes: safe to share without `view`.
+
+    `view` makes what is not stored.
+    """
+
+    hash: str
+    number: int
+    session: Session
+    creator: str | None
+    generated: Mapping[str, bytes] = field(repr=False)
+    salted: bool = False
+    view: "View | None" = field(default=None, repr=False, compare=False)
+
+    @property
+    def public_hash(self) -> str | None:
+        """The hash where anyone may know it: a salt stands in the session, or in one that it replaced."""
+        return self.hash if self.salted else None
+
+    @property
+    def retired(self) -> bool:
+        """True when nothing is left in it."""
+        return is_retired(self.session)
+
+    def own_value(self, name: str) -> Value:
+        """The value of a secret that is not imported. Raises Refusal."""
+        assert self.view is not None
+        return self.view.own_value(self, name)

@@ -1,0 +1,110 @@
+"""What one entry of the catalogue says about a ready-made image, and what becomes of it for one service of a mesh."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, PlainValidator
+
+from scone_policy.holes import has_hole
+from scone_policy.scalars import Model, Text, text
+from scone_policy.source import Document
+from scone_provider.manifest.fields import Texts
+from scone_provider.manifest.origin import Manifest
+from scone_provider.manifest.service import ServiceManifest
+
+
+def _pattern(value: object) -> str:
+    found = text(value)
+    try:
+        re.compile(found)
+    except re.error:
+        raise ValueError("must be a regular expression") from None
+    return found
+
+
+def _texts_by_name(value: object) -> dict[str, str]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ValueError("must be a map of names and texts")  # noqa: TRY004 - pydantic takes ValueError
+    return {text(name): text(found) for name, found in value.items()}
+
+
+TextsByName = Annotated[dict[str, str], BeforeValidator(_texts_by_name)]
+
+
+class Variable(Model):
+    """One variable of an entry, which a Meshfile may set: what it means, its default, and which values it takes.
+
+    `pattern` must match the whole value. With `choices` the value is one of their names, and the texts under it are
+    further variables.
+    """
+
+    meaning: Text
+    default: Text
+    pattern: Annotated[str, PlainValidator(_pattern, json_schema_input_type=str)] = ".+"
+    choices: dict[str, TextsByName] = Field(default_factory=dict)
+
+    @property
+    def takes(self) -> str:
+        """The values that it takes, in words."""
+        return f"one of {', '.join(self.choices)}" if self.choices else f"what matches {self.pattern}"
+
+    def fits(self, value: str) -> bool:
+        """Whether the variable takes this value; one that is not known yet passes."""
+        if has_hole(value):
+            return not self.choices
+        return value in self.choices if self.choices else re.fullmatch(self.pattern, value) is not None
+
+
+class Description(Manifest):
+    """`entry.yaml`: which images the entry is for, and its variables.
+
+    `image` is the last part of the repository, `tags` are patterns with `*`. `fixed` are variables that have to have
+    one value for this service, whatever the mesh says: the port that the chart opens, the number of replicas.
+    """
+
+    description: Text
+    image: Text
+    tags: Texts
+    variables: dict[str, Variable] = Field(default_factory=dict)
+    fixed: TextsByName = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One entry, as its files say it. `manifest`, `policy`, `values` are texts with `{{service}}` and `{{host}}`.
+
+    `name` is its folder's, `folder` where `copy` of its manifest is relative to; `files` names the files in errors.
+    """
+
+    name: str
+    folder: str
+    files: str
+    description: Description
+    manifest: str = field(repr=False)
+    policy: str | None = field(default=None, repr=False)
+    values: str | None = field(default=None, repr=False)
+
+    def suits(self, *, image: str, tag: str) -> bool:
+        """Whether the entry is for an image of this name and tag; a tag that is not known yet suits."""
+        return image == self.description.image and (
+            has_hole(tag) or any(fnmatchcase(tag, pattern) for pattern in self.description.tags)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curated:
+    """An entry for one service of a mesh: its manifest, policy template, chart values, and variables.
+
+    `folder` is where `copy` of the manifest is relative to.
+    """
+
+    manifest: ServiceManifest
+    folder: str
+    description: Description
+    policy: Document | None = None
+    values: Document | None = None

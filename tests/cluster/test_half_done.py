@@ -1,0 +1,82 @@
+"""An engine that is killed in the middle of an `up`: whatever was done by then, the next `up` finishes it."""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+from support.mesh import MeshProject
+
+
+def killed_up(mesh: MeshProject, moment: str) -> None:
+    """`pulumi up`, killed with its plugins as soon as it says `moment`."""
+    command = ["pulumi", "up", "--yes", "--skip-preview", "--color=never", "--non-interactive"]
+    path = shutil.which("pulumi", path=mesh.environment["PATH"])
+    assert path is not None
+    process = subprocess.Popen(
+        [path, *command[1:]],
+        cwd=mesh.folder,
+        env=mesh.environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if moment in " ".join(line.split()):
+            os.killpg(process.pid, signal.SIGKILL)
+            break
+    else:
+        pytest.fail(f"{moment!r} was never said:\n{''.join(said)}")
+    mesh.transcripts += said
+    process.wait(30)
+    process.stdout.close()
+    mesh.pulumi("cancel", "--yes")
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "ConfidentialImage hello-pythonapp creating",
+        "ConfidentialImage hello-pythonapp created",
+        "SecurityPolicy hello-pythonapp creating",
+        "SecurityPolicy hello-pythonapp created",
+        "Rollout hello creating",
+    ],
+)
+def test_first_up_that_was_killed(new_mesh: Callable[..., MeshProject], moment: str) -> None:
+    """Image pushed, policy not; policy uploaded, nothing released; released, nobody waited: one more `up` is all."""
+    mesh = new_mesh()
+    killed_up(mesh, moment)
+    mesh.up()
+    assert "Integrity OK" in mesh.log_until("Integrity OK")
+    assert mesh.preview_steps() == {}
+
+
+def test_updates_that_were_killed(new_mesh: Callable[..., MeshProject]) -> None:
+    """With overlapping rollouts, too: killed before and after each step that writes, then one `up`, one revision."""
+    mesh = new_mesh()
+    mesh.edit("__main__.py", '    "hello",\n    {\n', '    "hello",\n    {\n        "rollout": "overlap",\n')
+    # Where rollouts overlap, a service with a port is ready when it listens; this program does not.
+    mesh.edit("mesh.yaml", "      - name: APP_SERVICE_PORT\n        value: 443\n", "")
+    mesh.up()
+    name = "myself"
+    for new, moment in (
+        ("second", "SecurityPolicy hello-pythonapp updating"),
+        ("third", "Rollout hello updating"),
+        ("fourth", "ReleasedRevision hello-pythonapp updating"),
+    ):
+        mesh.edit("mesh.yaml", f"value: {name}", f"value: {new}")
+        name = new
+        killed_up(mesh, moment)
+    mesh.up()
+    assert f"Hello, '{name}'" in mesh.log_until(name)
+    assert mesh.preview_steps() == {}
+    assert mesh.refresh().status == 0
+    assert mesh.preview_steps() == {}

@@ -1,0 +1,254 @@
+"""Curated services: what an image's name alone becomes, and what is said about a mistake."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scone_policy import parse
+from scone_provider.catalogue.choose import curate
+from scone_provider.catalogue.load import load_catalogue
+from scone_provider.derive import ImageFacts, MeshPlan, derive
+from scone_provider.errors import ManifestError
+from scone_provider.manifest import Mesh, ServiceManifest, load_mesh, load_service
+
+MESH = """\
+apiVersion: scone/5.8
+kind: mesh
+cas: [{name: cas, alias: [image, security, access, attestation], cas_url: cas.example}]
+policy: {namespace: shop}
+env:
+  - {service: global, env: [{name: APP_SERVICE_PORT, value: 4996}, {name: restartPolicy, value: OnFailure}]}
+"""
+API = """\
+apiVersion: scone/5.8
+kind: genservice
+environment: {{}}
+secrets: {{import: [{secrets}]}}
+build: {{name: api, kind: python, to: "r.example/team/api:1", pwd: /app, command: python3 api.py, copy: [api.py]}}
+"""
+IMAGES = {
+    "redis": "redis:7",
+    "memcached": "hub.example/library/memcached:1.6",
+    "nginx": "nginx:1.22",
+    "mariadb": "mariadb:10.11",
+}
+
+
+def plan_of(
+    services: Mapping[str, str],
+    *,
+    imports: Sequence[str] | None = None,
+    env: str = "",
+    more: str = "repo: {destination: r.example/team}\n",
+    catalogue: Sequence[str] = (),
+) -> MeshPlan:
+    """A mesh of curated services (name to image), and with `imports` an `api` of its own beside them."""
+    own = {} if imports is None else {"api": load_service(API.format(secrets=", ".join(imports)), file="api.yaml")}
+    named = {**services, **({"api": "r.example/team/api:1"} if own else {})}
+    lines = "".join(f"  - {{name: {name}, image: '{image}'}}\n" for name, image in named.items())
+    mesh = load_mesh(f"{MESH}{env}services:\n{lines}{more}", file="mesh.yaml")
+    return plan_of_mesh(mesh, own, catalogue=catalogue)
+
+
+def plan_of_mesh(mesh: Mesh, own: Mapping[str, ServiceManifest], *, catalogue: Sequence[str] = ()) -> MeshPlan:
+    """What is derived from a mesh whose `own` services have manifests."""
+    curated = curate(mesh, own, load_catalogue(catalogue))
+    manifests = {**own, **{name: one.manifest for name, one in curated.items()}}
+    facts = {
+        name: ImageFacts(
+            reference=f"{one.build.to.rpartition(':')[0]}@sha256:{'ab' * 32}",
+            measurement="cd" * 32,
+            fspf_tag="ef" * 16,
+            identity=f"team/{name}",
+        )
+        for name, one in manifests.items()
+    }
+    templates = {name: one.policy for name, one in curated.items() if one.policy is not None}
+    return derive(mesh, manifests, facts, release="rel", templates=templates, curated=curated)
+
+
+def env(service: str, **values: object) -> str:
+    """A section of `env` for one service, which follows the global one."""
+    found = ", ".join(f"{{name: {name}, value: '{value}'}}" for name, value in values.items())
+    return f"  - {{service: {service}, env: [{found}]}}\n"
+
+
+def refusal(services: Mapping[str, str], **options: Any) -> str:
+    """The text of the error."""
+    with pytest.raises(ManifestError) as caught:
+        plan_of(services, **options)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_image_alone_makes_a_service(name: str) -> None:
+    """Its policy is valid, the chart opens the port that it listens on, and what is for others leaves it alone."""
+    plan = plan_of({name: IMAGES[name]})
+    parse(plan.policies[name])
+    values = plan.chart["services"][name]
+    ports = {"redis": 6379, "memcached": 11211, "nginx": 8443, "mariadb": 3306}
+    assert (values["port"], values["kind"], values["replicas"]) == (ports[name], "Deployment", 1)
+    assert values["probes"]["readinessProbe"]["tcpSocket"] == {"port": "service"}
+    assert values["resources"]["limits"]["memory"].endswith("Mi")
+    assert values["image"].startswith(f"r.example/team/{name}@sha256:")
+    served = plan.policies[name]["services"][name]
+    assert not any("$$" in text or "{{" in text for text in served["command"])
+    certificate = plan.policies[name]["secrets"][f"{name}_server_cert"]
+    assert certificate["common_name"] == f"rel-{name}"
+
+
+@pytest.mark.parametrize("name", ["redis", "memcached", "mariadb"])
+def test_every_curated_server_asks_for_certificates(name: str) -> None:
+    """The certificates of clients are issued by the service's own authority, whose key no importer gets."""
+    plan = plan_of({name: IMAGES[name]}, imports=[f"{name}_client_cert", f"{name}_ca_cert"])
+    shared = plan.namespace_policy["secrets"]
+    assert shared[f"{name}_client_cert"]["issuer"] == f"{name}_ca_cert"
+    assert shared[f"{name}_client_cert"]["export"] == {"shop/api": {"session": True}}
+    assert "export" not in shared[f"{name}_ca_key"]
+    assert set(plan.policies["api"]["secrets"]) == {f"{name}_client_cert", f"{name}_ca_cert"}
+
+
+def test_variables_reach_policy_and_chart() -> None:
+    """A variable of the Meshfile ends where the entry's templates name it, chosen ones as the lines they stand for."""
+    section = env(
+        "redis", REDIS_PORT=7000, redis_auth="certificate+password", redis_memory_limit="1Gi", volume_data_size="2Gi"
+    )
+    plan = plan_of({"redis": "redis:7"}, imports=["redis_password"], env=section)
+    configuration = plan.policies["redis"]["images"]["redis"]["injection_files"]["/tls/redis.conf"]["content"]
+    assert "tls-port 7000\n" in configuration
+    assert "requirepass $$SCONE::redis_password:hex$$\n" in configuration
+    values = plan.chart["services"]["redis"]
+    assert (values["port"], values["resources"]["limits"]) == (7000, {"memory": "1Gi"})
+    assert values["volumes"]["data"] == {"path": "/data", "size": "2Gi"}
+    assert plan.policies["api"]["secrets"]["redis_password"]["kind"] == "binary"
+
+
+def test_two_of_a_kind_do_not_meet() -> None:
+    """Secrets carry the name of their service, so that two of one entry, and importers of either, are clear."""
+    plan = plan_of({"jobs": "redis:7", "cache_1": "redis:7"}, imports=["jobs_ca_cert", "cache_1_ca_cert"])
+    assert {"jobs_ca_cert", "cache_1_ca_cert"} <= set(plan.namespace_policy["secrets"])
+    assert plan.chart["services"]["cache-1"]["image"].startswith("r.example/team/cache-1@")
+    assert plan.policies["cache_1"]["secrets"].keys() >= {"cache_1_server_cert", "cache_1_ca_cert"}
+
+
+def test_image_goes_where_those_of_the_mesh_go() -> None:
+    """Without `repo`, the confidential image goes beside the ones that the mesh builds; without any it is asked for."""
+    plan = plan_of({"redis": "redis:7"}, imports=[], more="")
+    assert plan.chart["services"]["redis"]["image"].startswith("r.example/team/redis@")
+    text = refusal({"redis": "redis:7"}, more="")
+    assert text.startswith("mesh.yaml:8: services.redis.image: nothing says where")
+    assert "repo.destination" in text
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        ("reddis:7", "no service manifest builds reddis:7, and the catalogue has no reddis\n  → Did you mean redis?"),
+        ("team/billing:1", "images that need none are mariadb, memcached, nginx, redis."),
+        ("redis", "the image redis of the catalogue needs a tag\n  → It has redis:6*, redis:7*."),
+        ("redis:2.8", "the catalogue's redis is for 6*, 7*, not for 2.8"),
+        ("r.example/team/one:7", "the catalogue has no one"),
+        ("r.example/team/redis:7", "would take the place of its native one, r.example/team/redis:7"),
+    ],
+)
+def test_image_that_is_no_curated_one(image: str, message: str) -> None:
+    """Whoever misspells a name, or means a version that was not thought of, reads what there is, and the line."""
+    text = refusal({"redis": image})
+    assert text.startswith("mesh.yaml:8: services.redis.image: ")
+    assert message in text
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"redis_prot": 7}, "the service redis has no variable redis_prot\n  → Did you mean "),
+        ({"REDIS_PORT": "http"}, "REDIS_PORT of the service redis must be what matches [1-9][0-9]{3,4}"),
+        ({"redis_auth": "none"}, "redis_auth of the service redis must be one of certificate, certificate+password"),
+        ({"replicaCount": 3}, "replicaCount of the service redis is always 1"),
+        ({"redis_max_memory": "1mb\\nprotected-mode no"}, "redis_max_memory of the service redis must be what matches"),
+    ],
+)
+def test_wrong_variable(values: Mapping[str, object], message: str) -> None:
+    """Variables of a curated service are known, and so are the values that they take; errors name the line."""
+    text = refusal({"redis": "redis:7"}, env=env("redis", **values))
+    assert text.startswith("mesh.yaml:7: env.redis.env")
+    assert message in text
+
+
+def test_missing_secret_of_a_sibling() -> None:
+    """An import that the curated service does not export is an error at the importer's line."""
+    text = refusal({"redis": "redis:7"}, imports=["redis_client_certificate"])
+    assert text.startswith("api.yaml:4: secrets.import")
+    assert "no other service of the mesh defines the secret redis_client_certificate" in text
+
+
+def write_entry(folder: Path, name: str, **files: str) -> str:
+    """A catalogue of a team's own with one entry; its folder."""
+    place = folder / "catalogue" / name
+    place.mkdir(parents=True)
+    for file, text in files.items():
+        (place / f"{file}.yaml").write_text(text)
+    return str(folder / "catalogue")
+
+
+OWN = {
+    "entry": "{description: Ours, image: redis, tags: ['7*'], variables: {level: {meaning: how loud, default: low}}}\n",
+    "service": "apiVersion: scone/5.8\nkind: genservice\nenvironment: {}\n"
+    "build: {name: r, kind: sconify_image, from: $NATIVE, to: $IMAGE, command: 'redis-server --loglevel {{level}}'}\n",
+    "values": "labels: {team: '{{service}}'}\nreplicas: 2\n",
+    "policy": "services: [{name: '{{service}}', environment: {HOST: '{{host}}'}}]\n",
+}
+
+
+def test_own_entry_comes_first(tmp_path: Path) -> None:
+    """A team's entry replaces the package's of that image and tag: manifest, policy template and chart values."""
+    folder = write_entry(tmp_path, "ours", **OWN)
+    plan = plan_of({"redis": "redis:7", "old": "redis:6.2"}, env=env("redis", level="high"), catalogue=[folder])
+    served = plan.policies["redis"]["services"]["redis"]
+    assert served["command"] == "redis-server --loglevel high"
+    assert served["environment"] == {"HOST": "rel-redis"}
+    values = plan.chart["services"]["redis"]
+    assert (values["labels"], values["replicas"]) == ({"team": "redis"}, 2)
+    assert "old_ca_cert" in plan.policies["old"]["secrets"]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({**OWN, "entry": "{image: redis, tags: ['7*']}\n"}, "entry.yaml:1: description: "),
+        ({**OWN, "entry": OWN["entry"].replace("tags", "tag")}, "Did you mean tags?"),
+        ({**OWN, "entry": OWN["entry"].replace("meaning: how loud", "meaning: m, pattern: '('")}, "regular expression"),
+        ({**OWN, "service": "kind: genservice\n"}, "service.yaml:1: "),
+        ({**OWN, "values": "[1]\n"}, "values.yaml:1: must be a map"),
+        ({**OWN, "policy": "services: [{name: redis, fspf_tag: ab}]\n"}, "policy.yaml:1: services.redis.fspf_tag"),
+        ({"entry": OWN["entry"]}, "service.yaml: the file cannot be read: No such file or directory"),
+    ],
+)
+def test_entry_with_a_mistake(tmp_path: Path, files: Mapping[str, str], message: str) -> None:
+    """A broken entry is an error with its file and line."""
+    folder = write_entry(tmp_path, "ours", **files)
+    assert message in refusal({"redis": "redis:7"}, catalogue=[folder])
+
+
+def test_folder_without_entries(tmp_path: Path) -> None:
+    """A catalogue that is none, or is empty, is refused."""
+    assert "is no folder" in refusal({"redis": "redis:7"}, catalogue=[str(tmp_path / "nothing")])
+    assert "holds no folder with an entry.yaml" in refusal({"redis": "redis:7"}, catalogue=[str(tmp_path)])
+
+
+def test_flask_and_redis_as_the_example_says() -> None:
+    """The example's two services share what they should: the API has a certificate, the authority and the password."""
+    folder = Path(__file__).parents[3] / "examples" / "flask-redis"
+    variables = {"CAS_URL": "cas", "CAS_NAMESPACE": "shop", "APP_IMAGE_REPO": "r.example/team", "REDIS_VOLUME": ""}
+    mesh = load_mesh((folder / "mesh.yaml").read_text(), file="mesh.yaml", variables=variables)
+    text = (folder / "api.service.yaml").read_text()
+    plan = plan_of_mesh(mesh, {"api": load_service(text, file="api.service.yaml", variables=variables)})
+    imported = {name for name, one in plan.policies["api"]["secrets"].items() if "import" in one}
+    assert imported == {"redis_ca_cert", "redis_client_cert", "redis_password"}
+    shared = plan.namespace_policy["secrets"]
+    assert set(shared["redis_password"]["export"]) == {"shop/api", "shop/redis"}
+    assert shared["redis_client_cert"]["common_name"] == "rel-api"
+    assert plan.policies["api"]["secrets"]["api_ca_cert"]["export_public"] is True
+    assert plan.chart["services"]["redis"]["volumes"] == {"data": {"path": "/data"}}
