@@ -315,6 +315,7 @@ def test_what_is_not_protected_is_said_in_preview(
 ) -> None:
     """A path that nobody verifies is told to whoever reads the preview, once."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("PULUMI_SCONE_REGISTRY_MIRRORS", raising=False)  # the stack's own would win
     config = {"scone:imageKey": IMAGE_KEY, "scone:registryMirrors": f"registry.test={base_registry.host}"}
     provider = ConfidentialImageProvider()
     provider.configure(SimpleNamespace(config=config))  # type: ignore[arg-type]
