@@ -1,6 +1,7 @@
 """`examples/flask-redis`: two services with TLS between them, called from outside, and what nobody sees of it."""
 
 import base64
+import contextlib
 import gzip
 import json
 import os
@@ -134,9 +135,13 @@ def test_redis_refuses_who_has_no_certificate(notes: Notes) -> None:
         socket.create_connection((address, 6379), timeout=10) as plain,
         context.wrap_socket(plain, server_hostname="notes-redis") as secured,
     ):
-        secured.sendall(b"PING\r\n")  # TLS 1.3: the server judges after the client's own handshake is over
-        with pytest.raises(OSError, match=r"(?i)certificate[ _]required|reset"):
-            secured.recv(100)
+        answer = b""
+        # TLS 1.3: the server judges after the client's own handshake is over, and its alert may come before or after
+        # this is sent.
+        with contextlib.suppress(ssl.SSLError, ConnectionError):
+            secured.sendall(b"PING\r\n")
+            answer = secured.recv(100)
+        assert answer == b""
 
 
 def test_injected_files_are_links_into_memory(notes: Notes) -> None:
