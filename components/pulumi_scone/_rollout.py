@@ -1,10 +1,11 @@
 """How the pods of a mesh replace each other, and what `Rollout` waits for."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pulumi_kubernetes.helm.v3 import Release
+import pulumi
 
 from pulumi_scone._arguments import MeshDeploymentArgs
 from scone_policy.errors import SconeError
@@ -33,19 +34,19 @@ def overlaps(args: MeshDeploymentArgs, mesh: Mesh) -> bool:
 
 def rollout_inputs(
     args: MeshDeploymentArgs,
-    chart: Release,
     *,
+    chart: str,
     release: str,
-    services: Mapping[str, Any],
+    values: Mapping[str, Any],
     manifests: tuple[Mesh, Mapping[str, ServiceManifest]],
     patient: bool,
 ) -> Mapping[str, Any]:
-    """What must be up when the release is out. `services`: Kubernetes name → values of the chart."""
+    """What must be up when the release is out. `chart`: its folder; `values`: the chart's."""
     return {
         "namespace": args.get("kubernetes_namespace", "default"),
         "release": release,
         "timeout_seconds": args.get("rollout_timeout", _SECONDS),
-        "helm_revision": chart.status.apply(lambda status: status.revision if status else None),
+        "chart": _digest(chart, values),
         **({"patient": True} if patient else {}),
         "services": {
             name: {
@@ -56,9 +57,17 @@ def rollout_inputs(
                 "policy_digest": item["policyDigest"],
                 "where": _places(*manifests, str(item["service"])),
             }
-            for name, item in services.items()
+            for name, item in values["services"].items()
         },
     }
+
+
+def _digest(chart: str, values: Mapping[str, Any]) -> pulumi.Output[str]:
+    """Over everything that is released; unlike Helm's own count of revisions it is known in a preview."""
+    released = {"chart": (Path(chart) / "Chart.yaml").read_text(), "values": values}
+    return pulumi.Output.json_dumps(released, sort_keys=True).apply(
+        lambda text: hashlib.sha256(text.encode()).hexdigest()[:12]
+    )
 
 
 def _places(mesh: Mesh, manifests: Mapping[str, ServiceManifest], service: str) -> str:

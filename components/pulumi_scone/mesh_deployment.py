@@ -90,9 +90,9 @@ class MeshDeployment(pulumi.ComponentResource):
                 name,
                 inputs=rollout_inputs(
                     args,
-                    self.chart,
+                    chart=draft.chart,
                     release=draft.release,
-                    services=draft.chart_values()["services"],
+                    values=draft.chart_values(),
                     manifests=(draft.mesh, draft.manifests),
                     patient=any(one.way.in_chart for one in kept),
                 ),

@@ -18,11 +18,11 @@ ROLLOUT = "pulumi-python:dynamic/scone:Rollout::hello"
 
 NEW_IMAGE = {
     RELEASE: {"values.services.pythonapp.image", "values.services.pythonapp.policyDigest"},
-    ROLLOUT: {"services.pythonapp.image", "services.pythonapp.policy_digest"},
+    ROLLOUT: {"chart", "services.pythonapp.image", "services.pythonapp.policy_digest"},
 }
 NEW_POLICY = {
     RELEASE: {"values.services.pythonapp.policyDigest"},
-    ROLLOUT: {"services.pythonapp.policy_digest"},
+    ROLLOUT: {"chart", "services.pythonapp.policy_digest"},
 }
 EDITS = {
     "variable": (

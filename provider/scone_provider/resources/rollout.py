@@ -13,8 +13,8 @@ class RolloutProvider(SconeProvider):
     """Watches on create and update; its record of what was released is the output `released`.
 
     Inputs: `namespace`, `release`, `timeout_seconds`, `services`: name of the workload → {image, policy_digest,
-    kind, replicas, service (its name in the Meshfile), where (file:line of its manifests)}, `helm_revision` (so that
-    every release is watched), `patient`: somebody else uploads the policies, so that a refusal may pass. A failure
+    kind, replicas, service (its name in the Meshfile), where (file:line of its manifests)}, `chart` (a digest, so
+    that every release is watched), `patient`: somebody else uploads the policies, so that a refusal may pass. A failure
     leaves the record as it was, so that the next `up` watches again.
     """
 

@@ -143,7 +143,7 @@ def test_image_that_is_not_known_leaves_its_fields_unknown(run: Run, tmp_path: P
         "policy.services.api.fspf_tag",
     }
     assert paths_of(found.only(":Release").inputs, UNKNOWN) == ["values.services.api.image"]
-    assert paths_of(found.only(":Rollout").inputs, UNKNOWN) == ["services.api.image"]
+    assert set(paths_of(found.only(":Rollout").inputs, UNKNOWN)) == {"chart", "services.api.image"}
 
 
 def test_facts_of_the_image_reach_policy_and_chart(run: Run, tmp_path: Path) -> None:

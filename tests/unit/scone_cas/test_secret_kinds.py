@@ -437,35 +437,38 @@ def test_keys_that_cannot_sign_are_refused(cas, person) -> None:
         cas.upload(secret_session(secrets, name="other"), person("ann"))
 
 
-@pytest.mark.parametrize(
-    ("secrets", "circle"),
-    [
-        ({"a": {"kind": "x509-ca", "private_key": "k", "issuer": "a"}}, "a from a"),
-        (
-            {
-                "a": {"kind": "x509-ca", "private_key": "k", "issuer": "b"},
-                "b": {"kind": "x509-ca", "private_key": "k", "issuer": "a"},
-            },
-            "a from b from a|b from a from b",
-        ),
-        (
-            {
-                "a": {
-                    "kind": "jwt",
-                    "signer": "k",
-                    "alg": "ES384",
-                    "validity": {"for": "1h"},
-                    "payload": {"x": "$$SCONE::a$$"},
-                }
-            },
-            "a from a",
-        ),
-    ],
-)
+CIRCLES = {
+    "certificate": (
+        {"a": {"kind": "x509-ca", "private_key": "k", "issuer": "a"}},
+        "in a circle back to this certificate",
+    ),
+    "two certificates": (
+        {
+            "a": {"kind": "x509-ca", "private_key": "k", "issuer": "b"},
+            "b": {"kind": "x509-ca", "private_key": "k", "issuer": "a"},
+        },
+        "in a circle back to this certificate",
+    ),
+    "token": (
+        {
+            "a": {
+                "kind": "jwt",
+                "signer": "k",
+                "alg": "ES384",
+                "validity": {"for": "1h"},
+                "payload": {"x": "$$SCONE::a$$"},
+            }
+        },
+        "is made from itself: a",
+    ),
+}
+
+
+@pytest.mark.parametrize(("secrets", "circle"), CIRCLES.values(), ids=CIRCLES)
 def test_circles_are_refused(cas, person, secrets: dict, circle: str) -> None:
     """A secret that would be made from itself is refused at upload, with the way round."""
     secrets = {"k": {"kind": "private-key", "key_type": "P-384"}, **secrets}
-    with pytest.raises(Refusal, match=f"is made from itself: .*{circle.split(' from ', maxsplit=1)[0]}"):
+    with pytest.raises(Refusal, match=circle):
         cas.upload(secret_session(secrets), person("ann"))
 
 
