@@ -60,7 +60,10 @@ def test_first_up_that_was_killed(new_mesh: Callable[..., MeshProject], moment: 
 
 
 def test_updates_that_were_killed(new_mesh: Callable[..., MeshProject]) -> None:
-    """With overlapping rollouts, too: killed before and after each step that writes, then one `up`, one revision."""
+    """With overlapping rollouts, too: killed before and after each step that writes, then one `up`, one revision.
+
+    The program changes again each time: what was written and not kept in the state comes in by a refresh.
+    """
     mesh = new_mesh()
     mesh.edit("__main__.py", '    "hello",\n    {\n', '    "hello",\n    {\n        "rollout": "overlap",\n')
     # Where rollouts overlap, a service with a port is ready when it listens; this program does not.
@@ -75,6 +78,7 @@ def test_updates_that_were_killed(new_mesh: Callable[..., MeshProject]) -> None:
         mesh.edit("mesh.yaml", f"value: {name}", f"value: {new}")
         name = new
         killed_up(mesh, moment)
+        mesh.refresh()
     mesh.up()
     assert f"Hello, '{name}'" in mesh.log_until(name)
     assert mesh.preview_steps() == {}
