@@ -63,13 +63,14 @@ class MeshDeployment(pulumi.ComponentResource):
             ),
         ]
         secrets = self._pull_secrets(name, args, draft)
+        values = draft.chart_values()
         self.chart = Release(
             name,
             ReleaseArgs(
                 chart=draft.chart,
                 name=draft.release,
                 namespace=args.get("kubernetes_namespace", "default"),
-                values={**draft.chart_values(), **objects_value(kept)},
+                values={**values, **objects_value(kept)},
                 skip_await=True,  # Rollout waits, and says why a pod does not come up
             ),
             opts=pulumi.ResourceOptions(
@@ -92,7 +93,7 @@ class MeshDeployment(pulumi.ComponentResource):
                     args,
                     chart=draft.chart,
                     release=draft.release,
-                    values=draft.chart_values(),
+                    values=values,
                     manifests=(draft.mesh, draft.manifests),
                     patient=any(one.way.in_chart for one in kept),
                 ),
