@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from scone_policy.errors import PolicyError
+import scone_policy
+from scone_policy.errors import PolicyError, SconeError
+from scone_policy.session import Session
 from scone_policy.source import load
 from scone_provider.cas.address import CasAddress
 from scone_provider.cas.attest import Attested, UnknownEvidence, attest, read_evidence, unreachable
@@ -43,6 +45,17 @@ class StoredSession:
     hash: str
     description_yaml: str = field(repr=False)
     predecessor: str | None = None
+
+    def parsed(self) -> Session:
+        """What it says. Raises CasError when this version of the program does not understand it."""
+        try:
+            return scone_policy.parse(self.description_yaml, file=f"CAS: {self.name}")
+        except SconeError as error:
+            raise CasError(
+                f"CAS has a version of this policy that cannot be understood: {error}",
+                where=self.name,
+                fix="was it written by hand, with a newer session language? Upgrade pulumi-scone, or replace it there",
+            ) from None
 
 
 @dataclass(frozen=True, kw_only=True)

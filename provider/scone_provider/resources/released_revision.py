@@ -3,10 +3,8 @@
 import pulumi
 from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 
-import scone_policy
-from scone_policy.session import Session
 from scone_provider.cas.client import CasClient, StoredSession
-from scone_provider.errors import CasError, SconeError
+from scone_provider.errors import CasError
 from scone_provider.policy_revisions import only
 from scone_provider.policy_upload import upload
 from scone_provider.resources._engine import Props, SconeProvider, checked, clean
@@ -72,11 +70,11 @@ class ReleasedRevisionProvider(SconeProvider):
         carried = found if found is not None and found.hash == version else cas.read_version(name, version)
         if found is None or carried is None:
             raise _changed(cas, name)
-        whole = _parsed(carried)
+        whole = carried.parsed()
         alone = only(whole, str(props["revision"]))
 
         def is_alone(stored: StoredSession) -> bool:
-            return _parsed(stored).canonical() == alone.canonical()
+            return stored.parsed().canonical() == alone.canonical()
 
         if found.hash != version:
             if found.predecessor != version or not is_alone(found):
@@ -86,17 +84,6 @@ class ReleasedRevisionProvider(SconeProvider):
             return props | {"hash": version}
         text = alone.wire(predecessor=version)
         return props | {"hash": upload(cas, name, text, predecessor=version, is_wanted=is_alone)}
-
-
-def _parsed(stored: StoredSession) -> Session:
-    try:
-        return scone_policy.parse(stored.description_yaml, file=f"CAS: {stored.name}")
-    except SconeError as error:
-        raise CasError(
-            f"CAS has a version of this policy that cannot be understood: {error}",
-            where=stored.name,
-            fix="upgrade pulumi-scone, or look who wrote it",
-        ) from None
 
 
 def _changed(cas: CasClient, name: str) -> CasError:

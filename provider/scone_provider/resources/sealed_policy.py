@@ -14,7 +14,7 @@ import scone_policy
 from scone_policy.encrypted import encrypt_session
 from scone_policy.session import Session
 from scone_policy.signed import sign_session
-from scone_provider.cas.client import CasClient, StoredSession
+from scone_provider.cas.client import CasClient
 from scone_provider.errors import CasError
 from scone_provider.manifest.mesh import ENCRYPTED, ENCRYPTED_ONLY, MODES, NO_UPLOAD, SIGNED
 from scone_provider.policy_files import remove_policy, write_policy
@@ -50,7 +50,7 @@ class SealedPolicyProvider(SecurityPolicyProvider):
         """Seal the first version, or the successor of a retired one; anything else that CAS has needs `adopt`."""
         cas, wanted = self._open(props)
         found = cas.read(wanted.name)
-        if found is not None and not props.get("adopt") and not scone_policy.is_retired(_parsed(found)):
+        if found is not None and not props.get("adopt") and not scone_policy.is_retired(found.parsed()):
             raise CasError(
                 f"a policy with this name is already at {cas.url}, and this stack did not make it",
                 where=wanted.name,
@@ -66,7 +66,7 @@ class SealedPolicyProvider(SecurityPolicyProvider):
         known = olds.get("predecessor")
         if found is None or found.hash == known:
             pulumi.log.warn(f"{wanted.name}: the version before this one was never uploaded to {cas.url}.")
-        elif difference := self._difference(_parsed(found), _last(olds), olds):
+        elif difference := self._difference(found.parsed(), _last(olds), olds):
             raise CasError(
                 "CAS has a version of this policy that this stack did not make; what would have to be undone:\n"
                 + "\n".join(f"    {line}" for line in difference),
@@ -137,7 +137,3 @@ def _url(props: Props) -> str:
 def _last(olds: Props) -> Session:
     """What this stack sealed last."""
     return scone_policy.parse(olds["policy"])  # type: ignore[arg-type]
-
-
-def _parsed(stored: StoredSession) -> Session:
-    return scone_policy.parse(stored.description_yaml, file=f"CAS: {stored.name}")

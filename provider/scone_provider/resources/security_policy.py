@@ -102,7 +102,7 @@ class SecurityPolicyProvider(SconeProvider):
         found = cas.read(wanted.name)
         if found is None:
             return CreateResult(wanted.name, self._upload(cas, props, wanted, predecessor=None))
-        current = _parse(found)
+        current = found.parsed()
         if scone_policy.is_retired(current):
             pulumi.log.warn(f"{wanted.name} was retired before: all secrets that CAS generates for it are new.")
             return CreateResult(wanted.name, self._upload(cas, props, wanted, predecessor=found.hash))
@@ -166,7 +166,7 @@ class SecurityPolicyProvider(SconeProvider):
             news = self._since(found.after(settled or known), props)
             pulumi.log.warn(f"{name} was changed since this stack last wrote it:\n{news}")
             note = {**(note if isinstance(note, Mapping) else {}), **news.note()}
-        current = _parse(found.newest)
+        current = found.newest.parsed()
         if scone_policy.is_retired(current):
             return ReadResult("", {})
         expected, revision = wanted_there(props).canonical(), props.get("revision")
@@ -195,7 +195,7 @@ class SecurityPolicyProvider(SconeProvider):
         cas = attest(trust, self.settings, known_key=_known_key(props, props), identify=True)
         name, known = str(props["name"]), str(props["hash"])
         found = walk(cas, name, known)
-        if found is None or scone_policy.is_retired(_parse(found.newest)):
+        if found is None or scone_policy.is_retired(found.newest.parsed()):
             return
         base = self._settled(found, props) or known
         if found.newest.hash != base:
@@ -261,7 +261,7 @@ class SecurityPolicyProvider(SconeProvider):
         """True when a version at CAS says what is wanted. Raises SconeError without the key to compare keys with."""
         if marked_images(wanted.canonical()):
             self.settings.require_image_key()
-        return not self._difference(_parse(found), wanted, {})
+        return not self._difference(found.parsed(), wanted, {})
 
     def _since(self, found: Walk, props: Props) -> Since:
         return since(
@@ -274,7 +274,7 @@ class SecurityPolicyProvider(SconeProvider):
         )
 
     def _conflict(self, found: Walk, wanted: Session, props: Props) -> CasError:
-        difference = self._difference(_parse(found.newest), wanted, props)
+        difference = self._difference(found.newest.parsed(), wanted, props)
         return CasError(
             "someone else changed this policy since this stack last wrote it; what happened:\n"
             f"{self._since(found, props)}" + _listing("this program would change what is there now", difference),
@@ -316,7 +316,7 @@ class SecurityPolicyProvider(SconeProvider):
         if current.predecessor is None:
             return True
         before = cas.read_version(current.name, current.predecessor)
-        return before is not None and scone_policy.is_retired(_parse(before))
+        return before is not None and scone_policy.is_retired(before.parsed())
 
 
 def _kept(props: Props) -> Props:
@@ -331,17 +331,6 @@ def _outs(props: Props, cas: CasClient, session_hash: str) -> Props:
     return outs | {"attested_key": cas.key_hash} | kept
 
 
-def _parse(stored: StoredSession) -> Session:
-    try:
-        return scone_policy.parse(stored.description_yaml, file=f"CAS: {stored.name}")
-    except SconeError as error:
-        raise CasError(
-            f"CAS has a version of this policy that cannot be understood: {error}",
-            where=stored.name,
-            fix="was it written by hand, with a newer session language? Upgrade pulumi-scone, or replace it there",
-        ) from None
-
-
 def _parse_if_possible(stored: StoredSession) -> Session | None:
     with suppress(SconeError):
         return scone_policy.parse(stored.description_yaml)
@@ -349,7 +338,7 @@ def _parse_if_possible(stored: StoredSession) -> Session | None:
 
 
 def _is_retired(stored: StoredSession) -> bool:
-    return scone_policy.is_retired(_parse(stored))
+    return scone_policy.is_retired(stored.parsed())
 
 
 def _trust_url(props: Props) -> object:
