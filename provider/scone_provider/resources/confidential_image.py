@@ -1,6 +1,5 @@
 """`ConfidentialImage`: one image, predicted in `check` to the last bit, pushed by digest, removed only on request."""
 
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,12 +21,13 @@ from scone_provider.image.locked import LockedBase
 from scone_provider.image.measurement import MeasuredEnvironment
 from scone_provider.image.push import delete_image, image_exists, push_image
 from scone_provider.image.reference import parse_reference
-from scone_provider.image.registry import Deletion, Registry
+from scone_provider.image.registry import Deletion
 from scone_provider.image.resolve import extend_base, resolve_base
 from scone_provider.image.signature import delete_signature, parse_key, public_pem, push_signature, read_key, stack_key
 from scone_provider.image.source import scan_source
-from scone_provider.image.transport import RegistryOptions, RegistryUnavailableError
+from scone_provider.image.transport import RegistryUnavailableError
 from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean
+from scone_provider.resources._images import registry_of, tell
 
 _WITH_KEY = ("files", "fspf_tag", "digest", "reference")
 _COMPUTED = (*_WITH_KEY, "measurement")
@@ -84,7 +84,7 @@ class ConfidentialImageProvider(SconeProvider):
     @clean
     def read(self, id_: str, props: Props) -> ReadResult:
         """The image as it was pushed; an image that is not in the registry any more is gone."""
-        if not image_exists(str(props["reference"]), registry=self._registry()):
+        if not image_exists(str(props["reference"]), registry=registry_of(self.settings)):
             return ReadResult("", {})
         inputs = {key: value for key, value in props.items() if key not in {"pushed", "__provider"}}
         return ReadResult(id_, dict(props), inputs)
@@ -94,7 +94,7 @@ class ConfidentialImageProvider(SconeProvider):
         """Remove what this stack pushed, where `delete_images` asks for it; a registry that cannot is reported."""
         if not props.get("delete_images"):
             return
-        registry = self._registry()
+        registry = registry_of(self.settings)
         for reference in sorted(cast("Mapping[str, object]", props.get("pushed") or {})):
             delete_signature(reference, registry=registry)
             if delete_image(reference, registry=registry) is Deletion.UNSUPPORTED:
@@ -115,14 +115,14 @@ class ConfidentialImageProvider(SconeProvider):
                 where=f"{plan.name}: build.copy",
                 fix="run `pulumi up` again",
             )
-        registry = self._registry()
+        registry = registry_of(self.settings)
         ours = {**pushed}
         if not image_exists(plan.pinned, registry=registry):
             ours[plan.pinned] = True
-        push_image(plan, base, registry=registry, cache=BaseCache(), progress=_tell)
+        push_image(plan, base, registry=registry, cache=BaseCache(), progress=tell)
         key = self._signing_key(props, {})
         if key is not None and push_signature(plan.pinned, key, registry=registry):
-            _tell(f"{plan.reference}: signed")
+            tell(f"{plan.reference}: signed")
         return props | {"pushed": ours}
 
     def _with_public_key(self, inputs: Props, wanted: ImageInputs, where: Mapping[str, str], *, preview: bool) -> Props:
@@ -171,26 +171,27 @@ class ConfidentialImageProvider(SconeProvider):
                 if base.knows(program=program, paths=paths, binaries=binaries):
                     return base
                 return extend_base(
-                    base, program=program, registry=self._registry(), cache=BaseCache(), paths=paths, binaries=binaries
+                    base,
+                    program=program,
+                    registry=registry_of(self.settings),
+                    cache=BaseCache(),
+                    paths=paths,
+                    binaries=binaries,
                 )
             return resolve_base(
                 asked,
                 program=program,
-                registry=self._registry(),
+                registry=registry_of(self.settings),
                 cache=BaseCache(),
                 paths=paths,
                 binaries=binaries,
-                progress=_tell,
+                progress=tell,
             )
         except RegistryUnavailableError as error:
             if not preview:
                 raise
             pulumi.log.warn(f"{asked}: what depends on this base is unknown until it was seen once: {error}")
             return None
-
-    def _registry(self) -> Registry:
-        settings = self.settings
-        return Registry(RegistryOptions(mirrors=settings.mirrors, insecure_registries=settings.insecure_registries))
 
 
 def _image_inputs(inputs: Props, where: Mapping[str, str] | None = None) -> ImageInputs:
@@ -248,8 +249,4 @@ def _known_without_key(facts: KeylessPlan) -> Props:
 
 def _tell_notes(facts: ImageFacts) -> None:
     for note in facts.notes:
-        _tell(f"{facts.name}: {note}")
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stdout, flush=True)  # noqa: T201  the engine shows a provider's output as `info` lines
+        tell(f"{facts.name}: {note}")

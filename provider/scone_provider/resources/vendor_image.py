@@ -1,6 +1,5 @@
 """`VendorImage`: an image that a builder command around another toolchain makes; known once it was made."""
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
@@ -14,12 +13,12 @@ from scone_policy.services import MARKER
 from scone_provider.image.keys import derive_keys
 from scone_provider.image.push import delete_image, image_exists
 from scone_provider.image.reference import parse_reference
-from scone_provider.image.registry import Deletion, Registry
+from scone_provider.image.registry import Deletion
 from scone_provider.image.source import scan_source
 from scone_provider.image.toolchain import Builder
-from scone_provider.image.transport import RegistryOptions
 from scone_provider.policy_state import seal_fspf_key
 from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean
+from scone_provider.resources._images import registry_of, tell
 
 _COMPUTED = ("files", "reference", "measurement", "fspf_tag", "key")
 
@@ -41,7 +40,7 @@ class VendorImageProvider(SconeProvider):
         unknowns = Unknowns()
         inputs = unknowns.hide({key: value for key, value in news.items() if key not in _COMPUTED})
         where = cast("Mapping[str, str]", inputs.pop("where", None) or {})
-        Builder(_words(inputs), tell=_tell)
+        Builder(_words(inputs), tell=tell)
         copy = tuple(sorted(cast("Mapping[str, object]", inputs.get("copy") or {})))
         tree = scan_source(Path(str(inputs["folder"])), copy, into="/", places=where)
         image_key = self.settings.image_key
@@ -66,7 +65,7 @@ class VendorImageProvider(SconeProvider):
     @clean
     def read(self, id_: str, props: Props) -> ReadResult:
         """The image as it was built; one that is not in the registry any more is gone."""
-        if not image_exists(str(props["reference"]), registry=self._registry()):
+        if not image_exists(str(props["reference"]), registry=registry_of(self.settings)):
             return ReadResult("", {})
         drop = {*_COMPUTED, "pushed", "__provider"} - {"files"}
         return ReadResult(id_, dict(props), {key: value for key, value in props.items() if key not in drop})
@@ -76,14 +75,15 @@ class VendorImageProvider(SconeProvider):
         """Remove what was built, where `delete_images` asks for it."""
         if not props.get("delete_images"):
             return
+        registry = registry_of(self.settings)
         for reference in sorted(cast("Mapping[str, object]", props.get("pushed") or {})):
-            if delete_image(reference, registry=self._registry()) is Deletion.UNSUPPORTED:
+            if delete_image(reference, registry=registry) is Deletion.UNSUPPORTED:
                 pulumi.log.warn(f"{reference} stays: its registry does not delete images")
 
     def _build(self, props: Props, *, pushed: Mapping[str, object]) -> Props:
         image_key = self.settings.require_image_key()
         native = props.get("native_image")
-        built = Builder(_words(props), tell=_tell).build(
+        built = Builder(_words(props), tell=tell).build(
             manifest=cast("Mapping[str, object]", props["manifest"]),
             folder=Path(str(props["folder"])),
             to=str(props["to"]),
@@ -97,15 +97,7 @@ class VendorImageProvider(SconeProvider):
             "pushed": {**pushed, built.image: True},
         }
 
-    def _registry(self) -> Registry:
-        settings = self.settings
-        return Registry(RegistryOptions(mirrors=settings.mirrors, insecure_registries=settings.insecure_registries))
-
 
 def _words(inputs: Props) -> list[str]:
     words = cast("Mapping[str, object]", inputs.get("builder") or {})
     return [str(words[number]) for number in sorted(words, key=int)]
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stdout, flush=True)  # noqa: T201  the engine shows a provider's output as `info` lines
