@@ -1,18 +1,13 @@
 """CASes and people for the contract tests."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from scone_provider.cas.identity import Identity
 from scone_provider.cas.transport import close_clients
 from support.importing_cas import Importer
 from support.real_cas import RealCas
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture(scope="session")
@@ -38,24 +33,6 @@ def own_cas(tmp_path: Path) -> Iterator[Callable[..., RealCas]]:
     for each in made:
         if each.process is not None and each.process.poll() is None:
             each.stop()
-
-
-@pytest.fixture(scope="session")
-def ann() -> Identity:
-    """Somebody."""
-    return Identity.create(common_name="ann", now=NOW)
-
-
-@pytest.fixture(scope="session")
-def bob() -> Identity:
-    """Somebody else."""
-    return Identity.create(common_name="bob", now=NOW)
-
-
-@pytest.fixture
-def name(request: pytest.FixtureRequest) -> str:
-    """A session name of this test alone."""
-    return re.sub(r"[^A-Za-z0-9_.~-]+", "-", request.node.name)[:100]
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,9 @@
 
 import base64
 import json
-import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -23,7 +21,6 @@ from support.real_registry import RealRegistry
 from support.tiny_image import TinyImage, tiny_image
 
 Start = Callable[[Mapping[str, str]], ProviderProcess]
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 IMAGE_KEY = base64.b64encode(bytes(range(32))).decode()
 
 
@@ -87,24 +84,6 @@ def real_cas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCas]:
     yield found
     close_clients()
     found.stop()
-
-
-@pytest.fixture(scope="session")
-def ann() -> Identity:
-    """Whose stack it is."""
-    return Identity.create(common_name="ann", now=NOW)
-
-
-@pytest.fixture(scope="session")
-def bob() -> Identity:
-    """Somebody else."""
-    return Identity.create(common_name="bob", now=NOW)
-
-
-@pytest.fixture
-def name(request: pytest.FixtureRequest) -> str:
-    """A session name of this test alone."""
-    return re.sub(r"[^A-Za-z0-9_.~-]+", "-", request.node.name)[:100]
 
 
 @pytest.fixture
