@@ -1,21 +1,17 @@
-"""A native image that the program makes, by either of two providers, becomes a confidential one.
-
-pulumi config set native-image:registry registry.example.com/team
-pulumi config set native-image:with docker-build     # or docker: pip install "pulumi-scone[docker]"
-"""
+"""A native image that the program builds, by either of two providers, runs as a confidential service."""
 
 import pulumi
 
-from pulumi_scone import ConfidentialImage
+from pulumi_scone import MeshDeployment
 
 config = pulumi.Config()
-registry = config.require("registry")
+repository = config.require("imageRepo")
 
 if config.get("with") == "docker":
     import pulumi_docker
 
     native: object = pulumi_docker.Image(
-        "native", image_name=f"{registry}/native:1", build=pulumi_docker.DockerBuildArgs(context="app")
+        "native", image_name=f"{repository}/native:1", build=pulumi_docker.DockerBuildArgs(context="app")
     )
 else:
     import pulumi_docker_build
@@ -24,17 +20,23 @@ else:
         "native",
         push=True,
         build_on_preview=False,
-        tags=[f"{registry}/native:1"],
+        tags=[f"{repository}/native:1"],
         context=pulumi_docker_build.BuildContextArgs(location="./app"),
     )
 
-image = ConfidentialImage(
-    "greeter",
+mesh = MeshDeployment(
+    "greetings",
     {
-        "manifest_file": "service.yaml",
-        "variables": {"REGISTRY": registry},
-        "native_image": native,
+        "mesh_file": "mesh.yaml",
+        "manifest_files": ["service.yaml"],
+        "native_images": {"greeter": native},
+        "variables": {
+            "CAS_URL": config.require("casUrl"),
+            "CAS_NAMESPACE": config.require("casNamespace"),
+            "IMAGE_REPO": repository,
+        },
+        "kubernetes_namespace": config.require("kubernetesNamespace"),
     },
 )
-pulumi.export("image", image.reference)
-pulumi.export("measurement", image.measurement)
+pulumi.export("images", mesh.images)
+pulumi.export("release", mesh.release)

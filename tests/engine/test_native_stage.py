@@ -3,7 +3,6 @@
 import gzip
 import io
 import json
-import shutil
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -207,14 +206,3 @@ def test_native_image_of_the_program_becomes_confidential(new_project: Make, reg
     image = project.resources()["pulumi-python:dynamic/scone:ConfidentialImage::redis"]
     assert "BEGIN PUBLIC KEY" in image["outputs"]["signature"]["public_key"]
     assert project.preview_steps() == {}
-
-
-def test_the_example_of_a_native_image(new_project: Make, registry: RealRegistry) -> None:
-    """`examples/native-image` as it stands in the repository, with docker-build."""
-    example = Path(__file__).parents[2] / "examples/native-image"
-    program = (example / "__main__.py").read_text()
-    project = new_project(program, {"engine-test:registry": registry.host, "engine-test:with": "docker-build"})
-    shutil.copytree(example / "app", project.folder / "app")
-    shutil.copy(example / "service.yaml", project.folder)
-    project.up()
-    assert layers_of(project.outputs()["image"])["/srv/greet.py"] == (example / "app/greet.py").read_bytes()
