@@ -88,11 +88,21 @@ class Since:
     cut: bool = False
     is_back: bool = False
 
+    @property
+    def is_own(self) -> bool:
+        """True when this stack's own key wrote every version: an `up` was cut off after an upload, say."""
+        return not self.cut and not self.left_out and all(step.is_own for step in self.steps)
+
+    @property
+    def title(self) -> str:
+        """What all of it is, in a line."""
+        if self.is_own:
+            return "this stack's own key wrote versions that its state does not have: was an earlier run cut off?"
+        return "someone else changed this policy since this stack last wrote it"
+
     def note(self) -> dict[str, str]:
         """Version → who and what, for state; empty when nothing happened but by this stack's own key."""
-        if self.cut or self.left_out or not all(step.is_own for step in self.steps):
-            return {step.hash: str(step) for step in self.steps}
-        return {}
+        return {} if self.is_own else {step.hash: str(step) for step in self.steps}
 
     def __str__(self) -> str:
         lines = []

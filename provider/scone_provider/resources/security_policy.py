@@ -199,11 +199,11 @@ class SecurityPolicyProvider(SconeProvider):
             return
         base = self._settled(found, props) or known
         if found.newest.hash != base:
+            news = self._since(found.after(base), props)
             raise CasError(
-                "someone else changed this policy since this stack last wrote it; it was not retired"
-                f"; what happened:\n{self._since(found.after(base), props)}",
+                f"{news.title}; it was not retired; what happened:\n{news}",
                 where=name,
-                fix="`pulumi refresh` takes their change in; then destroy again",
+                fix="`pulumi refresh` takes that in; then destroy again",
             )
         nothing = scone_policy.retired(name)
         upload(cas, name, nothing.wire(predecessor=base), predecessor=base, is_wanted=_is_retired)
@@ -274,12 +274,12 @@ class SecurityPolicyProvider(SconeProvider):
         )
 
     def _conflict(self, found: Walk, wanted: Session, props: Props) -> CasError:
-        difference = self._difference(found.newest.parsed(), wanted, props)
+        news, difference = self._since(found, props), self._difference(found.newest.parsed(), wanted, props)
         return CasError(
-            "someone else changed this policy since this stack last wrote it; what happened:\n"
-            f"{self._since(found, props)}" + _listing("this program would change what is there now", difference),
+            f"{news.title}; what happened:\n{news}"
+            + _listing("this program would change what is there now", difference),
             where=wanted.name,
-            fix="`pulumi refresh` takes their change in as drift; then `pulumi up` puts this program's version on top",
+            fix="`pulumi refresh` takes that in as drift; then `pulumi up` puts this program's version on top",
         )
 
     def _fspf_keys(self, session: Session) -> dict[str, str]:

@@ -162,7 +162,7 @@ def test_change_behind_the_rollout_stops_it(overlapping: Overlapping, name, clie
     put(client, {**stored, "access_policy": {"read": ["ANY"]}})
     with pytest.raises(grpc.RpcError, match="someone else changed this policy"):
         overlapping.succeed()
-    with pytest.raises(grpc.RpcError, match="someone else changed this policy"):
+    with pytest.raises(grpc.RpcError, match="own key wrote versions that its state does not have"):
         overlapping.announce(policy(name, user="third"))
     assert trusted() == {first, second}
 

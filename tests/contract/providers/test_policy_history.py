@@ -73,6 +73,21 @@ def test_conflict_tells_the_other_side(stack: PolicyStack, theirs, wanted, bob, 
     assert stored()[0] == changed
 
 
+def test_conflict_with_an_earlier_run(stack: PolicyStack, real_cas: RealCas, ann, name, stored) -> None:
+    """An upload of an `up` that was cut off, then another program: nobody else is blamed, and a refresh is all."""
+    stack.up(policy(name))
+    put(real_cas.client(ann), policy(name, user="cut off"))
+    with pytest.raises(grpc.RpcError) as refusal:
+        stack.up(policy(name, user="other"))
+    text = refusal.value.details()
+    assert "this stack's own key wrote versions that its state does not have" in text
+    assert '~ services.api.environment.USER: "cut off" → "other"' in text
+    assert "someone else" not in text
+    stack.refresh()
+    stack.up(policy(name, user="other"))
+    assert len(stored()) == 3
+
+
 def test_destroy_over_somebody_elses_change(stack: PolicyStack, theirs, wanted, bob, stored) -> None:
     """What was changed elsewhere is not retired unseen."""
     stack.up(wanted())
