@@ -148,9 +148,9 @@ class EnclaveApi:
         evidence = read_evidence(request.body)
         # Without the password: one that was refused for another reason may still be good.
         named = evidence.config_id.partition("@")[0]
-        self._sessions.expect(named.rpartition("/")[0], measurement=evidence.measurement)
+        live = self._sessions.ready(named.rpartition("/")[0], measurement=evidence.measurement)
         try:
-            asked, sealed = self._judge(evidence)
+            asked, sealed = self._judge(evidence, live)
         except RefusedError as refused:
             self._journal.record(
                 "service_refused",
@@ -173,7 +173,7 @@ class EnclaveApi:
             log.event("service-attested", config_id=named, address=request.address)
         return document(200, {"sealed": base64.b64encode(sealed).decode()})
 
-    def _judge(self, evidence: Evidence) -> tuple[_Asked, bytes]:
+    def _judge(self, evidence: Evidence, live: Live | None) -> tuple[_Asked, bytes]:
         try:
             self._challenges.consume(evidence.challenge)
         except BadChallengeError as problem:
@@ -186,28 +186,13 @@ class EnclaveApi:
             raise RefusedError(403, "unsupported_evidence", "simulated evidence that does not say it is debug")
         if evidence.countersigned:
             raise RefusedError(403, "unsupported_evidence", "this CAS does not judge countersignatures")
-        asked = self._find(evidence.config_id)
+        asked = _asked(evidence.config_id, live)
         try:
             return asked, self._deliver(asked, evidence)
         except MissingHostValueError as problem:
             raise RefusedError(403, "missing_host_value", str(problem)) from None
         except (Refusal, UndeliverableError) as problem:
             raise _unavailable(problem) from None
-
-    def _find(self, config_id: str) -> _Asked:
-        named, at, password = config_id.partition("@")
-        session_name, _, service_name = named.rpartition("/")
-        live = self._sessions.live(session_name) if session_name else None
-        if live is None:
-            raise RefusedError(403, "unknown_service", f"there is no session '{_shown(session_name)}'")
-        service = live.session.services.get(service_name)
-        if service is None and live.retired:
-            raise RefusedError(403, "retired", f"the session '{session_name}' was retired")
-        if service is None:
-            raise RefusedError(
-                403, "unknown_service", f"the session '{session_name}' has no service '{_shown(service_name)}'"
-            )
-        return _Asked(live=live, name=service_name, service=service, password=password if at else None)
 
     def _deliver(self, asked: _Asked, evidence: Evidence) -> bytes:
         live, name, service = asked.live, asked.name, asked.service
@@ -252,6 +237,22 @@ class EnclaveApi:
             return delivery.seal(evidence, plaintext)
         except ValueError:
             raise RefusedError(400, "malformed", "public_key is not a usable X25519 key") from None
+
+
+def _asked(config_id: str, live: Live | None) -> _Asked:
+    """What a config id names in its session. Raises RefusedError."""
+    named, at, password = config_id.partition("@")
+    session_name, _, service_name = named.rpartition("/")
+    if live is None:
+        raise RefusedError(403, "unknown_service", f"there is no session '{_shown(session_name)}'")
+    service = live.session.services.get(service_name)
+    if service is None and live.retired:
+        raise RefusedError(403, "retired", f"the session '{session_name}' was retired")
+    if service is None:
+        raise RefusedError(
+            403, "unknown_service", f"the session '{session_name}' has no service '{_shown(service_name)}'"
+        )
+    return _Asked(live=live, name=service_name, service=service, password=password if at else None)
 
 
 def _unavailable(problem: Refusal | UndeliverableError) -> RefusedError:

@@ -131,7 +131,7 @@ class Keeping:
 
     def _expect(self, holder: Holder) -> None:
         """Raises NeededError when something must be fetched to judge: no transaction waits for a network."""
-        self._sessions.expect(holder.session, measurement=holder.measurement)
+        self._sessions.ready(holder.session, measurement=holder.measurement)
 
     def _judged(self, holder: Holder) -> tuple[Live, Service]:
         """The service as its newest policy has it, if that still takes the enclave. Raises RefusedError."""

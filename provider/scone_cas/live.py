@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from scone_cas.values import Value
@@ -9,6 +10,9 @@ from scone_policy.session import Session, is_retired
 
 if TYPE_CHECKING:
     from scone_cas.views import View
+
+FETCHED = frozenset({"aad-token", "jwt"})
+"""Kinds that are fetched, or may be made from what is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +39,14 @@ class Live:
     def retired(self) -> bool:
         """True when nothing is left in it."""
         return is_retired(self.session)
+
+    @cached_property
+    def reaches_out(self) -> bool:
+        """True when services of it may receive what is imported, fetched, or made from what is."""
+        secrets, volumes = self.session.secrets.values(), self.session.volumes.values()
+        return any(one.import_ is not None or one.kind in FETCHED for one in secrets) or any(
+            one.import_ is not None for one in volumes
+        )
 
     def own_value(self, name: str) -> Value:
         """The value of a secret that is not imported. Raises Refusal."""

@@ -94,12 +94,16 @@ class Sessions:
         """The sessions as one asker sees them; `measurement` is that of the service that asks."""
         return View(self._means, measurement=measurement)
 
-    def expect(self, name: str, *, measurement: str) -> None:
-        """Raises NeededError when something must be fetched before a service can have its values without waiting."""
-        view = View(self._unchanged, measurement=measurement, waits=False)
-        live = view.live(name)
-        if live is not None:
-            view.expect(live)
+    def ready(self, name: str, *, measurement: str) -> Live | None:
+        """The newest version of a session whose services can have their values without waiting.
+
+        Raises NeededError when something must be fetched first.
+        """
+        live = self._find(name)
+        if live is not None and live.reaches_out:
+            view = View(self._unchanged, measurement=measurement, waits=False)
+            view.expect(view.bind(live))
+        return live
 
     def _find(self, name: str) -> Live | None:
         session_hash = self._store.current_hash(name)

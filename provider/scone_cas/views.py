@@ -19,7 +19,7 @@ from scone_cas.key_store import KeyStore, key_type
 from scone_cas.key_store_settings import HeldSecret
 from scone_cas.key_store_token import KeyStoreError
 from scone_cas.keys import SigningKey
-from scone_cas.live import Live
+from scone_cas.live import FETCHED, Live
 from scone_cas.messages import Refusal
 from scone_cas.needed import NeededError
 from scone_cas.peers import Peers
@@ -32,9 +32,6 @@ from scone_policy.secrets import Secret
 
 _DEEPEST = 16
 """Secrets that are made from one another, across all sessions."""
-
-_FETCHED = frozenset({"aad-token", "jwt"})
-"""Kinds that are fetched, or may be made from what is."""
 
 _NEVER_PUBLIC = "an aad-token cannot be public"
 
@@ -152,7 +149,7 @@ class View:
     def _slow(self, live: Live) -> Iterator[tuple[Live, str]]:
         """What the services of a session may receive that is fetched, or made from what is."""
         for name, secret in live.session.secrets.items():
-            if secret.kind in _FETCHED or secret.import_ is not None:
+            if secret.kind in FETCHED or secret.import_ is not None:
                 yield live, name
         for volume in live.session.volumes.values():
             owner = self.live(volume.import_.session) if volume.import_ is not None else None

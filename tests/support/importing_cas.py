@@ -66,7 +66,7 @@ class Importer:
     def value(self, name: str, which: str = "s") -> Value:
         """What a service of the session would receive, asking first as the enclave port does."""
         try:
-            self.sessions.expect(name, measurement=MEASUREMENT)
+            self.sessions.ready(name, measurement=MEASUREMENT)
         except NeededError as needed:
             needed.ask()
         live = self.sessions.live(name)
