@@ -22,17 +22,19 @@ from pulumi_scone._uploads import Policy
 from pulumi_scone._values import Values
 from pulumi_scone.confidential_image import ConfidentialImage
 from pulumi_scone.resources import Cas, SecurityPolicy
+from scone_policy import parse
 from scone_policy.errors import SconeError
+from scone_policy.source import Document
 from scone_provider.catalogue.choose import curate
 from scone_provider.catalogue.entry import Curated
 from scone_provider.catalogue.load import load_catalogue
 from scone_provider.chart import lay_out
 from scone_provider.derive import ImageFacts, MeshPlan, derive
 from scone_provider.derive.chart import kubernetes_name
-from scone_provider.derive.image import destination, encrypted_paths, image_inputs, volume_paths
+from scone_provider.derive.image import destination, encrypted_paths, image_inputs
 from scone_provider.manifest import Mesh, ServiceManifest
 from scone_provider.manifest.overrides import overridden
-from scone_provider.production import DEBUG_MODE
+from scone_provider.production import DEBUG_MODE, testing_parts
 from scone_provider.trust import testing_switches, tolerance_map
 
 
@@ -80,6 +82,7 @@ class Draft:
             curated=curated,
             revisions=self._revisions,
         )
+        self._refuse_templates_in_production(templates)
         charts = own_charts(self.mesh)
         self._own_charts = {kubernetes_name(service) for service in charts}
         self.chart = lay_out(
@@ -95,6 +98,19 @@ class Draft:
         self.manifests = {service: every[service] for service in self.mesh.services}
         self._folders |= {service: one.folder for service, one in found.items()}
         return found
+
+    def _refuse_templates_in_production(self, templates: Mapping[str, Document]) -> None:
+        """What the Meshfile does not say, a policy template or a fragment of a manifest may."""
+        found: dict[str, tuple[str, ...]] = {}
+        for service, policy in self.plan.policies.items():
+            template = templates.get(service)
+            said = template.data if template is not None and isinstance(template.data, Mapping) else {}
+            for path, names in testing_parts(parse(policy)).items():
+                if template is not None and path[0] in said:
+                    found[template.where(path)] = names
+                elif path[0] == "secrets":
+                    found[self.manifests[service].where(*path)] = names
+        refuse_in_production(found)
 
     @property
     def summary(self) -> Mapping[str, object]:
@@ -114,6 +130,7 @@ class Draft:
             environment=chart["env"],
             identity=self._facts[service].identity,
             cas_key=self.mesh.cas_of("cas").cas_key,
+            container=self.plan.containers[service],
         )
         return {**inputs, "to": self.destinations[service]}
 
@@ -172,7 +189,6 @@ class Draft:
             identity=hidden_identity(manifest.build.to, self.values),
             key=self.values.promise() if vendor else None,
             encrypted_paths=() if vendor else encrypted_paths(manifest),
-            volumes=volume_paths(manifest),
         )
 
 

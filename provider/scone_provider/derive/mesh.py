@@ -5,15 +5,16 @@ from collections.abc import Mapping, Sequence
 from scone_policy.source import Document
 from scone_provider.catalogue.entry import Curated
 from scone_provider.derive.chart import extra_values, kubernetes_names, service_values
+from scone_provider.derive.container import container_of
 from scone_provider.derive.curated import chart_values, settled
 from scone_provider.derive.environment import environment_of
 from scone_provider.derive.facts import ImageFacts, MeshPlan, policy_key
 from scone_provider.derive.policy import delivered, namespace_policy, service_policy
+from scone_provider.derive.policy_warnings import policy_warnings
 from scone_provider.derive.roles import check_owners, roles_of, shares_elsewhere
 from scone_provider.derive.secrets import plan_secrets
-from scone_provider.derive.template import laid_over
+from scone_provider.derive.template import merged
 from scone_provider.derive.variables import mesh_variables, variables_of
-from scone_provider.derive.volumes import volumes_of
 from scone_provider.derive.warnings import mesh_warnings
 from scone_provider.manifest.fields import is_open
 from scone_provider.manifest.mesh import Mesh
@@ -78,6 +79,7 @@ def derive(
     findings.stop()
     policies = {}
     charts = {}
+    containers = {}
     for name, manifest in manifests.items():
         policies[name] = service_policy(
             mesh,
@@ -89,18 +91,24 @@ def derive(
             variables=variables[name],
             owners=owners,
         )
+        containers[name], volumes = container_of(
+            policies[name], manifest, template=given[name].template, variables=variables[name]
+        )
         charts[names[name]], more = service_values(
             mesh,
             image=images[name],
             environment=environments[name],
-            volumes=volumes_of(manifest, variables[name]),
+            volumes=volumes,
             variables=variables[name],
             policy_digest=policy_digests.get(name, ""),
             revision=revisions.get(name),
         )
         warnings += more
+        warnings += policy_warnings(
+            mesh, manifest, policies[name], template=given[name].template, image=images[name], variables=variables[name]
+        )
         if name in curated:
-            charts[names[name]] = laid_over(charts[names[name]], chart_values(curated[name], variables[name]))
+            charts[names[name]] = merged(charts[names[name]], chart_values(curated[name], variables[name]))
     whole = mesh_variables(mesh, release=release, cas_keys=cas_keys, findings=findings)
     extra = extra_values(mesh, whole)
     findings.stop()
@@ -122,6 +130,7 @@ def derive(
         imports={name: _imports(policy) for name, policy in policies.items()},
         chart={"services": dict(sorted(charts.items())), "extra": extra},
         warnings=tuple(dict.fromkeys(warnings)),
+        containers=containers,
     )
 
 

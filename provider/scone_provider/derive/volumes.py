@@ -3,7 +3,7 @@
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from scone_policy.holes import has_hole
@@ -20,7 +20,7 @@ class Volume:
 
     name: str
     path: str
-    definition: Mapping[str, Any]
+    definition: Mapping[str, Any] = field(default_factory=dict)
     size: str | None = None
 
     @property
@@ -50,12 +50,13 @@ def volumes_of(manifest: ServiceManifest, variables: Variables) -> Sequence[Volu
             for key, value in (("export", entry.export), ("import", entry.import_))
             if value
         }
-        found[name] = Volume(name=name, path=path, definition=definition, size=_size(name, variables))
+        found[name] = Volume(name=name, path=path, definition=definition, size=size_of(name, variables))
         paths.add(path)
     return [found[name] for name in sorted(found)]
 
 
-def _size(name: str, variables: Variables) -> str | None:
+def size_of(name: str, variables: Variables) -> str | None:
+    """The size that the variable `volume_<name>_size` asks for. Notes a finding for one that Kubernetes cannot read."""
     value = variables.get(f"volume_{name}_size")
     if value is None or not value.text:
         return None

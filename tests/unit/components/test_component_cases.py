@@ -8,7 +8,7 @@ import pytest
 from pulumi.runtime.rpc import UNKNOWN
 
 from pulumi_scone import CasNamespace, MeshDeployment
-from unit.components.component_meshes import FROM_FILES, MESH, SERVICE, TYPED, write_files
+from unit.components.component_meshes import FROM_FILES, MESH, MESH_FILE, SERVICE, TYPED, write_files
 from unit.components.conftest import DYNAMIC, Result, Run
 from unit.components.test_component_graph import SECRET_MARK, deploy, paths_of
 
@@ -186,7 +186,7 @@ def test_files_beside_a_service(run: Run, tmp_path: Path) -> None:
         "PIN": "$$SCONE::pin$$",
     }
     assert found["secrets"]["pin"]["kind"] == "binary"
-    assert found["security"]["attestation"]["tolerate"] == {"debug-mode": True, "hyperthreading": True}
+    assert found["security"]["attestation"]["tolerate"] == {"hyperthreading": True}
 
 
 def beside(folder: Path) -> Any:
@@ -267,3 +267,20 @@ def test_production_looks_at_every_cas(run: Run) -> None:
 
     with pytest.raises(pulumi.RunError, match="--only_for_testing-debug"):
         result.append(run(program, config={"scone:production": "true", "project:production": "true"}))
+
+
+def test_template_reaches_the_image(run: Run, tmp_path: Path) -> None:
+    """What a policy template injects and mounts, image and chart are made for: else no pod would start."""
+    write_files(tmp_path, mesh=MESH_FILE.replace("api:1\n", "api:1\n    image_policy: policy.yaml\n"))
+    (tmp_path / "api.py").write_text("")
+    (tmp_path / "policy.yaml").write_text(
+        "images:\n  - name: api\n    injection_files: [{path: /new, content: x}]\n"
+        "    volumes: [{name: scratch, path: /scratch}]\nvolumes: [{name: scratch}]\n"
+    )
+    found = run(lambda: MeshDeployment("app", FROM_FILES))
+    image = found.only("dynamic/scone:ConfidentialImage").inputs
+    policy = found.only("dynamic/scone:SecurityPolicy", "app-api").inputs["policy"]
+    assert set(image["injected"]) == set(policy["images"]["api"]["injection_files"]) == {"/new"}
+    assert set(image["volumes"]) == set(policy["images"]["api"]["volumes"]) == {"/scratch"}
+    volumes = found.only("helm.sh/v3:Release").inputs["values"]["services"]["api"]["volumes"]
+    assert volumes == {"scratch": {"path": "/scratch"}}

@@ -14,6 +14,7 @@ from unit.components.component_meshes import (
     MESH_FILE,
     SERVICE,
     SERVICE_FILE,
+    SWITCHES,
     TYPED,
     write_files,
 )
@@ -164,6 +165,19 @@ def test_production_refuses_what_is_for_testing(run: Run, tmp_path: Path) -> Non
         MeshDeployment("app", FROM_FILES)
 
     assert len(run(program, config=PRODUCTION).resources) == 9
+
+
+def test_production_holds_for_policy_templates(run: Run, tmp_path: Path) -> None:
+    """What the Meshfile does not tolerate, its template does not either: refused with the template's line."""
+    mesh = MESH_FILE.replace("debug-mode", "outdated-tcb").replace("api:1\n", "api:1\n    image_policy: p.yaml\n")
+    write_files(tmp_path, mesh=mesh.replace(SWITCHES, ""))
+    template = tmp_path / "p.yaml"
+    template.write_text("security:\n  attestation:\n    tolerate: [debug]\n")
+    text = refusal(run, MeshDeployment, FROM_FILES, config=PRODUCTION)
+    assert text.startswith("p.yaml:3: security.attestation.tolerate: this stack is for production")
+    template.write_text("security:\n  attestation:\n    mode: none\n")
+    text = refusal(run, MeshDeployment, FROM_FILES, config=PRODUCTION)
+    assert text.startswith("p.yaml:3: security.attestation.mode: this stack is for production")
 
 
 def test_production_names_every_place_at_once(run: Run, tmp_path: Path) -> None:
