@@ -1,16 +1,17 @@
 """The variables of a curated service: what its entry of the catalogue says beside, and above, the Meshfile."""
 
 import difflib
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from scone_provider.catalogue.entry import Curated
+from scone_policy.source import Document
+from scone_provider.catalogue.entry import Curated, Description
 from scone_provider.derive.chart import typed
 from scone_provider.derive.template import filled
-from scone_provider.derive.variables import Value, Variables
+from scone_provider.derive.variables import Value, Variables, names_in
 from scone_provider.errors import ManifestError
-from scone_provider.manifest.mesh import Mesh
+from scone_provider.manifest.mesh import CHARTS, EVERYONE, Mesh
+from scone_provider.manifest.service import ServiceManifest
 
 CHART_VARIABLES = (
     "APP_SERVICE_PORT",
@@ -20,17 +21,20 @@ CHART_VARIABLES = (
     "sgxEpcMem",
     "useSGXDevPlugin",
 )
-_SIZE = re.compile("volume_.+_size")
 
 
-def settled(curated: Curated, mesh: Mesh, variables: Variables) -> Variables:
+def settled(
+    curated: Curated, mesh: Mesh, variables: Variables, *, manifest: ServiceManifest, template: Document | None
+) -> tuple[Variables, list[str]]:
     """The variables of a service with its entry's: defaults below what the mesh gives, fixed ones above, choices made.
 
-    Notes a finding for a variable of the service's own section of `env` that means nothing to it, and for a value that
-    the entry does not take.
+    `manifest` and `template` are those that count: with the files that the Meshfile names beside the service. Notes a
+    finding for a value that the entry does not take, and for a variable of the service's own section of `env` that is
+    a misspelt one; others that nothing uses are warnings.
     """
     description = curated.description
-    _check_own(curated, mesh, variables)
+    used = _used(curated, mesh, variables.service, manifest=manifest, template=template)
+    warnings = _check_own(description, mesh, variables, used)
     defaults = {
         name: Value(text=one.default, where=description.where("variables", name, "default"))
         for name, one in description.variables.items()
@@ -53,7 +57,7 @@ def settled(curated: Curated, mesh: Mesh, variables: Variables) -> Variables:
             choice = value.text if value is not None and value.text in one.choices else next(iter(one.choices))
             where = description.where("variables", name, "choices", choice)
             chosen |= {more: Value(text=text, where=where) for more, text in one.choices[choice].items()}
-    return Variables(service=found.service, values={**found.values, **chosen}, findings=variables.findings)
+    return Variables(service=found.service, values={**found.values, **chosen}, findings=variables.findings), warnings
 
 
 def chart_values(curated: Curated, variables: Variables) -> Mapping[str, Any]:
@@ -66,9 +70,29 @@ def chart_values(curated: Curated, variables: Variables) -> Mapping[str, Any]:
     return found
 
 
-def _check_own(curated: Curated, mesh: Mesh, variables: Variables) -> None:
-    service, description = variables.service, curated.description
-    known = {*description.variables, *CHART_VARIABLES, *curated.manifest.environment.global_} - set(description.fixed)
+def _used(
+    curated: Curated, mesh: Mesh, service: str, *, manifest: ServiceManifest, template: Document | None
+) -> set[str]:
+    """The names of variables that have an effect on the service."""
+    description, documents = curated.description, (template, curated.values)
+    texts = [
+        manifest.model_dump(warnings=False),
+        [document.data for document in documents if document is not None],
+        [section.env for name, section in mesh.env.items() if name in (EVERYONE, CHARTS, service)],
+        [(one.default, one.choices) for one in description.variables.values()],
+        description.fixed,
+    ]
+    volumes = [volume.name for volume in manifest.build.volumes]
+    more = template.data.get("volumes") if template is not None and isinstance(template.data, Mapping) else None
+    volumes += [str(one.get("name")) for one in more or () if isinstance(one, Mapping)]
+    sizes = {f"volume_{name}_size" for name in volumes}
+    return {*description.variables, *CHART_VARIABLES, *manifest.environment.global_, *sizes, *names_in(texts)}
+
+
+def _check_own(description: Description, mesh: Mesh, variables: Variables, used: set[str]) -> list[str]:
+    """What is said about the service's own section of `env`: findings, and warnings for what nothing uses."""
+    service, warnings = variables.service, []
+    known = {name.lower(): name for name in sorted(used - set(description.fixed))}
     for name in mesh.env[service].env if service in mesh.env else ():
         where = mesh.where("env", service, "env", name)
         if name in description.fixed:
@@ -77,10 +101,14 @@ def _check_own(curated: Curated, mesh: Mesh, variables: Variables) -> None:
                 where=where,
                 fix=f"Leave it out; its variables are {', '.join(sorted(description.variables))}.",
             )
-        elif name not in known and not _SIZE.fullmatch(name):
-            near = difflib.get_close_matches(name, known, n=1)
-            variables.findings.add(
-                f"the service {service} has no variable {name}",
-                where=where,
-                fix=f"Did you mean {near[0]}?" if near else f"It has {', '.join(sorted(description.variables))}.",
-            )
+        elif name not in used:
+            near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.75)
+            if near:
+                fix = f"Did you mean {known[near[0]]}?"
+                variables.findings.add(f"the service {service} has no variable {name}", where=where, fix=fix)
+            else:
+                warnings.append(
+                    f"{name} has no effect on the service {service}: nothing uses it; its variables are "
+                    f"{', '.join(sorted(description.variables))} ({where})"
+                )
+    return warnings

@@ -58,7 +58,12 @@ def derive(
         name: variables_of(mesh, name, manifest, release=release, cas_keys=cas_keys, findings=findings)
         for name, manifest in manifests.items()
     }
-    variables |= {name: settled(one, mesh, variables[name]) for name, one in curated.items()}
+    for name, one in curated.items():
+        warnings += one.warnings
+        variables[name], more = settled(
+            one, mesh, variables[name], manifest=manifests[name], template=templates.get(name)
+        )
+        warnings += more
     environments = {name: environment_of(manifest, variables[name]) for name, manifest in manifests.items()}
     given = {
         name: delivered(
