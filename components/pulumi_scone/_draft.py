@@ -23,7 +23,6 @@ from pulumi_scone._values import Values
 from pulumi_scone.confidential_image import ConfidentialImage
 from pulumi_scone.resources import Cas, SecurityPolicy
 from scone_policy import parse
-from scone_policy.errors import SconeError
 from scone_policy.source import Document
 from scone_provider.catalogue.choose import curate
 from scone_provider.catalogue.entry import Curated
@@ -33,6 +32,7 @@ from scone_provider.derive import ImageFacts, MeshPlan, derive
 from scone_provider.derive.chart import kubernetes_name
 from scone_provider.derive.image import destination, encrypted_paths, image_inputs
 from scone_provider.manifest import Mesh, ServiceManifest
+from scone_provider.manifest.assign import assigned, digest_of, is_built_as
 from scone_provider.manifest.overrides import overridden
 from scone_provider.production import DEBUG_MODE, testing_parts
 from scone_provider.trust import testing_switches, tolerance_map
@@ -132,6 +132,10 @@ class Draft:
             cas_key=self.mesh.cas_of("cas").cas_key,
             container=self.plan.containers[service],
         )
+        image = self.mesh.services[service].image
+        if is_built_as(image, self.manifests[service].build.to) and (digest := digest_of(image)):
+            inputs["demanded"] = digest
+            inputs["where"]["demanded"] = self.mesh.where("services", service, "image")
         return {**inputs, "to": self.destinations[service]}
 
     @property
@@ -196,19 +200,9 @@ def _assign(
     mesh: Mesh, sources: Sequence[tuple[ServiceManifest, str]]
 ) -> tuple[dict[str, ServiceManifest], dict[str, str]]:
     """Service → manifest and folder: the manifest whose `build.to` is the service's image."""
-    manifests, folders = {}, {}
-    for service, wanted in mesh.services.items():
-        found = [source for source in sources if source[0].build.to == wanted.image]
-        if len(found) > 1:
-            places = " and ".join(manifest.where("build", "to") for manifest, _ in found)
-            raise SconeError(
-                f"two manifests build the image of the service {service}: {places}",
-                where=mesh.where("services", service),
-                fix="give each image one manifest",
-            )
-        if found:
-            manifests[service], folders[service] = found[0]
-    return manifests, folders
+    found = assigned(mesh, [manifest for manifest, _ in sources])
+    manifests = {service: sources[number][0] for service, number in found.items()}
+    return manifests, {service: sources[number][1] for service, number in found.items()}
 
 
 def _refuse_in_production(mesh: Mesh) -> None:

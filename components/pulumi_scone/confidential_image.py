@@ -106,7 +106,7 @@ class ConfidentialImage(pulumi.ComponentResource):
                 **{key: inputs[key] for key in ("name", "identity", "to", "folder", "copy", "where")},
                 "manifest": document,
                 "builder": {str(number): word for number, word in enumerate(builder)},
-                **{key: inputs[key] for key in ("requirements", "signature") if inputs[key]},
+                **{key: inputs[key] for key in ("requirements", "signature", "demanded") if inputs.get(key)},
                 "native_image": native,
                 "delete_images": bool(args.get("delete_images")) or None,
             },

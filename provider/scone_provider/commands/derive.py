@@ -14,6 +14,7 @@ from scone_provider.derive.image import encrypted_paths
 from scone_provider.errors import ManifestError
 from scone_provider.image.reference import parse_reference
 from scone_provider.manifest import Mesh, ServiceManifest, load_mesh, load_service
+from scone_provider.manifest.assign import assigned
 from scone_provider.manifest.overrides import FILES, ServiceFiles, overridden, read_override
 
 
@@ -32,7 +33,7 @@ def run(
     given = assignments(variables)
     mesh = load_mesh(text_of(mesh_file), file=mesh_file, variables=given)
     manifests = [load_service(text_of(file), file=file, variables=given) for file in manifest_files]
-    services = _assigned(mesh, manifests)
+    services = {name: manifests[number] for name, number in assigned(mesh, manifests).items()}
     curated = curate(mesh, services, load_catalogue(catalogue)) if set(services) != set(mesh.services) else {}
     services |= {name: one.manifest for name, one in curated.items()}
     files = {name: _files(mesh, name, given) for name in services}
@@ -58,23 +59,6 @@ def run(
     for policy in documents:
         tell("---\n" + _shown(policy, holes).rstrip("\n"))
     return 0
-
-
-def _assigned(mesh: Mesh, manifests: Sequence[ServiceManifest]) -> dict[str, ServiceManifest]:
-    """Service → the manifest that builds its image. A service without one is the catalogue's."""
-    by_image: dict[str, ServiceManifest] = {}
-    for manifest in manifests:
-        other = by_image.setdefault(manifest.build.to, manifest)
-        if other is not manifest:
-            raise ManifestError(
-                f"two manifests build {manifest.build.to}: the other is {other.file}",
-                where=manifest.where("build", "to"),
-                fix="Give each image one manifest.",
-            )
-    used = {service.image for service in mesh.services.values()}
-    if unused := sorted(set(by_image) - used):
-        raise UsageError(f"no service of the mesh uses {unused[0]}, which one of the manifests builds")
-    return {name: by_image[service.image] for name, service in mesh.services.items() if service.image in by_image}
 
 
 def _files(mesh: Mesh, service: str, variables: Mapping[str, str]) -> ServiceFiles:

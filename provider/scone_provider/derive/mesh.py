@@ -16,6 +16,7 @@ from scone_provider.derive.secrets import plan_secrets
 from scone_provider.derive.template import merged
 from scone_provider.derive.variables import mesh_variables, variables_of
 from scone_provider.derive.warnings import mesh_warnings
+from scone_provider.manifest.assign import is_built_as
 from scone_provider.manifest.fields import is_open
 from scone_provider.manifest.mesh import Mesh
 from scone_provider.manifest.problems import Findings
@@ -162,7 +163,11 @@ def _check_services(
                 where=where,
                 fix=f"Give the service manifest whose build.to is {service.image}.",
             )
-        elif manifest.build.to != service.image and not is_open(manifest.build.to) and not is_open(service.image):
+        elif (
+            not is_built_as(service.image, manifest.build.to)
+            and not is_open(manifest.build.to)
+            and not is_open(service.image)
+        ):
             findings.add(
                 f"the service {name} uses {service.image}, but its manifest builds {manifest.build.to}",
                 where=mesh.where("services", name, "image"),

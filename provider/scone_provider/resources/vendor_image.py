@@ -22,7 +22,7 @@ from scone_provider.image.source import scan_source
 from scone_provider.image.toolchain import Builder
 from scone_provider.policy_state import seal_fspf_key
 from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean
-from scone_provider.resources._images import registry_of, tell
+from scone_provider.resources._images import check_demanded, registry_of, tell
 
 _COMPUTED = ("files", "reference", "measurement", "fspf_tag", "key")
 
@@ -31,11 +31,10 @@ class VendorImageProvider(SconeProvider):
     """Looks at the sources in `check`, has the image built in `create` and `update`.
 
     Inputs: `identity`, `to`, `manifest` (the document), `folder`, `copy`, `requirements` (a file), `signature`,
-    `builder` (the command's words by number), `native_image`, `delete_images`, and `where`, as of ConfidentialImage.
-    `check` adds `files`: keyed fingerprints of what is copied, by its absolute path in the image, and of requirements
-    and signing key, by their path relative to the folder. Outputs add
-    `reference`, `measurement`, `fspf_tag`, `key` (what stands for the key in a policy: sealed under the stack's image
-    key) and `pushed`.
+    `builder` (the command's words by number), `native_image`, `delete_images`, `demanded`, and `where`, as of
+    ConfidentialImage. `check` adds `files`: keyed fingerprints of what is copied, by its absolute path in the image,
+    and of requirements and signing key, by their path relative to the folder. Outputs add `reference`, `measurement`,
+    `fspf_tag`, `key` (what stands for the key in a policy: sealed under the stack's image key) and `pushed`.
     """
 
     replace_on = ("identity",)
@@ -100,6 +99,7 @@ class VendorImageProvider(SconeProvider):
             requirements=tuple(required),
             signing_key=_signing_key(props),
         )
+        check_demanded(props, parse_reference(built.image).digest, where=f"{props['name']}: image")
         return props | {
             "reference": built.image,
             "measurement": built.measurement,

@@ -139,3 +139,12 @@ def test_files_that_change_between_plan_and_build(
     with pytest.raises(Exception, match="the files changed since this deployment was planned"):
         process.create(VendorImageProvider, planned)
     assert not (tmp_path / "record").exists()
+
+
+def test_another_digest_than_the_one_demanded(process: ProviderProcess, inputs: dict[str, Any]) -> None:
+    """What the Meshfile demands by digest is what is deployed, or nothing is."""
+    right = REFERENCE.rpartition("@")[2]
+    process.create(VendorImageProvider, check(process, {**inputs, "demanded": right}))
+    wrong = check(process, {**inputs, "demanded": f"sha256:{'12' * 32}"})
+    with pytest.raises(Exception, match=f"api: image: the Meshfile demands sha256:(12)+, and what is built is {right}"):
+        process.create(VendorImageProvider, wrong)

@@ -232,7 +232,7 @@ def test_wrong_variable(values: Mapping[str, object], message: str) -> None:
 
 
 def test_own_variables_that_something_uses() -> None:
-    """A variable of the section may be declared by files beside the service, or used by other values; else it is a warning."""
+    """A variable of the section may be declared by files beside the service, or used by other values; else it warns."""
     values = {"who": "me", "redis_client_name": "{{who}}", "extra": 1, "declared": 2, "level": 3}
     lines = f"{MESH}{env('redis', **values)}services: [{{name: redis, image: 'redis:7'}}]\n"
     mesh = load_mesh(f"{lines}repo: {{destination: r.example/t}}\n", file="mesh.yaml")

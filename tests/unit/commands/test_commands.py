@@ -188,6 +188,15 @@ def test_derive_names_the_place_of_a_mistake(folder: Path, capsys: pytest.Captur
     (folder / "again.yaml").write_text(MANIFEST)
     assert derived("--manifest", "again.yaml") == 1
     assert capsys.readouterr().err.startswith("pulumi-scone: again.yaml:3: build.to: two manifests build ")
+    (folder / "again.yaml").write_text(MANIFEST.replace("/web:1", "/wep:1"))
+    assert derived("--manifest", "again.yaml") == 1
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "pulumi-scone: again.yaml:3: build.to: no service of the mesh uses registry.example/shop/wep:1, "
+    )
+    assert (
+        "Make build.to and image equal (the nearest is registry.example/shop/web:1, mesh.yaml:6: services.web)." in said
+    )
     assert derived("--owner", "me") == 1
     assert capsys.readouterr().err.startswith("pulumi-scone: owners: an owner is named by the hash of a key, ")
     (folder / "mesh.yaml").write_text(MESH.replace('/web:1"}', '/web:1", image_policy: gone.yaml}'))

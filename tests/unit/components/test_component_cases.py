@@ -284,3 +284,16 @@ def test_template_reaches_the_image(run: Run, tmp_path: Path) -> None:
     assert set(image["volumes"]) == set(policy["images"]["api"]["volumes"]) == {"/scratch"}
     volumes = found.only("helm.sh/v3:Release").inputs["values"]["services"]["api"]["volumes"]
     assert volumes == {"scratch": {"path": "/scratch"}}
+
+
+@pytest.mark.parametrize("image", ["localhost:5000/team/api:1", "localhost:5000/team/api"])
+def test_image_by_digest(run: Run, tmp_path: Path, image: str) -> None:
+    """A digest in the Meshfile is demanded of what is built; the manifest is found without it."""
+    (tmp_path / "api.py").write_text("")
+    digest = f"sha256:{'ab' * 32}"
+    mesh: Any = {**MESH, "services": [{"name": "api", "image": f"{image}@{digest}"}]}
+    found = deploy(run, {**TYPED, "mesh": mesh})
+    inputs = found.only("dynamic/scone:ConfidentialImage").inputs
+    assert (inputs["demanded"], inputs["to"]) == (digest, "localhost:5000/team/api:1")
+    assert inputs["where"]["demanded"] == "<mesh>: services.api.image"
+    assert "demanded" not in deploy(run, TYPED).only("dynamic/scone:ConfidentialImage").inputs

@@ -21,6 +21,7 @@ from unit.components.component_meshes import (
 from unit.components.conftest import Result, Run
 
 PLANTED = "planted-e77a"
+OTHER: Any = {**SERVICE, "build": {**SERVICE["build"], "to": "localhost:5000/team/apj:1"}}
 PRODUCTION = {"scone:production": "true", "project:production": "true"}
 
 
@@ -112,7 +113,12 @@ def test_unreadable_files(run: Run, tmp_path: Path) -> None:
         (MeshDeployment, {"mesh": MESH, "manifest_files": "service.yaml"}, "manifest_files: this is no list of texts"),
         (MeshDeployment, {**TYPED, "variables": {"REPO": 5}}, "variables.REPO: this is a int"),
         (MeshDeployment, {**TYPED, "variables": ["REPO"]}, "variables: this is a list"),
-        (MeshDeployment, {**TYPED, "manifests": [SERVICE, SERVICE]}, "<mesh>: services.api: two manifests build"),
+        (MeshDeployment, {**TYPED, "manifests": [SERVICE, SERVICE]}, "<manifest api>: build.to: two manifests build"),
+        (
+            MeshDeployment,
+            {**TYPED, "manifests": [SERVICE, OTHER]},
+            "<manifest api>: build.to: no service of the mesh uses",
+        ),
         (MeshDeployment, {"mesh": MESH}, "<mesh>: services.api.image: no service manifest builds"),
         (MeshDeployment, ["mesh.yaml"], "args: this is a list"),
         (MeshDeployment, {**TYPED, "owners": "abc"}, "owners: this is no list of texts, but a str"),
