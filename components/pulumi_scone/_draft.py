@@ -23,6 +23,7 @@ from pulumi_scone._values import Values
 from pulumi_scone.confidential_image import ConfidentialImage
 from pulumi_scone.resources import Cas, SecurityPolicy
 from scone_policy import parse
+from scone_policy.holes import has_hole
 from scone_policy.source import Document
 from scone_provider.catalogue.choose import curate
 from scone_provider.catalogue.entry import Curated
@@ -31,6 +32,8 @@ from scone_provider.chart import lay_out
 from scone_provider.derive import ImageFacts, MeshPlan, derive
 from scone_provider.derive.chart import kubernetes_name
 from scone_provider.derive.image import destination, encrypted_paths, image_inputs
+from scone_provider.errors import ImageError
+from scone_provider.image.source import encrypted_sizes
 from scone_provider.manifest import Mesh, ServiceManifest
 from scone_provider.manifest.assign import assigned, digest_of, is_built_as
 from scone_provider.manifest.overrides import overridden
@@ -64,7 +67,8 @@ class Draft:
         self._tolerances = {called: tolerance_map(cas.tolerance or "") for called, cas in self.mesh.cas.items()}
         _refuse_in_production(self.mesh)
         self._facts = {
-            service: self._promise(manifest, vendor=bool(builder)) for service, manifest in self.manifests.items()
+            service: self._promise(manifest, self._folders[service], vendor=bool(builder))
+            for service, manifest in self.manifests.items()
         }
         self._digests = {service: self.values.promise() for service in self.manifests}
         self.overlaps = overlaps(args, self.mesh)
@@ -185,7 +189,7 @@ class Draft:
             merged["services"] = {**merged["services"], service: {**merged["services"][service], "ownChart": True}}
         return merged
 
-    def _promise(self, manifest: ServiceManifest, *, vendor: bool) -> ImageFacts:
+    def _promise(self, manifest: ServiceManifest, folder: str, *, vendor: bool) -> ImageFacts:
         return ImageFacts(
             reference=self.values.promise(),
             measurement=self.values.promise(),
@@ -193,6 +197,7 @@ class Draft:
             identity=hidden_identity(manifest.build.to, self.values),
             key=self.values.promise() if vendor else None,
             encrypted_paths=() if vendor else encrypted_paths(manifest),
+            sizes={} if vendor else _sizes(manifest, folder),
         )
 
 
@@ -203,6 +208,17 @@ def _assign(
     found = assigned(mesh, [manifest for manifest, _ in sources])
     manifests = {service: sources[number][0] for service, number in found.items()}
     return manifests, {service: sources[number][1] for service, number in found.items()}
+
+
+def _sizes(manifest: ServiceManifest, folder: str) -> dict[str, int]:
+    """What the encrypted directories take; nothing where that cannot be known: the image's own check says why."""
+    copy = manifest.build.copy_
+    if has_hole(copy):
+        return {}
+    try:
+        return encrypted_sizes(Path(folder), copy, into=manifest.build.pwd or "/", dirs=encrypted_paths(manifest))
+    except ImageError:
+        return {}
 
 
 def _refuse_in_production(mesh: Mesh) -> None:

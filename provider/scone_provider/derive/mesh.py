@@ -81,7 +81,7 @@ def derive(
         texts=texts,
         findings=findings,
     )
-    names = kubernetes_names(mesh, findings, warnings)
+    names = kubernetes_names(mesh, release=release, findings=findings, warnings=warnings)
     findings.stop()
     policies = {}
     charts = {}
@@ -116,7 +116,7 @@ def derive(
         if name in curated:
             charts[names[name]] = merged(charts[names[name]], chart_values(curated[name], variables[name]))
     whole = mesh_variables(mesh, release=release, cas_keys=cas_keys, findings=findings)
-    extra = extra_values(mesh, whole)
+    extra = extra_values(mesh, whole, names=names, warnings=warnings)
     findings.stop()
     elsewhere = shares_elsewhere(mesh)
     here = {} if elsewhere else secrets.shared

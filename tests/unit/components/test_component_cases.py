@@ -297,3 +297,12 @@ def test_image_by_digest(run: Run, tmp_path: Path, image: str) -> None:
     assert (inputs["demanded"], inputs["to"]) == (digest, "localhost:5000/team/api:1")
     assert inputs["where"]["demanded"] == "<mesh>: services.api.image"
     assert "demanded" not in deploy(run, TYPED).only("dynamic/scone:ConfidentialImage").inputs
+
+
+def test_memory_follows_the_files(run: Run, tmp_path: Path) -> None:
+    """A service with much to decrypt gets a mount that holds it; files that are not there are the image's to refuse."""
+    with (tmp_path / "api.py").open("wb") as file:
+        file.truncate(100 << 20)
+    assert deploy(run, TYPED).only(RELEASE).inputs["values"]["services"]["api"]["memory"] == {"/app": "256Mi"}
+    (tmp_path / "api.py").unlink()
+    assert deploy(run, TYPED).only(RELEASE).inputs["values"]["services"]["api"]["memory"] == {"/app": "64Mi"}

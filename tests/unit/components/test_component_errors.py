@@ -120,6 +120,7 @@ def test_unreadable_files(run: Run, tmp_path: Path) -> None:
             "<manifest api>: build.to: no service of the mesh uses",
         ),
         (MeshDeployment, {"mesh": MESH}, "<mesh>: services.api.image: no service manifest builds"),
+        (MeshDeployment, {**TYPED, "release": "My Release"}, "release: 'My Release' cannot be the name of a Helm"),
         (MeshDeployment, ["mesh.yaml"], "args: this is a list"),
         (MeshDeployment, {**TYPED, "owners": "abc"}, "owners: this is no list of texts, but a str"),
         (MeshDeployment, {**TYPED, "owners": ["abc"]}, "owners: an owner is named by the hash of a key"),
