@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from scone_policy.source import Document
-from scone_provider.catalogue.entry import Curated, Description
+from scone_provider.catalogue.entry import Curated
 from scone_provider.derive.chart import typed
 from scone_provider.derive.template import filled
 from scone_provider.derive.variables import Value, Variables, names_in
@@ -23,18 +23,19 @@ CHART_VARIABLES = (
 )
 
 
-def settled(
-    curated: Curated, mesh: Mesh, variables: Variables, *, manifest: ServiceManifest, template: Document | None
-) -> tuple[Variables, list[str]]:
+def settled(curated: Curated, mesh: Mesh, variables: Variables) -> Variables:
     """The variables of a service with its entry's: defaults below what the mesh gives, fixed ones above, choices made.
 
-    `manifest` and `template` are those that count: with the files that the Meshfile names beside the service. Notes a
-    finding for a value that the entry does not take, and for a variable of the service's own section of `env` that is
-    a misspelt one; others that nothing uses are warnings.
+    Notes a finding for a value of the service's own section of `env` that is the entry's to say, and for one that the
+    entry does not take.
     """
     description = curated.description
-    used = _used(curated, mesh, variables.service, manifest=manifest, template=template)
-    warnings = _check_own(description, mesh, variables, used)
+    for name in sorted(_given(mesh, variables.service) & set(description.fixed)):
+        variables.findings.add(
+            f"{name} of the service {variables.service} is always {description.fixed[name]}",
+            where=mesh.where("env", variables.service, "env", name),
+            fix=f"Leave it out; its variables are {', '.join(sorted(description.variables))}.",
+        )
     defaults = {
         name: Value(text=one.default, where=description.where("variables", name, "default"))
         for name, one in description.variables.items()
@@ -57,7 +58,7 @@ def settled(
             choice = value.text if value is not None and value.text in one.choices else next(iter(one.choices))
             where = description.where("variables", name, "choices", choice)
             chosen |= {more: Value(text=text, where=where) for more, text in one.choices[choice].items()}
-    return Variables(service=found.service, values={**found.values, **chosen}, findings=variables.findings), warnings
+    return Variables(service=found.service, values={**found.values, **chosen}, findings=variables.findings)
 
 
 def chart_values(curated: Curated, variables: Variables) -> Mapping[str, Any]:
@@ -68,6 +69,36 @@ def chart_values(curated: Curated, variables: Variables) -> Mapping[str, Any]:
     if not isinstance(found, dict):
         raise ManifestError("must be a map of the chart's values of a service", where=curated.values.where(()))
     return found
+
+
+def unused(
+    curated: Curated, mesh: Mesh, variables: Variables, *, manifest: ServiceManifest, template: Document | None
+) -> list[str]:
+    """A warning for each variable of the service's own section of `env` that nothing uses.
+
+    `manifest` and `template` are those that count: with the files that the Meshfile names beside the service. Notes a
+    finding for one that is a misspelt other one.
+    """
+    service, warnings = variables.service, []
+    used = _used(curated, mesh, service, manifest=manifest, template=template)
+    fixed = set(curated.description.fixed)
+    known = {name.lower(): name for name in sorted(used - fixed)}
+    for name in sorted(_given(mesh, service) - used - fixed):
+        where = mesh.where("env", service, "env", name)
+        near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.75)
+        if near:
+            fix = f"Did you mean {known[near[0]]}?"
+            variables.findings.add(f"the service {service} has no variable {name}", where=where, fix=fix)
+        else:
+            warnings.append(
+                f"{name} has no effect on the service {service}: nothing uses it; its variables are "
+                f"{', '.join(sorted(curated.description.variables))} ({where})"
+            )
+    return warnings
+
+
+def _given(mesh: Mesh, service: str) -> set[str]:
+    return set(mesh.env[service].env) if service in mesh.env else set()
 
 
 def _used(
@@ -84,31 +115,6 @@ def _used(
     ]
     volumes = [volume.name for volume in manifest.build.volumes]
     more = template.data.get("volumes") if template is not None and isinstance(template.data, Mapping) else None
-    volumes += [str(one.get("name")) for one in more or () if isinstance(one, Mapping)]
+    volumes += [str(one.get("name") if isinstance(one, Mapping) else one) for one in more or ()]
     sizes = {f"volume_{name}_size" for name in volumes}
     return {*description.variables, *CHART_VARIABLES, *manifest.environment.global_, *sizes, *names_in(texts)}
-
-
-def _check_own(description: Description, mesh: Mesh, variables: Variables, used: set[str]) -> list[str]:
-    """What is said about the service's own section of `env`: findings, and warnings for what nothing uses."""
-    service, warnings = variables.service, []
-    known = {name.lower(): name for name in sorted(used - set(description.fixed))}
-    for name in mesh.env[service].env if service in mesh.env else ():
-        where = mesh.where("env", service, "env", name)
-        if name in description.fixed:
-            variables.findings.add(
-                f"{name} of the service {service} is always {description.fixed[name]}",
-                where=where,
-                fix=f"Leave it out; its variables are {', '.join(sorted(description.variables))}.",
-            )
-        elif name not in used:
-            near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.75)
-            if near:
-                fix = f"Did you mean {known[near[0]]}?"
-                variables.findings.add(f"the service {service} has no variable {name}", where=where, fix=fix)
-            else:
-                warnings.append(
-                    f"{name} has no effect on the service {service}: nothing uses it; its variables are "
-                    f"{', '.join(sorted(description.variables))} ({where})"
-                )
-    return warnings

@@ -6,7 +6,7 @@ from scone_policy.source import Document
 from scone_provider.catalogue.entry import Curated
 from scone_provider.derive.chart import extra_values, kubernetes_names, service_values
 from scone_provider.derive.container import container_of
-from scone_provider.derive.curated import chart_values, settled
+from scone_provider.derive.curated import chart_values, settled, unused
 from scone_provider.derive.environment import environment_of
 from scone_provider.derive.facts import ImageFacts, MeshPlan, policy_key
 from scone_provider.derive.policy import delivered, namespace_policy, service_policy
@@ -59,12 +59,10 @@ def derive(
         name: variables_of(mesh, name, manifest, release=release, cas_keys=cas_keys, findings=findings)
         for name, manifest in manifests.items()
     }
+    variables |= {name: settled(one, mesh, variables[name]) for name, one in curated.items()}
     for name, one in curated.items():
         warnings += one.warnings
-        variables[name], more = settled(
-            one, mesh, variables[name], manifest=manifests[name], template=templates.get(name)
-        )
-        warnings += more
+        warnings += unused(one, mesh, variables[name], manifest=manifests[name], template=templates.get(name))
     environments = {name: environment_of(manifest, variables[name]) for name, manifest in manifests.items()}
     given = {
         name: delivered(
