@@ -26,7 +26,8 @@ def encrypted_paths(manifest: ServiceManifest) -> tuple[str, ...]:
         clear = {_absolute(path, build) for path in (*build.fs_dirs, *build.plains)}
         if not any(pwd == folder or pwd.startswith(f"{folder}/") for folder in clear):
             found.add(pwd)
-    return tuple(sorted(found))
+    # One that lies in another is part of it: the launcher expects one mount for both.
+    return tuple(path for path in sorted(found) if not any(path.startswith(f"{other}/") for other in found))
 
 
 def image_inputs(

@@ -67,7 +67,7 @@ def test_volumes_are_mount_points() -> None:
     [
         ({}, ()),
         ({"copy": ["api.py"]}, ("/app",)),
-        ({"copy": ["api.py"], "dirs": ["models", "/data/"]}, ("/app", "/app/models", "/data")),
+        ({"copy": ["api.py"], "dirs": ["models", "/app2", "/data/"]}, ("/app", "/app2", "/data")),
         ({"copy": ["api.py"], "fs_dirs": ["/app"]}, ()),
         ({"copy": ["api.py"], "fs_dirs": ["."]}, ()),
         ({"copy": ["api.py"], "plains": ["/app/"]}, ()),
@@ -78,7 +78,7 @@ def test_volumes_are_mount_points() -> None:
     ],
 )
 def test_what_is_encrypted(build: dict[str, Any], encrypted: tuple[str, ...]) -> None:
-    """`dirs`, and for Python the folder that `copy` fills, unless the manifest says that this one is not secret."""
+    """`dirs`, and for Python the folder that `copy` fills unless it is to be clear; each with all that is in it."""
     assert encrypted_paths(manifest(**build)) == encrypted
 
 
