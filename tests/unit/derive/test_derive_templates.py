@@ -3,12 +3,15 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scone_policy import parse
 from scone_policy.holes import Holes
 from scone_policy.source import load
 from scone_provider.derive import MeshPlan, derive
 from scone_provider.derive.image import image_inputs
+from scone_provider.derive.template import laid_over
 from scone_provider.errors import ManifestError
 from scone_provider.manifest import load_mesh, load_service
 from unit.derive.derive_meshes import OWNER, facts
@@ -155,3 +158,34 @@ def test_what_the_meshfile_says_is_not_said_again() -> None:
     mesh = MESH.replace("{namespace: shop}", "{namespace: shop, tolerate: debug-mode}")
     warnings = plan("security: {attestation: {tolerate: [debug-mode]}}\n", mesh=mesh).warnings
     assert sum("debug-mode" in warning for warning in warnings) == 1
+
+
+_ENTRIES = st.dictionaries(st.sampled_from("abc"), st.just(value=True), min_size=1)
+_SECTIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        "access_policy": st.fixed_dictionaries({}, optional={"read": _ENTRIES, "update": _ENTRIES}),
+        "security": st.fixed_dictionaries(
+            {}, optional={"attestation": st.fixed_dictionaries({}, optional={"tolerate": _ENTRIES, "url": st.text()})}
+        ),
+        "services": st.dictionaries(
+            st.just("api"), st.fixed_dictionaries({"environment": _ENTRIES}, optional={"platforms": _ENTRIES})
+        ),
+    },
+)
+
+
+@given(policy=_SECTIONS, template=_SECTIONS)
+def test_what_a_template_says_is_what_holds(policy: dict[str, Any], template: dict[str, Any]) -> None:
+    """Saying it again changes nothing; sets are the template's alone, maps have both sides' keys, the rest stays."""
+    found = laid_over(policy, template)
+    assert laid_over(found, template) == found
+    assert laid_over(policy, {}) == policy
+    assert found.keys() == policy.keys() | template.keys()
+    for key, entries in template.get("access_policy", {}).items():
+        assert found["access_policy"][key] == entries
+    if "tolerate" in (said := template.get("security", {}).get("attestation", {})):
+        assert found["security"]["attestation"]["tolerate"] == said["tolerate"]
+    for name, service in template.get("services", {}).items():
+        before = policy.get("services", {}).get(name, {}).get("environment", {})
+        assert found["services"][name]["environment"] == {**before, **service["environment"]}
