@@ -157,14 +157,16 @@ class ClientApi:
             raise Refusal(404, "there is no such secret, or it is not public")
         return document(200, {"value": public_form(values[parts["secret"]])})
 
-    def _shared(self, request: Request, _caller: Caller) -> Response:
+    def _shared(self, request: Request, caller: Caller) -> Response:
         try:
             asked = peer_protocol.Ask.read(request.body)
         except MalformedError as problem:
             raise Refusal(400, str(problem)) from None
         peer = _peer_key(request)
         shared = self._sessions.exported(asked, peer)
-        log.event("secret-shared", session=asked.session, secret=asked.secret, to=asked.importer, key=peer)
+        given = {"session": asked.session, "secret": asked.secret, "importer": asked.importer, "key": peer}
+        self._journal.record("secret_shared", **given, address=caller.address)
+        log.event("secret-shared", **given)
         return document(200, shared.written())
 
 
