@@ -20,8 +20,10 @@ from scone_cas.store import Version
 from scone_policy.cas_key import cas_key_hash
 from scone_policy.errors import SconeError
 from scone_policy.names import ROOT, session_name
+from scone_policy.source import MAX_BYTES
 
-LARGEST_REQUEST = 1024 * 1024
+LARGEST_REQUEST = MAX_BYTES
+"""Bytes of a body: the largest description that is read, and the largest document that signing and encrypting make."""
 _HASH = re.compile("[0-9a-fA-F]{64}")
 _LIMIT = re.compile("[1-9][0-9]{0,3}")
 _LISTED, _MOST_LISTED = 100, 1000
