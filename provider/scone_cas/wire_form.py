@@ -95,9 +95,7 @@ _JUDGES: Mapping[Path, Judge] = {
     ("images", _EACH, "injection_files"): _BY_PATH,
     ("images", _EACH, "volumes"): _BY_PATH,
     ("images", _EACH, "provide_secrets"): _provided,
-    **{
-        ("security", "attestation", key): _SET for key in ("tolerate", "ignore_advisories", "trusted_scone_qe_pubkeys")
-    },
+    **{("security", "attestation", key): _SET for key in ("tolerate", "ignore_advisories", "trusted_scone_qe_pubkeys")},
     ("secret_config", "store_in"): _store,
 }
 

@@ -302,7 +302,10 @@ def trusts(folder: Path, trusted: bytes, leaf: bytes, now: datetime) -> bool:
     (folder / "trusted").write_bytes(trusted)
     (folder / "leaf").write_bytes(leaf)
     command = ["openssl", "verify", "-x509_strict", "-attime", str(int(now.timestamp())), "-CAfile"]
-    return subprocess.run([*command, folder / "trusted", folder / "leaf"], capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run([*command, folder / "trusted", folder / "leaf"], capture_output=True, check=False).returncode
+        == 0
+    )
 
 
 @pytest.mark.parametrize("depth", [1, 2])

@@ -14,6 +14,8 @@ from unit.scone_policy.policy_strategies import wire_sessions
 HEX = "ab" * 32
 HEAD = "name: a\nversion: '0.3.12'\n"
 SERVICE = "services: [{name: s, command: x, attestation: %s}]\n"
+UUID = "e6c9c526-f1aa-4e0d-b207-50bad9a89d21"
+AAD_TOKEN = f"secrets: [{{name: t, kind: aad-token, tenant_id: {UUID}, client_id: {UUID}, application_secret: x}}]\n"
 NOT_ATTESTED = "security: {attestation: {mode: none}}\n"
 
 
@@ -28,7 +30,7 @@ NOT_ATTESTED = "security: {attestation: {mode: none}}\n"
         (SERVICE % f"{{any: [{{mrenclave: {HEX}}}]}}", "services[0].attestation", "a list of the variants"),
         (SERVICE % f"{{mrenclave: {{x: {HEX}}}}}", "services[0].attestation.mrenclave", "`[…, …]`"),
         (SERVICE % f"[{{mrenclave: {{x: {HEX}}}}}]", "services[0].attestation[0].mrenclave", "`[…, …]`"),
-        (NOT_ATTESTED + "services: [{name: s, platforms: {%s: true}}]" % HEX, "services[0].platforms", "`[…, …]`"),
+        (NOT_ATTESTED + f"services: [{{name: s, platforms: {{{HEX}: true}}}}]", "services[0].platforms", "`[…, …]`"),
         (NOT_ATTESTED + "services: [{name: s, tags: {blue: true}}]", "services[0].tags", "`[…, …]`"),
         ("access_policy: {read: {CREATOR: true}}", "access_policy.read", "- CREATOR"),
         ("access_policy: {update: {x: {require-all: [CREATOR]}}}", "access_policy.update", "- CREATOR"),
@@ -45,7 +47,7 @@ NOT_ATTESTED = "security: {attestation: {mode: none}}\n"
             "`[…, …]`",
         ),
         (
-            "security: {attestation: {trusted_scone_qe_pubkeys: {%s: true}}}" % HEX,
+            f"security: {{attestation: {{trusted_scone_qe_pubkeys: {{{HEX}: true}}}}}}",
             "security.attestation.trusted_scone_qe_pubkeys",
             "`[…, …]`",
         ),
@@ -68,8 +70,7 @@ NOT_ATTESTED = "security: {attestation: {mode: none}}\n"
         ("secret_config: {store_in: cas}", "secret_config.store_in", "`!cas`"),
         ("secret_config: {store_in: {cas: }}", "secret_config.store_in", "`!cas`"),
         (
-            "secrets: [{name: t, kind: aad-token, tenant_id: &u e6c9c526-f1aa-4e0d-b207-50bad9a89d21, client_id: *u, "
-            "application_secret: x}]\nsecret_config: {store_in: {akv: {token: t, vault: v}}}",
+            AAD_TOKEN + "secret_config: {store_in: {akv: {token: t, vault: v}}}",
             "secret_config.store_in",
             "`!cas`, or `!akv",
         ),

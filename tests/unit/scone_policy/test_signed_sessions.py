@@ -130,7 +130,7 @@ def test_what_cannot_sign(keys: list[Any], said: str) -> None:
 
 
 def test_documents_that_no_request_holds_are_not_made() -> None:
-    """The largest signed session is as large as a request; one byte more is refused when it is signed, with the size."""
+    """The largest signed session is as large as a request; one byte more is refused when it is signed."""
     room = MAX_BYTES - len(json.dumps(sign_session("", keys=[ED[0]]), indent=1)) - 1
     assert len(json.dumps(sign_session("x" * room, keys=[ED[0]]), indent=1)) == MAX_BYTES - 1
     with pytest.raises(PolicyError, match=f"has {MAX_BYTES + 1} bytes as JSON, and a CAS takes at most {MAX_BYTES}"):
