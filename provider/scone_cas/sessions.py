@@ -12,6 +12,7 @@ from itertools import islice
 from scone_cas import certificates, description, making, root, sharing, volumes
 from scone_cas.access import Caller, Decision, creator_key_hash, effective, maker
 from scone_cas.access_values import meaning
+from scone_cas.announced import changing
 from scone_cas.audit import Journal, Silent
 from scone_cas.entra import Entra
 from scone_cas.entra_settings import EntraSettings
@@ -21,7 +22,7 @@ from scone_cas.messages import Refusal
 from scone_cas.peer_protocol import Ask, Shared
 from scone_cas.peers import Peers, check_number
 from scone_cas.sharing import Owned, Wanted
-from scone_cas.store import AUDIT_NOTE, Store, Version
+from scone_cas.store import Store, Version
 from scone_cas.tags import Tags
 from scone_cas.values import Value, to_stored
 from scone_cas.views import Means, View
@@ -187,26 +188,18 @@ class Sessions:
             raise Refusal(409, _lost(wanted.session.predecessor)) from None
 
     def _announced(self, wanted: description.Description, caller: Caller, ready: Mapping[str, bytes]) -> Uploaded:
-        """The change, with its entry in the log before it can be seen, and a note of the entry in the store."""
-        entry = None
-        try:
-            with self._store.writing():
-                done = self._replace(wanted, caller, ready)
-                entry = self._journal.record(
-                    "session_created" if done.number == 1 else "session_updated",
-                    session=done.name,
-                    hash=done.public_hash,
-                    version=done.number,
-                    key=caller.key_hash,
-                    signers=caller.signer_hashes,
-                    address=caller.address,
-                )
-                if entry is not None:
-                    self._store.keep(AUDIT_NOTE, entry.note.encode())
-        except BaseException:
-            if entry is not None:
-                self._journal.record("session_failed", of=entry.number)
-            raise
+        """The change, with its entry in the log before it can be seen."""
+        with changing(self._store, self._journal) as change:
+            done = self._replace(wanted, caller, ready)
+            change.announce(
+                "session_created" if done.number == 1 else "session_updated",
+                session=done.name,
+                hash=done.public_hash,
+                version=done.number,
+                key=caller.key_hash,
+                signers=caller.signer_hashes,
+                address=caller.address,
+            )
         return done
 
     def _ask_others(self, wanted: description.Description) -> None:
