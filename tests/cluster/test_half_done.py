@@ -51,7 +51,7 @@ def killed_up(mesh: MeshProject, moment: str) -> None:
     ],
 )
 def test_first_up_that_was_killed(new_mesh: Callable[..., MeshProject], moment: str) -> None:
-    """Image pushed, policy not; policy uploaded, nothing released; Helm in the middle of it; released, nobody waited: one more `up` is all."""
+    """Image pushed; policy uploaded; Helm in the middle of it; released, nobody waited: one more `up` is all."""
     mesh = new_mesh()
     killed_up(mesh, moment)
     mesh.up()
