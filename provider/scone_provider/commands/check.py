@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 
 from scone_policy.errors import SconeError
 from scone_policy.problems import refuse
+from scone_policy.session import Session, written_problems
 from scone_policy.session import check as check_session
-from scone_policy.session import written_problems
 from scone_policy.source import Document, load
 from scone_provider.commands.files import OpenVariables, assignments, text_of
 from scone_provider.errors import ManifestError
@@ -18,6 +18,7 @@ from scone_provider.manifest.problems import stop
 from scone_provider.manifest.variables import read
 
 _LOADERS: Mapping[str, Callable[..., object]] = {"mesh": load_mesh, "genservice": load_service}
+_SESSION_KEYS = frozenset(Session.model_fields)
 _SORTS = "Manifests begin with apiVersion and kind (genservice or mesh), sessions with name and version."
 _PLACE = re.compile(r"(?P<file>.*?):(?P<line>[0-9]+)(?:: (?P<path>.*))?", re.DOTALL)
 
@@ -75,7 +76,7 @@ def _judge(text: str, file: str, variables: Mapping[str, str]) -> None:
             where=document.where(("kind",)),
             fix=f"Did you mean {near[0]}?" if near else _SORTS,
         )
-    elif not {"name", "version", "services", "secrets"} & keys:
+    elif not _SESSION_KEYS & keys:
         what = "the document is empty" if data is None else "this is no service manifest, no Meshfile and no session"
         raise ManifestError(what, where=f"{file}:1", fix=_SORTS)
     else:
