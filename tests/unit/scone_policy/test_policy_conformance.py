@@ -31,8 +31,8 @@ NAMES = {"SESSION", "NAMESPACE", "USER_ID", "REDIS_SESSION", "FASTAPI_SESSION", 
 
 REFUSED = {
     1: "version: must be",
-    24: "access_policy.create_sessions[0]: each entry must be",
-    34: "access_policy.create_sessions[0]: must have a value",
+    24: "access_policy.create_sessions: each entry must be",
+    34: "access_policy.create_sessions[1]: must have a value",
     36: "version: must be",
     41: "digest: unknown key",
     42: "digest: unknown key",
