@@ -245,11 +245,11 @@ def _issues_itself(secret: Secret, secrets: Secrets) -> bool:
 def _named(path: Path, name: str, wanted: Sequence[str], secrets: Secrets, words: str) -> Iterator[Problem]:
     if has_hole(name):
         return
-    if is_reference(name):
+    if name.startswith("$$SCONE::"):
         found = meant(name, secrets)
-        if found is None:
-            return  # refused as a placeholder that leads nowhere
-        name = found[0]
+        if found is None and (is_reference(name) or name.count("$$") == 1):
+            return  # refused as a placeholder that leads nowhere or is not closed
+        name = name if found is None else found[0]
     secret = secrets.get(name)
     if secret is None or secret.kind not in (*wanted, None):
         yield Problem(path=path, rule=f"{words} a secret of this session, of kind {wanted[0]}")

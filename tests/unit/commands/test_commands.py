@@ -121,7 +121,13 @@ def test_check_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out)
     assert found["good.yaml"] == []
     fix = found["bad.yaml"][1].pop("fix")
-    assert found["bad.yaml"][1] == {"file": "bad.yaml", "line": 6, "path": "zonk", "rule": "unknown key"}
+    assert found["bad.yaml"][1] == {
+        "file": "bad.yaml",
+        "line": 6,
+        "path": "zonk",
+        "rule": "unknown key",
+        "severity": "error",
+    }
     assert fix.startswith("Known here are access_policy, ")
 
 

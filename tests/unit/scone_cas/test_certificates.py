@@ -259,11 +259,11 @@ def test_validity(cas, person) -> None:
 
 REFUSED = [
     ({"leaf": {"issuer": "key"}}, 400, r"secrets\.leaf\.issuer"),
-    ({"leaf": {"common_name": "x" * 65}}, 400, r"secrets\.leaf of 'app': common_name must have 1 to 64"),
+    ({"leaf": {"common_name": "x" * 65}}, 400, r"secrets\.leaf\.common_name: common_name must have 1 to 64"),
     (
         {"other": {"kind": "x509", "private_key": "key"}, "leaf": {"issuer": "other"}},
         400,
-        r"secrets\.leaf\.issuer of 'app': names a certificate that is not one of a CA",
+        r"secrets\.leaf\.issuer: must name a secret of this session, of kind x509-ca",
     ),
 ]
 
