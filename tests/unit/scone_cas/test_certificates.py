@@ -129,6 +129,7 @@ def test_tls_handshake(cas, person, tmp_path: Path) -> None:
         ({"dns": ["b.example", "a.example"]}, "b.example"),
         ({"dns": ["*.example."]}, "*.example"),
         ({"san": ["ip:10.0.0.1", "dns:c.example"]}, "c.example"),
+        ({"san": ["dns:z.example", "dns:a.example"]}, "z.example"),
         ({"san": ["ip:10.0.0.1"]}, "leaf"),
         ({"dns": ["x" * 60 + ".example"]}, "leaf"),
     ],
