@@ -37,6 +37,10 @@ class Number(str):
     __slots__ = ()
 
 
+class Tagged(dict[str, object]):
+    """What stood under a tag: `{cas: None}` for `!cas`, `{akv: {…}}` for `!akv {…}`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Document:
     """Plain data (str, Number, bool, None, list, dict) with the line of every path in it (1-based)."""
@@ -177,7 +181,7 @@ class _Reader:
             value = self._scalar(event)
         if word is not None:
             plain = isinstance(event, yaml.ScalarEvent) and event.style not in _QUOTED
-            value = {word: None if plain and value in NULLS else value or None}
+            value = Tagged({word: None if plain and value in NULLS else value or None})
         size = self._nodes - before
         if event.anchor:
             self._anchors[event.anchor] = (value, size)
