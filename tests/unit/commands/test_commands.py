@@ -114,6 +114,21 @@ def test_what_people_get_wrong(folder: Path, content: str, said: str, capsys: py
     assert PLANTED not in out
 
 
+def test_check_warns_without_refusing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What breaks no rule but is better known is told as a warning, with its place; the exit code stays 0."""
+    star = SESSION % ("ab" * 32) + "security:\n  attestation:\n    ignore_advisories: '*'\n"
+    (folder / "star.yaml").write_text(star)
+    assert main(["check", "star.yaml", "good.yaml"]) == 0
+    place = "star.yaml:8: security.attestation.ignore_advisories"
+    assert capsys.readouterr().out.startswith(f'{place}: warning: "*" without debug-mode: ')
+    assert main(["check", "--json", "star.yaml"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["star.yaml"]
+    assert (found["severity"], found["line"]) == ("warning", 8)
+    (folder / "star.yaml").write_text(star.replace("'*'", "'*'\n    tolerate: [debug-mode]"))
+    assert main(["check", "star.yaml"]) == 0
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.usefixtures("folder")
 def test_check_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     """Machines get one object: every file, with its findings taken apart."""
@@ -121,8 +136,26 @@ def test_check_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out)
     assert found["good.yaml"] == []
     fix = found["bad.yaml"][1].pop("fix")
-    assert found["bad.yaml"][1] == {"file": "bad.yaml", "line": 6, "path": "zonk", "rule": "unknown key"}
+    assert found["bad.yaml"][1] == {
+        "file": "bad.yaml",
+        "line": 6,
+        "path": "zonk",
+        "rule": "unknown key",
+        "severity": "error",
+    }
     assert fix.startswith("Known here are access_policy, ")
+
+
+@pytest.mark.parametrize(
+    "section", ["volumes", "images", "access_policy", "security", "secret_config", "salt", "predecessor"]
+)
+def test_any_section_makes_a_session(folder: Path, section: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A document with nothing but one section of a session is one, and told what it lacks."""
+    (folder / "x.yaml").write_text(f"{section}:\n")
+    assert main(["check", "x.yaml"]) == 1
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "x.yaml:1: name: the required key is missing"
+    assert second.startswith("x.yaml:1: version: the required key is missing")
 
 
 @pytest.mark.usefixtures("folder")
