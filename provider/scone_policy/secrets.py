@@ -30,6 +30,14 @@ def _akv(value: object) -> dict[str, str]:
     return {text(key): text(item) for key, item in value.items()}
 
 
+def _dns(value: object) -> tuple[str, ...]:
+    """A list of DNS names; one name alone is a list of one, as in the vendor's schema."""
+    return _dns_names([value] if isinstance(value, str) else value)
+
+
+_dns_names = members(kinds.dns, "must be a list of DNS names")
+
+
 def _validity(value: object) -> object:
     return {"for": value} if isinstance(value, str) else value
 
@@ -43,7 +51,7 @@ Uuid = Annotated[str | None, PlainValidator(optional(kinds.uuid), json_schema_in
 Thumbprint = Annotated[str | None, PlainValidator(optional(kinds.thumbprint), json_schema_input_type=str)]
 DnsNames = Annotated[
     tuple[str, ...],
-    PlainValidator(members(kinds.dns, "must be a list of DNS names"), json_schema_input_type=list[str]),
+    PlainValidator(_dns, json_schema_input_type=str | list[str]),
 ]
 Sans = Annotated[
     tuple[str, ...],

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from scone_provider.manifest.mesh import Mesh
+from scone_provider.manifest.rules import absolute
 from scone_provider.manifest.service import Build, ServiceManifest
 
 DEFAULT_BASES = {"python": "python:3.11-slim"}
@@ -42,7 +43,7 @@ def image_inputs(
     identity: str,
     cas_key: str | None = None,
 ) -> dict[str, Any]:
-    """What the image is built from. Texts may be holes.
+    """What the image is built from. Texts may be holes; no variable of the mesh stands in them any more (`fill`).
 
     `folder`: the manifest's folder, relative to the program. `environment`: the container's `SCONE_*` variables.
     `identity`: names the image in key derivation (docs/image-format.md). Two entries are not for the image resource
@@ -90,8 +91,7 @@ def _document(manifest: ServiceManifest, environment: Mapping[str, str]) -> dict
 
 
 def _absolute(path: str, build: Build) -> str:
-    """A path in the image; a relative one is below `pwd`, where `copy` puts things."""
-    return posixpath.normpath(posixpath.join(build.pwd or "/", path))
+    return absolute(path, build.pwd)
 
 
 def _places(manifest: ServiceManifest) -> dict[str, str]:

@@ -8,13 +8,15 @@ from scone_provider.derive.chart import extra_values, kubernetes_names, service_
 from scone_provider.derive.curated import chart_values, settled
 from scone_provider.derive.environment import environment_of
 from scone_provider.derive.facts import ImageFacts, MeshPlan, policy_key
+from scone_provider.derive.fill import filled_mesh, filled_service
+from scone_provider.derive.image import destination
 from scone_provider.derive.policy import delivered, namespace_policy, service_policy
 from scone_provider.derive.roles import check_owners, roles_of, shares_elsewhere
 from scone_provider.derive.secrets import plan_secrets
 from scone_provider.derive.template import laid_over
 from scone_provider.derive.variables import mesh_variables, variables_of
-from scone_provider.derive.volumes import volumes_of
-from scone_provider.derive.warnings import mesh_warnings
+from scone_provider.derive.volumes import check_sizes, volumes_of
+from scone_provider.derive.warnings import mesh_warnings, unused_variables
 from scone_provider.manifest.fields import is_open
 from scone_provider.manifest.mesh import Mesh
 from scone_provider.manifest.problems import Findings
@@ -47,6 +49,7 @@ def derive(
     its name at CAS, for services whose rollouts overlap. Raises ManifestError, or ManifestErrors for several, with file
     and line of the manifests.
     """
+    mesh = filled_mesh(mesh, release=release)
     check_owners(mesh, owners)
     findings, warnings = Findings(), list(mesh_warnings(mesh, services, owners))
     _check_services(mesh, services, findings, curated=curated)
@@ -58,6 +61,8 @@ def derive(
         for name, manifest in manifests.items()
     }
     variables |= {name: settled(one, mesh, variables[name]) for name, one in curated.items()}
+    manifests = {name: filled_service(manifest, variables[name]) for name, manifest in manifests.items()}
+    _check_destinations(mesh, manifests, findings)
     environments = {name: environment_of(manifest, variables[name]) for name, manifest in manifests.items()}
     given = {
         name: delivered(
@@ -84,7 +89,7 @@ def derive(
             manifest,
             image=images[name],
             given=given[name],
-            secrets=secrets.by_service[name],
+            secrets=secrets,
             roles=roles,
             variables=variables[name],
             owners=owners,
@@ -101,11 +106,13 @@ def derive(
         warnings += more
         if name in curated:
             charts[names[name]] = laid_over(charts[names[name]], chart_values(curated[name], variables[name]))
+    check_sizes(mesh, manifests, findings)
     whole = mesh_variables(mesh, release=release, cas_keys=cas_keys, findings=findings)
     extra = extra_values(mesh, whole)
     findings.stop()
+    warnings += unused_variables(mesh, manifests, {name: variables[name].used for name in manifests if name not in curated})
     elsewhere = shares_elsewhere(mesh)
-    here = {} if elsewhere else secrets.shared
+    here = None if elsewhere else secrets
     home = roles.home
     return MeshPlan(
         namespace=mesh.policy.namespace,
@@ -113,7 +120,7 @@ def derive(
             mesh, name=mesh.policy.namespace, owners=owners, roles=roles, secrets=here, own=True
         ),
         shared_policy=namespace_policy(
-            mesh, name=home.session, owners=owners, roles=roles, secrets=secrets.shared, own=False
+            mesh, name=home.session, owners=owners, roles=roles, secrets=secrets, own=False
         )
         if elsewhere
         else None,
@@ -132,6 +139,20 @@ def _imports(policy: Mapping[str, object]) -> tuple[str, ...]:
         if "import" in definition:
             found.add(policy_key(definition["import"]["session"], definition["import"].get("cas_url")))
     return tuple(sorted(found))
+
+
+def _check_destinations(mesh: Mesh, manifests: Mapping[str, ServiceManifest], findings: Findings) -> None:
+    """Two images of one name would take each other's place where they are pushed."""
+    taken: dict[str, ServiceManifest] = {}
+    for manifest in manifests.values():
+        to = destination(mesh, manifest)
+        other = taken.setdefault(to, manifest)
+        if other.build.to != manifest.build.to:
+            findings.add(
+                f"{manifest.build.to} and {other.build.to} would both be pushed to {to}",
+                where=manifest.where("build", "to"),
+                fix=f"Give one of them another name or tag (the other: {other.where('build', 'to')}).",
+            )
 
 
 def _check_services(

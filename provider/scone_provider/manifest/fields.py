@@ -16,6 +16,7 @@ _REPOSITORY = r"(?:[A-Za-z0-9.\-]+(?::[0-9]{1,5})?/)?[a-z0-9]+(?:[._\-/]+[a-z0-9
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}"
 _TAGGED = re.compile(f"{_REPOSITORY}:{_TAG}")
 _IMAGE = re.compile(f"{_REPOSITORY}(?::{_TAG})?(?:@sha256:[0-9a-f]{{64}})?")
+_FOLDER = re.compile(r"[A-Za-z0-9.\-]+(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:[._\-]+[a-z0-9]+)*)*/?")
 _TEMPLATE = "{{"
 
 
@@ -58,7 +59,15 @@ def _image(value: object) -> str:
     return found
 
 
-def _texts(value: object) -> tuple[str, ...]:
+def _folder(value: object) -> str:
+    found = text(value)
+    if not is_open(found) and not _FOLDER.fullmatch(found):
+        raise ValueError("must be a registry and a folder in it, without https:// and tag: registry.example/team")
+    return found
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """A list of texts; null is an empty one."""
     if value is None:
         return ()
     if not isinstance(value, list | tuple):
@@ -129,7 +138,8 @@ Option = Annotated[str | None, _plain(option(text))]
 PathOption = Annotated[str | None, _plain(option(_path))]
 ImageOption = Annotated[str | None, _plain(option(_image))]
 ImageReference = Annotated[str, _plain(_image)]
+RepositoryFolder = Annotated[str, _plain(_folder)]
 TaggedReference = Annotated[str, _plain(_tagged)]
-Texts = Annotated[tuple[str, ...], _plain(_texts, list[str])]
+Texts = Annotated[tuple[str, ...], _plain(texts, list[str])]
 GivenVariables = Annotated[dict[str, str], _plain(_given, list[Variable])]
 DeclaredVariables = Annotated[dict[str, str | None], _plain(_declared, list[Variable])]
