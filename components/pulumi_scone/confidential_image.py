@@ -142,7 +142,8 @@ def _filled(manifest: ServiceManifest, given: Mapping[str, str]) -> tuple[Servic
     variables = Variables(
         service=manifest.build.name,
         values={
-            name: Value(text=value, where=manifest.where("environment", "global", name)) for name, value in found.items()
+            name: Value(text=value, where=manifest.where("environment", "global", name))
+            for name, value in found.items()
         },
         findings=findings,
         fix="Name {name} in environment.global of the manifest, and give it as environment.{name}.",

@@ -83,7 +83,9 @@ def service_values(
     restart = _one_of(variables, "restartPolicy", ("Always", "OnFailure", "Never"), "Always")
     replicas = _number(variables, "replicaCount", low=0, high=10_000, default=1)
     if restart != "Always" and isinstance(replicas, int) and replicas > 1:
-        warnings.append(f"replicaCount of the service {name} has no effect: restartPolicy {restart} makes a Job, one pod")
+        warnings.append(
+            f"replicaCount of the service {name} has no effect: restartPolicy {restart} makes a Job, one pod"
+        )
     plugin = "disabled" if is_simulated(mesh) else "scone"
     values: _Checked = {
         "service": name,

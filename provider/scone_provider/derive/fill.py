@@ -5,6 +5,7 @@ its document. Variables in values of `env`, in secrets, texts and `helm_extra_va
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from scone_policy.source import Document, Path
 from scone_provider.catalogue.entry import Curated
@@ -96,7 +97,7 @@ def _filled(document: Document, variables: Variables, wanted: Callable[[Path], b
         if "{{" not in text or not path or not wanted(path):
             return text
         changed.append(path)
-        return variables.fill(text, where=document.where(path))
+        return variables.fill(text, where=document.where(_named(document.data, path)))
 
     def walk(tree: object, path: Path, new: Path) -> object:
         if isinstance(tree, str):
@@ -115,3 +116,14 @@ def _filled(document: Document, variables: Variables, wanted: Callable[[Path], b
         return None
     lines = {moved.get(path, path): line for path, line in document.lines.items()}
     return Document(data=data, file=document.file, lines=lines)
+
+
+def _named(data: object, path: Path) -> Path:
+    """The path with items of lists by their names, as other errors have it."""
+    found: list[str | int] = []
+    node: Any = data
+    for step in path:
+        node = node[step]
+        name = node.get("name") if isinstance(step, int) and isinstance(node, Mapping) else None
+        found.append(name if isinstance(name, str) else step)
+    return tuple(found)

@@ -110,7 +110,9 @@ def derive(
     whole = mesh_variables(mesh, release=release, cas_keys=cas_keys, findings=findings)
     extra = extra_values(mesh, whole)
     findings.stop()
-    warnings += unused_variables(mesh, manifests, {name: variables[name].used for name in manifests if name not in curated})
+    warnings += unused_variables(
+        mesh, manifests, {name: variables[name].used for name in manifests if name not in curated}
+    )
     elsewhere = shares_elsewhere(mesh)
     here = None if elsewhere else secrets
     home = roles.home
@@ -119,9 +121,7 @@ def derive(
         namespace_policy=namespace_policy(
             mesh, name=mesh.policy.namespace, owners=owners, roles=roles, secrets=here, own=True
         ),
-        shared_policy=namespace_policy(
-            mesh, name=home.session, owners=owners, roles=roles, secrets=secrets, own=False
-        )
+        shared_policy=namespace_policy(mesh, name=home.session, owners=owners, roles=roles, secrets=secrets, own=False)
         if elsewhere
         else None,
         shared_key=policy_key(home.session, home.cas_url),

@@ -132,10 +132,9 @@ def service_policy(
         "volumes": {volume.name: volume.definition for volume in mounted},
         "images": {name: container} if container else {},
     }
-    sources = {
-        **service_sources(
-            mesh, manifest, name=name, environment={key: value.where for key, value in given.environment.items()}
-        ),
+    environment = {key: value.where for key, value in given.environment.items()}
+    sources: Sources = {
+        **service_sources(mesh, manifest, name=name, environment=environment),
         **_fragment_sources(mesh),
         **{("secrets", one): where for one, where in secrets.service_sources[name].items()},
     }

@@ -106,8 +106,9 @@ def _pair(item: object, index: int) -> tuple[str, str | None]:
     name = text(item["name"])
     if unknown := sorted(str(key) for key in set(item) - {"name", "value"}):
         raise refusal(Problem(path=(index, unknown[0]), rule="unknown key", fix="Known here are name, value."))
-    if not name or "=" in name or has_hole(name):
-        raise refusal(Problem(path=(index, "name"), rule="a variable's name must not be empty or hold ="))
+    if not name or "=" in name or is_open(name):
+        rule = "a variable's name must not be empty or hold = or a variable"
+        raise refusal(Problem(path=(index, "name"), rule=rule))
     try:
         return name, None if item.get("value") is None else text(item["value"])
     except ValueError as error:

@@ -167,6 +167,7 @@ def name_of_image(reference: str) -> str:
     return reference.partition("@")[0].rpartition("/")[2].partition(":")[0]
 
 
+KeyOption = Annotated[str | None, PlainValidator(option(_encryption_key), json_schema_input_type=str)]
 SessionName = Annotated[str, PlainValidator(_session, json_schema_input_type=str)]
 SessionOption = Annotated[str | None, PlainValidator(option(_session), json_schema_input_type=str)]
 
@@ -177,7 +178,9 @@ class Cas(Model):
     cas_url: Annotated[str, PlainValidator(_cas_url, json_schema_input_type=str)]
     alias: Texts = ()
     cas_key: Annotated[str | None, PlainValidator(option(_cas_key), json_schema_input_type=str)] = None
-    cas_encryption_key: Annotated[str | None, PlainValidator(option(_encryption_key), json_schema_input_type=str)] = None
+    cas_encryption_key: Annotated[str | None, PlainValidator(option(_encryption_key), json_schema_input_type=str)] = (
+        None
+    )
     tolerance: Annotated[str | None, PlainValidator(option(_tolerance), json_schema_input_type=str)] = None
     mode: Annotated[str, PlainValidator(_mode, json_schema_input_type=str)] = MODES[0]
 

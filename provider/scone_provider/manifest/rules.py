@@ -73,20 +73,24 @@ def _build_problems(build: Build) -> Iterator[Problem]:
 def _item_rule(key: str, item: str, pwd: str | None) -> str:
     if not item.strip():
         return "must not be empty"
-    if key == "run" and all(not line.strip() or line.strip().startswith("#") for line in item.splitlines()):
+    if key == "run" and all(line.strip()[:1] in ("", "#") for line in item.splitlines()):
         return "is a comment and nothing else, so nothing would run"
-    if is_open(item):
-        return ""
-    if key == "copy":
-        inner = posixpath.normpath(item)
-        if item.startswith("/") or inner == ".." or inner.startswith("../"):
-            return "must be a path below the manifest's folder"
-    if key in PATH_KEYS and not is_open(pwd or ""):
-        if ".." in item.split("/"):
-            return "must be a path without .."
-        if absolute(item, pwd) == "/":
-            return "is the whole image: name a directory of its own"
+    if key == "copy" and not is_open(item) and not _is_below(item):
+        return "must be a path below the manifest's folder"
+    if key in PATH_KEYS and not is_open(item) and not is_open(pwd or ""):
+        return _path_rule(item, pwd)
     return ""
+
+
+def _is_below(path: str) -> bool:
+    inner = posixpath.normpath(path)
+    return not inner.startswith(("/", "../")) and inner != ".."
+
+
+def _path_rule(path: str, pwd: str | None) -> str:
+    if ".." in path.split("/"):
+        return "must be a path without .."
+    return "is the whole image: name a directory of its own" if absolute(path, pwd) == "/" else ""
 
 
 def absolute(path: str, pwd: str | None) -> str:
