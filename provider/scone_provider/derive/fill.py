@@ -79,8 +79,8 @@ def _is_built(path: Path) -> bool:
 
 def _service(manifest: ServiceManifest, variables: Variables, wanted: Callable[[Path], bool]) -> ServiceManifest:
     document = _filled(manifest.document, variables, wanted)
-    if document is None:
-        return manifest
+    if document is None or variables.findings:
+        return manifest  # what lacks a value is not judged: it would be told to be empty, too
     # Whether its kind can be built was judged before, with the toolchain that builds it.
     whole = judged(ServiceManifest, document, toolchain="vendor")
     found = manifest.model_copy(update={"build": whole.build, "injection_files": whole.injection_files})

@@ -43,7 +43,14 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "of kind private-key",
     ),
     (
-        {"secrets": {"local": [KEY, {"name": "j", "kind": "jwt", "signer": "k", "alg": "ES384", "validity": {"for": "1 day"}}]}},
+        {
+            "secrets": {
+                "local": [
+                    KEY,
+                    {"name": "j", "kind": "jwt", "signer": "k", "alg": "ES384", "validity": {"for": "1 day"}},
+                ]
+            }
+        },
         "secrets.local.j.signer",
         "P-384",
     ),
@@ -79,14 +86,22 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "build.volumes[1]",
         "two volumes are mounted at /a",
     ),
-    ({"build": {"volumes": [{"name": "a", "path": "/a", "export": 5}]}}, "build.volumes[0].export", "must be a session"),
+    (
+        {"build": {"volumes": [{"name": "a", "path": "/a", "export": 5}]}},
+        "build.volumes[0].export",
+        "must be a session",
+    ),
     (
         {"build": {"volumes": [{"name": "a", "path": "/a", "import": {"session": "s"}}]}},
         "build.volumes[0].import.volume",
         "required key is missing",
     ),
     (
-        {"build": {"volumes": [{"name": "a", "path": "/a", "export": ["s"], "import": {"session": "s", "volume": "v"}}]}},
+        {
+            "build": {
+                "volumes": [{"name": "a", "path": "/a", "export": ["s"], "import": {"session": "s", "volume": "v"}}]
+            }
+        },
         "build.volumes[0]",
         "has no export of its own",
     ),
