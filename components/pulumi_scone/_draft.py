@@ -55,7 +55,7 @@ class Draft:
             read_manifest(None, content, variables, self.values, builder=builder)
             for content in args.get("manifests") or ()
         ]
-        sources = [(with_destination(one, mesh, release=self.release), folder) for one, folder in sources]
+        sources = [(with_destination(one, self.mesh, release=self.release), folder) for one, folder in sources]
         self.manifests, self._folders = _assign(self.mesh, sources)
         curated = self._curated(files_of(args, "catalogue"))
         files = {service: service_files(self.mesh, service, variables) for service in self.manifests}

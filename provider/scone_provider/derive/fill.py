@@ -103,7 +103,7 @@ def _filled(document: Document, variables: Variables, wanted: Callable[[Path], b
         if isinstance(tree, str):
             return fill(tree, path)
         if isinstance(tree, Mapping):
-            keys = {key: fill(key, (*path, key)) for key in tree}
+            keys = {key: fill(key, (*path, key)) if isinstance(key, str) else key for key in tree}
             moved.update({(*path, key): (*new, name) for key, name in keys.items()})
             return {keys[key]: walk(value, (*path, key), (*new, keys[key])) for key, value in tree.items()}
         if isinstance(tree, list | tuple):

@@ -40,7 +40,7 @@ def _texts(tree: object, change: Callable[[str], str]) -> object:
     if isinstance(tree, str):
         return change(tree)
     if isinstance(tree, Mapping):
-        return {change(key): _texts(value, change) for key, value in tree.items()}
+        return {change(key) if isinstance(key, str) else key: _texts(value, change) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
         return [_texts(value, change) for value in tree]
     return tree

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scone_provider.derive import derive
 from scone_provider.derive.fill import filled_mesh, filled_services, with_destination
@@ -160,6 +162,32 @@ def test_what_cannot_be_filled_is_refused_at_its_line() -> None:
     odd = load_service(SERVICE.replace("{{ repo }}", "{{folder}}"), file="api.yaml")
     with pytest.raises(ManifestError, match=r"^api\.yaml:6: build\.to: the variable {{folder}} has no value\n"):
         with_destination(odd, mesh, release="rel")
+
+
+TEXTS = st.sampled_from(["{{place}}", "{{ gone }}", "/{{place}}", "..", "$$SCONE::{{place}}$$", "/a"]) | st.text(
+    max_size=4
+)
+VALUES = st.recursive(
+    st.booleans() | st.integers() | TEXTS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(TEXTS | st.sampled_from(["name", "path", "export", "content"]), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from(["pwd", "copy", "dirs", "run", "volumes", "command", "from", "signature"]), VALUES, VALUES)
+def test_whatever_stands_there_is_filled_or_refused(key: str, value: Any, files: Any) -> None:
+    """No value of a key of `build`, and none of `injection_files`, ends in another error than one with words."""
+    build = {"name": "api", "kind": "python", "to": "r.test/api:1", "command": "x", key: value}
+    try:
+        manifest = load_service({"build": build, "environment": {}, "injection_files": files}, file="<any>")
+        found = filled_services(shop(), {"api": manifest}, release="rel", cas_keys={})["api"]
+    except ManifestError as error:
+        assert "Traceback" not in str(error)  # noqa: PT017 - either outcome is fine
+    else:
+        assert "{{place}}" not in str((found.build, list(found.injection_files)))
 
 
 def test_python_may_write_blanks_too() -> None:
