@@ -7,6 +7,7 @@ from typing import Any
 
 import pulumi
 import pulumi_docker_build as docker_build
+from pulumi.output import UNKNOWN
 
 from scone_policy.errors import SconeError
 from scone_provider.image.native import (
@@ -18,8 +19,8 @@ from scone_provider.image.native import (
     read_context,
 )
 
-_REFERENCES = {"docker-build:index:Image": "ref", "docker:index/image:Image": "repo_digest"}
-"""Which output of a resource that is an image names it by digest."""
+_BUILD_IMAGE = "docker-build:index:Image"
+_IMAGE = "docker:index/image:Image"
 _REGISTRY_IMAGE = "docker:index/registryImage:RegistryImage"
 
 
@@ -31,8 +32,10 @@ def reference_of(image: object) -> pulumi.Input[str]:
     if isinstance(image, str | pulumi.Output):
         return image
     kind = getattr(image, "pulumi_resource_type", "")
-    if kind in _REFERENCES:
-        found: pulumi.Output[str] = getattr(image, _REFERENCES[kind])
+    if kind == _BUILD_IMAGE:
+        return _built(image)  # type: ignore[arg-type]
+    if kind == _IMAGE:
+        found: pulumi.Output[str] = image.repo_digest  # type: ignore[attr-defined]
         return found
     if kind == _REGISTRY_IMAGE:
         both = pulumi.Output.all(image.name, image.sha256_digest)  # type: ignore[attr-defined]
@@ -42,6 +45,19 @@ def reference_of(image: object) -> pulumi.Input[str]:
         where="native_image",
         fix="give a reference, an Output of one, or an Image of pulumi_docker_build or pulumi_docker",
     )
+
+
+def _built(image: docker_build.Image) -> pulumi.Output[str]:
+    """Its reference; unknown in a preview in which it has to be built again.
+
+    There the plug-in gives an empty digest, and a tag that still names the image before.
+    """
+
+    def reference(ref: str, digest: str | None) -> pulumi.Output[str]:
+        known: Any = UNKNOWN if not digest and pulumi.runtime.is_dry_run() else ref
+        return pulumi.Output.from_input(known)
+
+    return pulumi.Output.all(image.ref, image.digest).apply(lambda parts: reference(*parts))
 
 
 def _without_tag(reference: str) -> str:
@@ -109,5 +125,4 @@ class NativeStage:
             ignore_secrets_in_diff_calculation=[PIP_SECRET],
             opts=opts,
         )
-        found: pulumi.Output[str] = image.ref
-        return found
+        return _built(image)

@@ -25,7 +25,7 @@ def overlaps(args: MeshDeploymentArgs, mesh: Mesh) -> bool:
     mode = mesh.cas_of("cas").mode
     if found == _OVERLAP and mode != UPLOAD:
         raise SconeError(
-            f'rollout="overlap" needs policies that this stack uploads, and the mode is {mode}',
+            f'"rollout": "overlap" needs policies that this stack uploads, and the mode is {mode}',
             where=mesh.where("cas", mesh.cas_name("cas"), "mode"),
             fix=f"use the mode {UPLOAD}, or leave rollout out",
         )

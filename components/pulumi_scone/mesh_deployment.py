@@ -11,10 +11,9 @@ from pulumi_scone._arguments import MeshDeploymentArgs
 from pulumi_scone._draft import Draft
 from pulumi_scone._policy import as_secrets
 from pulumi_scone._pull_secret import host_of, pull_secrets
+from pulumi_scone._release import release_hooks
 from pulumi_scone._rollout import rollout_inputs
-from pulumi_scone._sources import (
-    check_arguments,
-)
+from pulumi_scone._sources import check_arguments
 from pulumi_scone._uploads import Kept, Policy, Way, documents_of, objects_value, policy_of
 from pulumi_scone._values import together, user_errors
 from pulumi_scone.cas_namespace import CasNamespace
@@ -76,6 +75,7 @@ class MeshDeployment(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[*(one.policy for one in kept), *images.values(), *secrets],
+                hooks=release_hooks(),
             ),
         )
         uploaded = {service: policy.hash for service, policy in policies.items() if isinstance(policy, SecurityPolicy)}

@@ -2,12 +2,9 @@
 
 import argparse
 import sys
-from pathlib import Path
 
-from scone_cas.entra_settings import EntraSettings, add_entra_options
-from scone_cas.key_store_settings import read_settings
-from scone_cas.peer_settings import PeerSettings, add_peer_options
-from scone_cas.server import CLIENT_PORT, ENCLAVE_PORT, ServeOptions, serve
+from scone_cas.serve_options import ServeOptions, add_serve_options, add_shared_options
+from scone_cas.server import serve
 from scone_cas.unlocked import Unlocked
 from scone_policy.errors import SconeError
 
@@ -48,20 +45,7 @@ def _run(options: argparse.Namespace) -> None:
             unlocked=_unlocked(options),
         )
     else:
-        serve(
-            ServeOptions(
-                state=options.state,
-                host=options.host,
-                client_port=options.client_port,
-                enclave_port=options.enclave_port,
-                workers=options.workers,
-                rate=options.rate,
-                audit_log=options.audit_log,
-                entra=EntraSettings.parse(options),
-                key_store=read_settings(options.config) if options.config is not None else None,
-                peers=PeerSettings.parse(connect_to=options.connect_to, trusted_peers=options.trusted_peer),
-            )
-        )
+        serve(ServeOptions.parse(options))
 
 
 def _unlocked(options: argparse.Namespace) -> Unlocked | None:
@@ -71,19 +55,9 @@ def _unlocked(options: argparse.Namespace) -> Unlocked | None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scone_cas", description="The embedded CAS.")
     commands = parser.add_subparsers(dest="command", required=True)
-    defaults = ServeOptions(state=Path())
+    add_serve_options(commands.add_parser("serve", help="serve both ports until SIGTERM"))
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--state", type=Path, required=True, help="directory of the store and its key; made if missing")
-    common.add_argument("--host", default=defaults.host, help="address to listen on (%(default)s)")
-    common.add_argument("--rate", type=float, default=defaults.rate, help="requests a second from one address")
-    serving = commands.add_parser("serve", parents=[common], help="serve both ports until SIGTERM")
-    serving.add_argument("--client-port", type=int, default=CLIENT_PORT, help="0: a free one (%(default)s)")
-    serving.add_argument("--enclave-port", type=int, default=ENCLAVE_PORT, help="0: a free one (%(default)s)")
-    serving.add_argument("--workers", type=int, default=defaults.workers, help="enclave port (%(default)s)")
-    serving.add_argument("--no-audit-log", dest="audit_log", action="store_false", help="record nothing in audit.log")
-    add_entra_options(serving)
-    serving.add_argument("--config", metavar="FILE", type=Path, help="its key store: docs/key-stores.md (none)")
-    add_peer_options(serving)
+    add_shared_options(common)
     client = commands.add_parser("client-port", parents=[common], help="started by serve")
     client.add_argument("--listening", type=int, required=True)
     client.add_argument("--alive", type=int, required=True)

@@ -177,6 +177,11 @@ def creator_of(caller: Caller) -> str | dict[str, str] | None:
     return {"signer": caller.signers[0]} if caller.signers else caller.certificate
 
 
+def maker(caller: Caller) -> str | None:
+    """The key hash of who makes what is uploaded; None for nobody in particular, and where several signed."""
+    return None if len(caller.signers) > 1 else creator_key_hash(creator_of(caller))
+
+
 def creator_key_hash(creator: object) -> str | None:
     """The key hash of a recorded creator: a PEM certificate, or `{signer: <PEM>}`."""
     if isinstance(creator, Mapping):

@@ -27,6 +27,7 @@ EVENTS = frozenset(
         *CHANGES,
         "session_failed",
         "session_read",
+        "secret_shared",
         "certificate_renewed",
         "service_attested",
         "service_refused",

@@ -20,8 +20,10 @@ from scone_cas.store import Version
 from scone_policy.cas_key import cas_key_hash
 from scone_policy.errors import SconeError
 from scone_policy.names import ROOT, session_name
+from scone_policy.source import MAX_BYTES
 
-LARGEST_REQUEST = 1024 * 1024
+LARGEST_REQUEST = MAX_BYTES
+"""Bytes of a body: the largest description that is read, and the largest document that signing and encrypting make."""
 _HASH = re.compile("[0-9a-fA-F]{64}")
 _LIMIT = re.compile("[1-9][0-9]{0,3}")
 _LISTED, _MOST_LISTED = 100, 1000
@@ -157,14 +159,16 @@ class ClientApi:
             raise Refusal(404, "there is no such secret, or it is not public")
         return document(200, {"value": public_form(values[parts["secret"]])})
 
-    def _shared(self, request: Request, _caller: Caller) -> Response:
+    def _shared(self, request: Request, caller: Caller) -> Response:
         try:
             asked = peer_protocol.Ask.read(request.body)
         except MalformedError as problem:
             raise Refusal(400, str(problem)) from None
         peer = _peer_key(request)
         shared = self._sessions.exported(asked, peer)
-        log.event("secret-shared", session=asked.session, secret=asked.secret, to=asked.importer, key=peer)
+        given = {"session": asked.session, "secret": asked.secret, "importer": asked.importer, "key": peer}
+        self._journal.record("secret_shared", **given, address=caller.address)
+        log.event("secret-shared", **given)
         return document(200, shared.written())
 
 

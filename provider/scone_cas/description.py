@@ -15,15 +15,17 @@ from scone_cas.hostvalues import check_positions
 from scone_cas.messages import Refusal
 from scone_cas.spelling import text_form
 from scone_cas.unsupported import refuse_unserved
+from scone_cas.wire_form import wire_problems
 from scone_policy import references
 from scone_policy.canonical import canonical_json
 from scone_policy.encrypted import decrypt_session
 from scone_policy.errors import PolicyError
 from scone_policy.placeholders import SELF, Placeholder, parts, resolve
+from scone_policy.problems import refuse
 from scone_policy.services import Service
 from scone_policy.session import Session
 from scone_policy.signed import Signed, parse_signed, verify_signed
-from scone_policy.source import NUMBER, Number, load
+from scone_policy.source import NUMBER, Number, Tagged, load
 
 _DOMAIN = b"scone-cas session v1\0"
 
@@ -93,6 +95,8 @@ def _represent_text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(str, _represent_text)
+# Of the two tags only this one is served.
+_Dumper.add_representer(Tagged, lambda dumper, _: dumper.represent_scalar("!cas", ""))
 _Dumper.add_representer(Number, lambda dumper, value: dumper.represent_str(str(value)))
 _Dumper.add_representer(_FragmentNumber, _represent_number)
 
@@ -138,13 +142,17 @@ def read_upload(body: bytes) -> Description:
     except UnicodeDecodeError:
         raise Refusal(400, "the session is not UTF-8 text") from None
     try:
-        document = parse_signed(text)
-        signed = verify_signed(document) if document is not None else Signed(text=text, signers=())
+        sealed = parse_signed(text)
+        signed = verify_signed(sealed) if sealed is not None else Signed(text=text, signers=())
         session = scone_policy.parse(signed.text, file="session")
-        data = load(signed.text, file="session").data
+        document = load(signed.text, file="session")
+        data = document.data
+        assert isinstance(data, dict)
+        problems = wire_problems(data)
+        if problems:
+            raise refuse(problems, document)
     except PolicyError as problem:
         raise Refusal(400, str(problem)) from None
-    assert isinstance(data, dict)
     if session.creator is not None:
         raise Refusal(400, "creator: is filled in by the CAS, never written by hand")
     if session.predecessor is not None and session.namespace_hash is not None:

@@ -4,15 +4,15 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from scone_cas.announced import changing
 from scone_cas.audit import Journal
-from scone_cas.audit_entry import Entry
 from scone_cas.evidence import MalformedError, Message, read_said
 from scone_cas.filling import Filler
 from scone_cas.leases import LIFETIME, Holder, Lease, Leases
 from scone_cas.live import Live
 from scone_cas.refused import RefusedError
 from scone_cas.sessions import Sessions
-from scone_cas.store import AUDIT_NOTE, Store
+from scone_cas.store import Store
 from scone_cas.tags import SERVICE, VOLUME, Tag, Tags, Update, service_tag, updated
 from scone_cas.terms import TermsCache
 from scone_cas.volumes import EPHEMERAL, FREE, Mounted, mounted, state
@@ -84,24 +84,15 @@ class Keeping:
         route = "/v1/enclave/tag"
         # Once before the store's one writer is taken: strangers must not keep it busy.
         self._expect(self._leases.find(message.lease, route, message).holder)
-        entry: Entry | None = None
-        try:
-            with self._store.writing() as db:
-                lease = self._leases.find(message.lease, route, message)
-                self._leases.renew(db, lease, said["number"])
-                place = self._place(lease.holder, said["volume"])
-                update = Update(tag=said["tag"], replaces=said["replaces"], by=lease.id, free=place.free)
-                new = updated(place.current, update)
-                if new is not None:
-                    self._tags.put(place.session, place.kind, place.name, new)
-                    entry = self._journal.record(place.event, **place.fields, address=address)
-                    self._journal.sync()
-                    if entry is not None:
-                        self._store.keep(AUDIT_NOTE, entry.note.encode())
-        except BaseException:
-            if entry is not None:
-                self._journal.record("session_failed", of=entry.number)
-            raise
+        with changing(self._store, self._journal) as change:
+            lease = self._leases.find(message.lease, route, message)
+            self._leases.renew(change.db, lease, said["number"])
+            place = self._place(lease.holder, said["volume"])
+            update = Update(tag=said["tag"], replaces=said["replaces"], by=lease.id, free=place.free)
+            new = updated(place.current, update)
+            if new is not None:
+                self._tags.put(place.session, place.kind, place.name, new)
+                change.announce(place.event, **place.fields, address=address)
         return _done(lease, message, said["number"])
 
     def _renew(self, message: Message, address: str) -> dict[str, object]:  # noqa: ARG002 - as the others

@@ -19,7 +19,8 @@ FETCHED = frozenset({"aad-token", "jwt"})
 class Live:
     """The newest version of a session, parsed, with the values it stores. Never changes: safe to share without `view`.
 
-    `view` makes what is not stored.
+    `creator` is the key hash that CREATOR stands for, None where nothing refers to it. `maker` is that of whoever
+    uploaded this version, None where it is not known. `view` makes what is not stored.
     """
 
     hash: str
@@ -28,6 +29,7 @@ class Live:
     creator: str | None
     generated: Mapping[str, bytes] = field(repr=False)
     salted: bool = False
+    maker: str | None = field(default=None, repr=False)
     view: "View | None" = field(default=None, repr=False, compare=False)
 
     @property

@@ -8,45 +8,25 @@ import ssl
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
 
 from scone_cas import VERSION, log
-from scone_cas.entra_settings import EntraSettings
 from scone_cas.key_store_settings import KeyStoreSettings
 from scone_cas.parts import finish, initialise
-from scone_cas.peer_settings import PeerSettings
 from scone_cas.seal import KEY_SIZE
+from scone_cas.serve_options import ServeOptions
 from scone_cas.state import lock, prepare_directory
 from scone_cas.unlocked import Unlocked, unlock
 from scone_policy.cas_key import cas_key_hash
 from scone_policy.errors import SconeError
 
-CLIENT_PORT = 8081
-ENCLAVE_PORT = 18765
 _START_TIME = 30.0
 _STOP_TIME = 15.0
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - only where the operator asked for it
-
-
-@dataclass(frozen=True, kw_only=True)
-class ServeOptions:
-    """How a CAS is served. Port 0 takes a free one; `rate` is requests a second from one address on each port."""
-
-    state: Path
-    host: str = "127.0.0.1"
-    client_port: int = CLIENT_PORT
-    enclave_port: int = ENCLAVE_PORT
-    workers: int = 2
-    rate: float = 2000.0
-    audit_log: bool = True
-    entra: EntraSettings = field(default_factory=EntraSettings)
-    peers: PeerSettings = field(default_factory=PeerSettings)
-    key_store: KeyStoreSettings | None = None
 
 
 def serve(options: ServeOptions) -> None:

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from scone_cas import certificates, description, making, root, sharing, volumes
-from scone_cas.access import Caller, Decision, creator_key_hash, effective
+from scone_cas.access import Caller, Decision, creator_key_hash, effective, maker
 from scone_cas.access_values import meaning
+from scone_cas.announced import changing
 from scone_cas.audit import Journal, Silent
 from scone_cas.entra import Entra
 from scone_cas.entra_settings import EntraSettings
@@ -21,7 +22,7 @@ from scone_cas.messages import Refusal
 from scone_cas.peer_protocol import Ask, Shared
 from scone_cas.peers import Peers, check_number
 from scone_cas.sharing import Owned, Wanted
-from scone_cas.store import AUDIT_NOTE, Store, Version
+from scone_cas.store import Store, Version
 from scone_cas.tags import Tags
 from scone_cas.values import Value, to_stored
 from scone_cas.views import Means, View
@@ -123,14 +124,17 @@ class Sessions:
                 return root.LIVE if name == ROOT else None
             generated = self._store.values(version)
             salted = self._is_salted(version)
+            kept = self._store.kept(_maker(name)).decode() if self._store.keeps(_maker(name)) else None
         session = description.stored(version.description)
+        creator = creator_key_hash(session.creator)
         live = Live(
             hash=version.hash,
             number=version.number,
             session=session,
-            creator=creator_key_hash(session.creator),
+            creator=creator,
             generated=generated,
             salted=salted,
+            maker=creator or kept,
         )
         if not self._store.is_writing:  # what this transaction changed may still come to nothing
             with self._lock:
@@ -184,26 +188,18 @@ class Sessions:
             raise Refusal(409, _lost(wanted.session.predecessor)) from None
 
     def _announced(self, wanted: description.Description, caller: Caller, ready: Mapping[str, bytes]) -> Uploaded:
-        """The change, with its entry in the log before it can be seen, and a note of the entry in the store."""
-        entry = None
-        try:
-            with self._store.writing():
-                done = self._replace(wanted, caller, ready)
-                entry = self._journal.record(
-                    "session_created" if done.number == 1 else "session_updated",
-                    session=done.name,
-                    hash=done.public_hash,
-                    version=done.number,
-                    key=caller.key_hash,
-                    signers=caller.signer_hashes,
-                    address=caller.address,
-                )
-                if entry is not None:
-                    self._store.keep(AUDIT_NOTE, entry.note.encode())
-        except BaseException:
-            if entry is not None:
-                self._journal.record("session_failed", of=entry.number)
-            raise
+        """The change, with its entry in the log before it can be seen."""
+        with changing(self._store, self._journal) as change:
+            done = self._replace(wanted, caller, ready)
+            change.announce(
+                "session_created" if done.number == 1 else "session_updated",
+                session=done.name,
+                hash=done.public_hash,
+                version=done.number,
+                key=caller.key_hash,
+                signers=caller.signer_hashes,
+                address=caller.address,
+            )
         return done
 
     def _ask_others(self, wanted: description.Description) -> None:
@@ -244,6 +240,7 @@ class Sessions:
         number = before.number + 1 if before else 1
         if session.salt is not None and not self._store.keeps(_salted(session.name)):
             self._store.keep(_salted(session.name), str(number).encode())
+        self._keep_maker(wanted, caller)
         values = making.carried(session, before)
         creator = creator_key_hash(wanted.session.creator)
         live = Live(hash=wanted.hash, number=number, session=session, creator=creator, generated=values)
@@ -258,6 +255,14 @@ class Sessions:
         self._store.add(version, values)
         volumes.provision(Tags(self._store), session, before.session if before else None)
         return Uploaded(name=session.name, hash=wanted.hash, number=number, salted=self._is_salted(version))
+
+    def _keep_maker(self, wanted: description.Description, caller: Caller) -> None:
+        """Keep who uploads a version that does not refer to its creator: creators may always list."""
+        found = maker(caller) if wanted.session.creator is None else None
+        if found is not None:
+            self._store.keep(_maker(wanted.session.name), found.encode())
+        else:
+            self._store.forget(_maker(wanted.session.name))
 
     def _is_salted(self, version: Version) -> bool:
         """True when a salt stands in this version, or in one before it."""
@@ -355,7 +360,7 @@ class Sessions:
         """
         live = self._existing(namespace)
         policy, decision = self._decision(live, caller)
-        if not decision.permits(policy.may_list_sessions) and not decision.is_creator():
+        if not decision.permits(policy.may_list_sessions) and not replace(decision, creator=live.maker).is_creator():
             raise Refusal(403, f"no permission to list the sessions of the namespace '{namespace}'{_as(caller)}")
         names = tuple(islice(self._store.below(namespace, after=after), limit + 1))
         return Listed(names=names[:limit], following=names[limit - 1] if len(names) > limit else None)
@@ -392,6 +397,11 @@ class Sessions:
 def _salted(name: str) -> str:
     """Where the store keeps the number of the first version of a session with a salt."""
     return f"salted {name}"
+
+
+def _maker(name: str) -> str:
+    """Where the store keeps who uploaded the newest version of a session, if its description does not say it."""
+    return f"maker {name}"
 
 
 def _as_stored(live: Live, name: str) -> bytes:

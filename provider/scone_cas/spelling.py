@@ -83,7 +83,12 @@ def _key_pem(value: Value) -> bytes:
 
 
 def _chain(value: Value) -> bytes:
-    return value.more["chain"]
+    """From the first CA to the root, without the leaf: a CA is no leaf, so that its own certificate begins it.
+
+    What trusts a CA is given its chain (that of a self-signed one is itself), and never an empty file.
+    """
+    own = pem.armour(pem.CERTIFICATE, value.content).encode() if value.kind == "x509-ca" else b""
+    return own + value.more["chain"]
 
 
 def _pkcs12(value: Value) -> bytes:

@@ -33,12 +33,16 @@ Part = TypeVar("Part", Security, Service)
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """The demands on one service. `open` tells that placeholders stand in them: then they hold for one request only."""
+    """The demands on one service. `open` tells that placeholders stand in them: then they hold for one request only.
+
+    `signed` tells that every variant of its attestation names a signer, so that no measurement alone suffices.
+    """
 
     attested: bool
     debug: bool
     local: bool
     measurements: tuple[str, ...]
+    signed: bool
     platforms: tuple[str, ...]
     quoting_keys: tuple[str, ...]
     singleton: bool
@@ -56,6 +60,13 @@ class Terms:
                 "the evidence is of a debug enclave, and the policy does not tolerate debug-mode",
                 expected=["production"],
                 found=DEBUG,
+            )
+        if self.signed:
+            raise RefusedError(
+                403,
+                "no_signer",
+                "the policy names a signer, and simulated evidence has none: only a variant of attestation with "
+                "mrenclave alone takes it",
             )
         _one_of("unexpected_measurement", "unexpected measurement", self.measurements, measurement)
         found = quoting_key.hex()
@@ -87,6 +98,7 @@ def terms(session: Session, service: Service, fill: Filler) -> Terms:
         debug=DEBUG in attestation.tolerate,
         local=attestation.must_be_sgx_local is True,
         measurements=tuple(sorted({value for variant in measured for value in variant.mrenclave})),
+        signed=bool(variants) and not measured,
         platforms=_platforms(service, fill),
         quoting_keys=tuple(_ed25519(key) or key for key in attestation.trusted_scone_qe_pubkeys),
         singleton=security.singleton_enclaves is True,

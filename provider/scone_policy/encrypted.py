@@ -18,11 +18,12 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from scone_policy.errors import PolicyError
+from scone_policy.source import MAX_BYTES
 
 KEY_SIZE = 32
 """Bytes of a session encryption key, of a seed, and of what `encryption_key` holds."""
-LARGEST_TEXT = 2 * 1024 * 1024
-"""Bytes: a signed session is JSON around its text."""
+LARGEST_TEXT = (MAX_BYTES - 128) // 4 * 3 - 16
+"""Bytes: in base64, with the cipher's tag and the other key of the document, it fits into a request to a CAS."""
 _CONTEXT = b"pulumi-scone encrypted session v1\0"
 _SEED_CONTEXT = b"pulumi-scone encrypted session seed v1\0"
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
@@ -48,7 +49,12 @@ def encrypt_session(text: str, *, recipient: bytes, seed: bytes) -> dict[str, st
     except UnicodeEncodeError:
         raise PolicyError("must be valid Unicode", where="session") from None
     if len(content) > LARGEST_TEXT:
-        raise PolicyError(f"has more than {LARGEST_TEXT} bytes", where="session")
+        raise PolicyError(
+            f"has {len(content)} bytes, and at most {LARGEST_TEXT} can be encrypted: "
+            f"a CAS takes at most {MAX_BYTES} in a request, and encryption adds a third",
+            where="session",
+            fix="Leave out what is not needed, or split the session.",
+        )
     own = hmac.digest(seed, _SEED_CONTEXT + recipient + hashlib.sha256(content).digest(), "sha256")
     encapsulated, sealed = _seal(content, recipient=recipient, ephemeral=X25519PrivateKey.from_private_bytes(own))
     return {"encrypted_session": _base64(sealed), "encryption_key": _base64(encapsulated)}

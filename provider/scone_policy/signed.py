@@ -23,9 +23,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from scone_policy import pem
 from scone_policy.errors import PolicyError
 from scone_policy.placeholders import is_reference
+from scone_policy.source import MAX_BYTES
 
-LARGEST_TEXT = 1024 * 1024
-"""Bytes of a description."""
 MOST_SIGNATURES = 64
 _LARGEST_SIGNATURE = 256
 """Characters of base64. A P-384 signature has at most 140."""
@@ -46,11 +45,19 @@ class Signed:
 def sign_session(text: str, *, keys: Sequence[SigningKey]) -> dict[str, object]:
     """The document `{session, signatures: [{signer, signature}]}`; same text and keys, same bytes.
 
-    Keys are Ed25519 or P-384 (ECDSA with SHA-384, deterministic). Raises PolicyError for others, none, or one twice.
+    Keys are Ed25519 or P-384 (ECDSA with SHA-384, deterministic). Raises PolicyError for others, none, or one twice,
+    and for a document that would be larger, as indented JSON, than a CAS takes in a request.
     """
     signatures = [{"signer": _signer_of(key), "signature": _base64(_sign(key, _message(text)))} for key in keys]
     document: dict[str, object] = {"session": text, "signatures": signatures}
     verify_signed(document)
+    size = len(_written(document))
+    if size > MAX_BYTES:
+        raise PolicyError(
+            f"signed, the session has {size} bytes as JSON, and a CAS takes at most {MAX_BYTES} in a request",
+            where="session",
+            fix="Leave out what is not needed, or split the session.",
+        )
     return document
 
 
@@ -109,6 +116,10 @@ def _verified(where: str, entry: object, message: bytes) -> str:
     return signer
 
 
+def _written(document: Mapping[str, object]) -> str:
+    return json.dumps(document, indent=1) + "\n"
+
+
 def _sign(key: SigningKey, message: bytes) -> bytes:
     if isinstance(key, Ed25519PrivateKey):
         return key.sign(message)
@@ -126,8 +137,8 @@ def _message(text: str) -> bytes:
         content = text.encode()
     except UnicodeEncodeError:
         raise PolicyError("must be valid Unicode", where="session") from None
-    if len(content) > LARGEST_TEXT:
-        raise PolicyError(f"a session has at most {LARGEST_TEXT} bytes", where="session")
+    if len(content) > MAX_BYTES:
+        raise PolicyError(f"a session has at most {MAX_BYTES} bytes", where="session")
     return _CONTEXT + content
 
 

@@ -38,6 +38,10 @@ class Number(str):
     __slots__ = ()
 
 
+class Tagged(dict[str, object]):
+    """What stood under a tag: `{cas: None}` for `!cas`, `{akv: {…}}` for `!akv {…}`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Document:
     """Plain data (str, Number, bool, None, list, dict) with the line of every path in it (1-based)."""
@@ -177,7 +181,7 @@ class _Reader:
             assert isinstance(event, yaml.ScalarEvent)
             value = self._scalar(event)
         if word is not None:
-            value = {word: value or None}
+            value = Tagged({word: value or None})
         size = self._nodes - before
         if event.anchor:
             self._anchors[event.anchor] = (value, size)

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from scone_cas.entra_settings import EntraSettings, add_entra_options
-from scone_cas.peer_settings import PeerSettings, add_peer_options
+from scone_cas.serve_options import ServeOptions, add_serve_options
 from scone_policy.errors import SconeError
 from scone_provider.commands.files import UsageError
 
@@ -50,15 +49,7 @@ def _parser() -> argparse.ArgumentParser:
 
     cas = commands.add_parser("cas", help="the embedded CAS")
     serve = cas.add_subparsers(required=True, metavar="ACTION").add_parser("serve", help="run it in the foreground")
-    serve.add_argument("--state", required=True, help="folder of its sealed store")
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    serve.add_argument("--port", type=int, default=8081, help="client API (default: %(default)s)")
-    serve.add_argument("--enclave-port", type=int, default=18765, help="enclave API (default: %(default)s)")
-    serve.add_argument("--workers", type=int, default=2, help="processes of the enclave port (default: %(default)s)")
-    serve.add_argument("--no-audit-log", dest="audit_log", action="store_false", help="record nothing in audit.log")
-    add_entra_options(serve)
-    add_peer_options(serve)
-    serve.add_argument("--config", metavar="FILE", type=Path, help="its key store: docs/key-stores.md (default: none)")
+    add_serve_options(serve)
     serve.set_defaults(run=_cas_serve)
 
     audit = commands.add_parser("audit", help="the audit log of the embedded CAS")
@@ -116,22 +107,9 @@ def _identity_create(parsed: argparse.Namespace) -> int:
 
 
 def _cas_serve(parsed: argparse.Namespace) -> int:
-    from scone_cas.key_store_settings import read_settings  # noqa: PLC0415  keeps --help quick
-    from scone_cas.server import ServeOptions, serve  # noqa: PLC0415  needs Twisted, which nothing else here does
+    from scone_cas.server import serve  # noqa: PLC0415  keeps --help quick
 
-    serve(
-        ServeOptions(
-            state=Path(parsed.state),
-            host=parsed.host,
-            client_port=parsed.port,
-            enclave_port=parsed.enclave_port,
-            workers=parsed.workers,
-            audit_log=parsed.audit_log,
-            entra=EntraSettings.parse(parsed),
-            peers=PeerSettings.parse(connect_to=parsed.connect_to, trusted_peers=parsed.trusted_peer),
-            key_store=read_settings(parsed.config) if parsed.config is not None else None,
-        )
-    )
+    serve(ServeOptions.parse(parsed))
     return 0
 
 

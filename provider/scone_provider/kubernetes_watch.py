@@ -78,7 +78,7 @@ def wait_for_release(
     soon as a pod was refused, at the latest after `timeout` seconds. A `patient` watch waits that long for refusals to
     pass.
     """
-    client = _client(context)
+    client = connect(context)
     api = kubernetes.client.CoreV1Api(client)
     start = time.monotonic()
     deadline = start + timeout
@@ -100,7 +100,7 @@ def wait_for_release(
         time.sleep(0.5)
 
 
-def _pods(api: Any, namespace: str, release: str, *, last_try: bool) -> Sequence[Any] | None:  # noqa: ANN401  see _client
+def _pods(api: Any, namespace: str, release: str, *, last_try: bool) -> Sequence[Any] | None:  # noqa: ANN401  see connect
     """The release's pods; None when Kubernetes is out of order and there is time to ask again."""
     try:
         found: Sequence[Any] = api.list_namespaced_pod(
@@ -126,7 +126,7 @@ def _pods(api: Any, namespace: str, release: str, *, last_try: bool) -> Sequence
 
 
 def _waiting(
-    client: Any,  # noqa: ANN401  see _client
+    client: Any,  # noqa: ANN401  see connect
     namespace: str,
     release: str,
     expected: Sequence[Expectation],
@@ -141,12 +141,13 @@ def _waiting(
     return waiting
 
 
-def _client(context: str | None) -> Any:  # noqa: ANN401  the package has no types
+def connect(context: str | None) -> Any:  # noqa: ANN401  the package has no types
+    """The cluster of a kubeconfig's context; None: of the current one. Raises DeployError."""
     try:
         return kubernetes.config.new_client_from_config(context=context)  # type: ignore[no-untyped-call]
     except (kubernetes.config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, AttributeError):
         raise DeployError(
-            "there is no usable kubeconfig to watch the pods with",
+            "there is no usable kubeconfig to reach the cluster with",
             where="KUBECONFIG",
             fix="set KUBECONFIG, and `pulumi config set kubernetes:context NAME` where it is not the current context",
         ) from None
@@ -191,7 +192,7 @@ def _hopeless(wanted: Expectation, pods: Sequence[Any], *, forgiven: bool) -> It
                 yield pod, DeployError(text, where=wanted.where(pod.metadata.name), fix=fix)
 
 
-def _crashed(wanted: Expectation, pod: Any, status: Any, ended: Any) -> DeployError:  # noqa: ANN401  see _client
+def _crashed(wanted: Expectation, pod: Any, status: Any, ended: Any) -> DeployError:  # noqa: ANN401  see connect
     """What the program printed is not ours to repeat: it may hold secrets."""
     reason = f" ({ended.reason})" if ended.reason not in (None, "Error", "Completed") else ""
     return DeployError(
@@ -238,7 +239,7 @@ def _refuse_stuck(
             )
 
 
-def _pull_secrets(pod: Any) -> str:  # noqa: ANN401  see _client
+def _pull_secrets(pod: Any) -> str:  # noqa: ANN401  see connect
     names = ", ".join(one.name for one in pod.spec.image_pull_secrets or [])
     return f"; the secret {names} must exist: `pull_secret` of MeshDeployment makes it" if names else ""
 
@@ -254,7 +255,7 @@ def _late(waiting: Sequence[Expectation], pods: Sequence[Any], timeout: float) -
     )
 
 
-def _state(pod: Any) -> str:  # noqa: ANN401  see _client
+def _state(pod: Any) -> str:  # noqa: ANN401  see connect
     for status in pod.status.container_statuses or []:
         state = status.state
         if state and state.waiting:

@@ -19,8 +19,8 @@ Canonical = Mapping[str, Any]
 _DIGITS = 12
 _SECTIONS = ("services", "images")
 _REPLACE = (
-    'give rollout="replace" for the `up` that carries it out: every pod then gets the new policy; '
-    'afterwards rollout="overlap" again'
+    'give "rollout": "replace" for the `up` that carries it out: every pod then gets the new policy; '
+    'afterwards "rollout": "overlap" again'
 )
 
 
@@ -135,7 +135,7 @@ def refuse_unfit(session: Session) -> None:
         made_here = secret.value is None and not {"import", "import_akv"} & set(secret.canonical())
         if secret.kind == "private-key" and made_here and not secret.migrate:
             raise PolicyError(
-                'rollout="overlap" cannot share this key between revisions: each new version of the policy makes it '
+                '"rollout": "overlap" cannot share this key between revisions: each new version of the policy makes it '
                 "anew",
                 where=f"secrets.{name}",
                 fix="Give it migrate: true, so that it is kept.",
@@ -150,7 +150,7 @@ def refuse_changed_session(old: Canonical, new: Canonical, *, name: str) -> None
     changed = list(_changed(old, new))
     if changed:
         raise PolicyError(
-            f'rollout="overlap" cannot carry out this change: {", ".join(changed)} '
+            f'"rollout": "overlap" cannot carry out this change: {", ".join(changed)} '
             f"{'is' if len(changed) == 1 else 'are'} shared by all revisions of the service, also by the one whose "
             "pods run now",
             where=name,
@@ -180,7 +180,7 @@ def _names(canonical: Canonical) -> list[str]:
         raise PolicyError(
             f"a policy whose rollouts overlap has one service, this one has {len(names)}",
             where="services",
-            fix='Give each service a policy of its own, or rollout="replace".',
+            fix='Give each service a policy of its own, or "rollout": "replace".',
         )
     return names
 

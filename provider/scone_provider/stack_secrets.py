@@ -10,22 +10,27 @@ from collections.abc import Callable
 from scone_provider.cas.identity import Identity
 from scone_provider.errors import SconeError
 
+_IDENTITY = "scone:identity"
 _SECONDS = 60
 
 
 def create_stack_secrets(*, stack: str | None, config_file: str | None, tell: Callable[[str], None]) -> None:
     """Make what is missing and store it through the Pulumi CLI, values on its standard input only.
 
-    What is there is kept: another image key would make every image and every file-system key new. Raises SconeError.
+    What is there is kept: another image key would make every image and every file-system key new. `tell` gets a line
+    for each, that of the identity with its key hash, which names it in access policies and as an owner. Raises
+    SconeError.
     """
     options = (["--stack", stack] if stack else []) + (["--config-file", config_file] if config_file else [])
-    makers: dict[str, Callable[[], str]] = {"scone:identity": _new_identity, "scone:imageKey": _new_image_key}
+    makers: dict[str, Callable[[], str]] = {_IDENTITY: _new_identity, "scone:imageKey": _new_image_key}
     for key, make in makers.items():
-        if _pulumi(["config", "get", key, *options], check=False) is not None:
-            tell(f"{key}: kept")
-            continue
-        _pulumi(["config", "set", "--secret", key, *options], stdin=make())
-        tell(f"{key}: made and stored as a secret of the stack")
+        value = _pulumi(["config", "get", key, *options], check=False)
+        done = "kept"
+        if value is None:
+            value, done = make(), "made and stored as a secret of the stack"
+            _pulumi(["config", "set", "--secret", key, *options], stdin=value)
+        known_by = f"; its key hash is {Identity.parse(value, where=key).key_hash}" if key == _IDENTITY else ""
+        tell(f"{key}: {done}{known_by}")
 
 
 def _new_identity() -> str:

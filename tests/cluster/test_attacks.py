@@ -26,7 +26,7 @@ def test_host_values_have_no_effect(mesh: MeshProject) -> None:
 def test_other_command_gets_nothing(mesh: MeshProject) -> None:
     """Another command in the Deployment starts something else, which has neither the program nor a secret."""
     script = "import os; print('mine', sorted(os.environ), os.listdir('/python')); import time; time.sleep(60)"
-    with mesh.patched({"command": ["/usr/bin/python3", "-u", "-c", script], "readinessProbe": None}):
+    with mesh.patched({"command": ["/usr/bin/python3", "-u", "-c", script], "startupProbe": None}):
         log = mesh.log_until("mine")
     assert "API_" not in log
     assert log.rstrip().endswith("[]")

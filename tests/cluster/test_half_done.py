@@ -44,14 +44,14 @@ def killed_up(mesh: MeshProject, moment: str) -> None:
     "moment",
     [
         "ConfidentialImage hello-pythonapp creating",
-        "ConfidentialImage hello-pythonapp created",
         "SecurityPolicy hello-pythonapp creating",
         "SecurityPolicy hello-pythonapp created",
+        "Release hello creating",
         "Rollout hello creating",
     ],
 )
 def test_first_up_that_was_killed(new_mesh: Callable[..., MeshProject], moment: str) -> None:
-    """Image pushed, policy not; policy uploaded, nothing released; released, nobody waited: one more `up` is all."""
+    """Image pushed; policy uploaded; Helm in the middle of it; released, nobody waited: one more `up` is all."""
     mesh = new_mesh()
     killed_up(mesh, moment)
     mesh.up()

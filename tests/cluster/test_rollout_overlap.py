@@ -211,6 +211,6 @@ def test_what_pods_share_does_not_overlap(mesh: MeshProject) -> None:
     mesh.edit("service.yaml", "size: 10", "size: 12")
     text = mesh.preview(check=False).text
     assert "secrets.password" in text
-    assert 'rollout="replace"' in text
+    assert '"rollout": "replace"' in text
     mesh.edit("service.yaml", "size: 12", "size: 10")
     assert mesh.preview_steps() == {}

@@ -18,21 +18,25 @@ def secret(project: PulumiProject, key: str) -> str:
 
 
 def test_makes_both_once_and_shows_neither(cli_environment: dict[str, str], tmp_path: Path) -> None:
-    """A new stack gets a key pair and an image key, encrypted; a second run keeps both; neither is ever printed."""
+    """A new stack gets a key pair and an image key, encrypted; a second run keeps both; neither is ever printed.
+
+    The key hash is, by which the identity is named as an owner.
+    """
     folder = tmp_path / "project"
     folder.mkdir()
     (folder / "Pulumi.yaml").write_text("name: identity-test\nruntime: python\n")
     project = PulumiProject(folder, environment=cli_environment)
     project.pulumi("stack", "init", "dev")
     made = project.execute(CREATE).text
+    identity, image_key = secret(project, "scone:identity"), secret(project, "scone:imageKey")
+    key_hash = Identity.parse(identity).key_hash
     assert made == (
-        "scone:identity: made and stored as a secret of the stack\n"
+        f"scone:identity: made and stored as a secret of the stack; its key hash is {key_hash}\n"
         "scone:imageKey: made and stored as a secret of the stack\n"
     )
-    identity, image_key = secret(project, "scone:identity"), secret(project, "scone:imageKey")
-    assert Identity.parse(identity).key_hash
     assert len(base64.b64decode(image_key, validate=True)) == 32
-    assert project.execute(CREATE).text == "scone:identity: kept\nscone:imageKey: kept\n"
+    kept = f"scone:identity: kept; its key hash is {key_hash}\nscone:imageKey: kept\n"
+    assert project.execute(CREATE).text == kept
     assert (secret(project, "scone:identity"), secret(project, "scone:imageKey")) == (identity, image_key)
     written = project.everything_written()
     assert image_key.encode() not in written

@@ -12,6 +12,8 @@ from tools.devstack.errors import DevstackError
 from tools.devstack.paths import Paths
 from tools.devstack.steps import Job
 
+GO = "go1.26.8"
+"""What `go.mod` of the launcher names: exactly this one builds it, because the launcher's bytes are measured."""
 PULUMI = "3.259.0"
 KUBERNETES_PLUGIN = "4.25.0"
 DOCKER_BUILD_PLUGIN = "0.0.22"
@@ -65,7 +67,7 @@ class Go:
         if not found:
             raise DevstackError(
                 "Go is not installed",
-                fix="install Go 1.26 or later and put it on PATH, or name your own cluster and install Pulumi (README)",
+                fix=f"install {GO}, exactly this version, and put it first in PATH",
             )
         return found
 

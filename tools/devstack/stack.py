@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,7 +24,7 @@ from tools.devstack import (
     venv,
 )
 from tools.devstack.errors import DevstackError
-from tools.devstack.gobuild import BUILDKIT, CLI, NODE, PULUMI, Go, Toolchain, found_pulumi
+from tools.devstack.gobuild import BUILDKIT, CLI, GO, NODE, PULUMI, Go, Toolchain, found_pulumi
 from tools.devstack.paths import Paths
 from tools.devstack.plugins import Plugin
 from tools.devstack.process import Supervisor
@@ -34,7 +33,6 @@ from tools.devstack.settings import Target
 from tools.devstack.steps import Job, Step
 from tools.devstack.variables import environment, has_builder, kubeconfig
 
-_GO = (1, 26)
 _LONGEST_ROOT = 60  # characters: sockets below it have at most 107
 _OWN_CLUSTER = "name your own cluster: KUBE_CONTEXT=… REGISTRY=… CAS_HOST=… make demo (README)"
 
@@ -47,13 +45,16 @@ def check_machine(paths: Paths, *, target: Target, environ: Mapping[str, str]) -
             where="this machine",
             fix="use Linux on x86-64",
         )
-    version = subprocess.run(
-        [Go(environ).program, "version"], capture_output=True, text=True, check=False, env=dict(environ)
-    ).stdout
-    found = re.search(r"go(\d+)\.(\d+)", version)
-    if not found or (int(found[1]), int(found[2])) < _GO:
+    go = Go(environ)
+    found = subprocess.run(
+        [go.program, "env", "GOVERSION"], capture_output=True, text=True, check=False, env=go.environment
+    ).stdout.strip()
+    if found != GO:
         raise DevstackError(
-            f"Go is too old: {version.strip()}", where="this machine", fix="install Go 1.26 or later and put it on PATH"
+            f"{go.program} is {found or 'no Go that answers'}, and the launcher is built by {GO} exactly: "
+            "its bytes are measured",
+            where="this machine",
+            fix=f"install {GO} and put it first in PATH",
         )
     if target.named:
         return

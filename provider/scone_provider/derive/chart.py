@@ -108,7 +108,7 @@ def service_values(
                 variables.findings.add(
                     f"the volume {volume.name} has one writer, so pods of two revisions cannot overlap",
                     where=mesh.where("services", name),
-                    fix=f'Give rollout="replace", or leave volume_{volume.name}_size out.',
+                    fix=f'Give "rollout": "replace", or leave volume_{volume.name}_size out.',
                 )
     if volumes:
         values["volumes"] = {volume.name: volume.chart for volume in volumes}

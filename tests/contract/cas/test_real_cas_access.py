@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from scone_policy.encrypted import encrypt_session
+from scone_policy.encrypted import LARGEST_TEXT, encrypt_session
 from scone_policy.signed import sign_session
+from scone_policy.source import MAX_BYTES
 from scone_provider.cas.identity import Identity
 from scone_provider.errors import TrustError
 
@@ -40,6 +41,26 @@ def test_session_encryption_key(cas, ann, name) -> None:
     found = client.read(name)
     assert found is not None
     assert found.hash in answer.text
+
+
+def padded(description: str, size: int) -> str:
+    """The description, with a comment of as much as is missing."""
+    return description + "#" * (size - len(description))
+
+
+def test_the_largest_that_can_be_sealed_is_taken(cas, ann, name) -> None:
+    """What signing and encrypting let pass fits into a request, to the byte; so does the largest plain session."""
+    client, key = cas.client(ann), Ed25519PrivateKey.generate()
+    encrypted = encrypt_session(
+        padded(text(f"{name}-e"), LARGEST_TEXT), recipient=client.session_encryption_key(), seed=secrets.token_bytes(32)
+    )
+    http = requests_of(client)
+    assert http.put("/v1/encrypted_sessions", content=json.dumps(encrypted, indent=1)).status_code == 201
+    room = MAX_BYTES - len(json.dumps(sign_session(text(f"{name}-s"), keys=[key]), indent=1)) - 1
+    signed = sign_session(padded(text(f"{name}-s"), len(text(f"{name}-s")) + room), keys=[key])
+    assert http.post("/session", content=json.dumps(signed, indent=1)).status_code == 201
+    assert http.post("/session", content=padded(text(f"{name}-p"), MAX_BYTES)).status_code == 201
+    assert http.post("/session", content=padded(text(f"{name}-q"), MAX_BYTES + 1)).status_code == 413
 
 
 @pytest.mark.parametrize("pinned", [True, False])

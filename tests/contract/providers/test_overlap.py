@@ -209,7 +209,7 @@ def test_what_is_shared_cannot_change(overlapping: Overlapping, name, change: Ma
     _, failures = overlapping._process.check(SecurityPolicyProvider, {**program, "overlap": True}, overlapping.inputs)
     ((_, reason),) = failures
     assert what in reason
-    assert 'give rollout="replace"' in reason
+    assert 'give "rollout": "replace"' in reason
     inputs, failures = overlapping._process.check(SecurityPolicyProvider, program, overlapping.inputs)
     assert failures == []
     assert "revision" not in inputs

@@ -69,6 +69,19 @@ def test_unbuilt_native_stage_leaves_one_input_unknown(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("project")
+def test_rebuild_in_a_preview_is_unknown(run: Run) -> None:
+    """There the builder's plug-in gives a tag without a digest, which still names the image before: it is not taken."""
+
+    def program() -> None:
+        ConfidentialImage("api", {"manifest": manifest(run=["true"])})
+
+    inputs = (
+        run(program, preview=True, native={"ref": "localhost:5000/team/api:native-1", "digest": ""}).only(IMAGE).inputs
+    )
+    assert inputs["from"] == UNKNOWN
+
+
+@pytest.mark.usefixtures("project")
 def test_settings_of_the_native_stage(run: Run) -> None:
     """The package index is a build secret, wrapped as one, and no difference; builder and arguments are handed on."""
     stage: Any = {"builder": "mine", "pip_config": "planted-99", "build_args": {"HTTPS_PROXY": "http://proxy:3128"}}
@@ -91,7 +104,7 @@ def test_settings_of_the_native_stage(run: Run) -> None:
 def test_images_of_the_program(run: Run) -> None:
     """An image that the program makes with any of the three resources, or an Output, takes the place of `from`."""
     facts = {
-        NATIVE: {"ref": f"r.test/a:1@{DIGEST}"},
+        NATIVE: {"ref": f"r.test/a:1@{DIGEST}", "digest": DIGEST},
         "docker:index/image:Image": {"repoDigest": f"r.test/b@{DIGEST}"},
         "docker:index/registryImage:RegistryImage": {"sha256Digest": DIGEST},
     }

@@ -3,6 +3,11 @@ from pathlib import Path
 import pytest
 from tools.devstack import host, teardown
 from tools.devstack.demo import _failure
+from tools.devstack.errors import DevstackError
+from tools.devstack.gobuild import GO
+from tools.devstack.paths import Paths
+from tools.devstack.settings import Target
+from tools.devstack.stack import check_machine
 
 SAVED = """# Generated
 *filter
@@ -84,3 +89,33 @@ def test_mounts_below_a_folder_are_only_those_below_it(tmp_path: Path) -> None:
 def test_a_pods_failure_is_told_in_its_own_words(status: dict[str, object], words: str) -> None:
     """The demo ends with what the launcher or the kubelet said, and goes on waiting while there is hope."""
     assert _failure({"status": {"containerStatuses": [status]}}) == words
+
+
+def machine(folder: Path, go: str) -> None:
+    """The check of a machine on which this script is Go."""
+    (folder / "go").write_text(f"#!/bin/sh\n{go}\n")
+    (folder / "go").chmod(0o755)
+    environ = {"PATH": str(folder)}
+    target = Target(registry="registry.example.com", cas_host="192.0.2.1", context="mine")
+    check_machine(Paths.of(environ=environ), target=target, environ=environ)
+
+
+@pytest.mark.parametrize("found", ["go1.26.7", "go1.26.9", "go1.27.0", "go1.25.1"])
+def test_another_go_is_refused_before_anything_is_done(tmp_path: Path, found: str) -> None:
+    """The launcher's bytes are measured: a newer Go is as wrong as an older one, and it is said which one is needed."""
+    with pytest.raises(DevstackError, match=rf"is {found}, and the launcher is built by {GO} exactly") as refused:
+        machine(tmp_path, f"echo {found}")
+    assert f"install {GO} and put it first in PATH" in str(refused.value)
+    with pytest.raises(DevstackError, match="is no Go that answers"):
+        machine(tmp_path, "exit 1")
+    machine(tmp_path, f"echo {GO}")
+
+
+def test_the_go_that_is_asked_for_builds_everything() -> None:
+    """It is the one that the launcher's go.mod names, and none of the toolchain's modules wants a newer one."""
+    paths = Paths.of()
+    assert f"\n{GO.replace('go', 'go ')}\n" in (paths.root / "provider" / "launcher" / "go.mod").read_text()
+    ours = [int(part) for part in GO.removeprefix("go").split(".")]
+    for module in paths.modules.glob("*/go.mod"):
+        (line,) = [line for line in module.read_text().splitlines() if line.startswith("go ")]
+        assert [int(part) for part in line.removeprefix("go ").split(".")] <= ours, module

@@ -297,6 +297,46 @@ def test_imported_issuer(cas, person, tmp_path: Path) -> None:
     assert "leaf: OK" in verify(tmp_path, found, cas.now)
 
 
+def trusts(folder: Path, trusted: bytes, leaf: bytes, now: datetime) -> bool:
+    """Whether OpenSSL takes the leaf when it is given this file to trust."""
+    (folder / "trusted").write_bytes(trusted)
+    (folder / "leaf").write_bytes(leaf)
+    command = ["openssl", "verify", "-x509_strict", "-attime", str(int(now.timestamp())), "-CAfile"]
+    return (
+        subprocess.run([*command, folder / "trusted", folder / "leaf"], capture_output=True, check=False).returncode
+        == 0
+    )
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_chain_of_an_authority_is_what_its_peers_trust(cas, person, tmp_path: Path, depth: int) -> None:
+    """Whoever imports a CA and hands its `.chain` to a TLS client trusts what that CA signs: it begins with the CA."""
+    secrets = chain_of(*["P-256"] * depth)
+    last = f"ca{depth - 1}"
+    secrets[last]["export"] = {"session": "client"}
+    cas.upload(secret_session(secrets, ["leaf"], name="server"), person("ann"))
+    imported = {"ca": {"kind": "x509-ca", "import": {"session": "server", "secret": last}}}
+    cas.upload(secret_session(imported, ["ca.chain", "ca:crt"], name="client"), person("ann"))
+    found, leaf = received(cas, "client"), received(cas, "server")["leaf"]
+    assert found["ca.chain"].startswith(found["ca:crt"])
+    assert len(x509.load_pem_x509_certificates(found["ca.chain"])) == depth
+    assert trusts(tmp_path, found["ca.chain"], leaf, cas.now)
+
+
+def test_chain_of_a_given_authority(cas, person, tmp_path: Path) -> None:
+    """A given CA with what was given above it: its chain is all of it, and what it signs is verified with it."""
+    cas.upload(secret_session(chain_of("P-256", "P-256"), ["ca1:chain", "key1"], name="maker"), person("ann"))
+    made = received(cas, "maker")
+    given = {
+        "ca-key": {"kind": "private-key", "value": made["key1"].decode()},
+        "ca": {"kind": "x509-ca", "value": made["ca1:chain"].decode(), "private_key": "ca-key"},
+    }
+    cas.upload(secret_session({**given, **LEAF}, ["ca:chain", "leaf", "leaf:chain"]), person("ann"))
+    found = received(cas)
+    assert found["ca:chain"] == found["leaf:chain"] == made["ca1:chain"]
+    assert "leaf: OK" in verify(tmp_path, found, cas.now)
+
+
 def test_imported_issuer_without_key_is_refused(cas, person) -> None:
     """A CA certificate whose key nobody here has cannot sign: refused with the path, the rule and what to do."""
     cas.upload(secret_session(authority(), ["ca"], name="maker"), person("ann"))

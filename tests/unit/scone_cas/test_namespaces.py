@@ -160,11 +160,12 @@ def test_bad_listings(tree, person, query: dict[str, str], status: int) -> None:
         ("{read: [CREATOR, '%s'], list_sessions: [NONE]}", {"ann"}),
         ("{list_sessions: [NONE]}", {"ann"}),
         ("{list_sessions: ['%s']}", {"ann", "bob"}),
-        ("{read: [NONE], update: [NONE], create_sessions: [ANY], list_sessions: ['%s']}", {"bob"}),
+        ("{read: [NONE], update: [NONE], create_sessions: [ANY], list_sessions: ['%s']}", {"ann", "bob"}),
+        ("{read: [NONE], update: [NONE], create_sessions: [ANY], list_sessions: [NONE]}", {"ann"}),
     ],
 )
 def test_who_may_list(cas, person, access: str, allowed: set[str]) -> None:
-    """Whoever `list_sessions` names, else whoever may read; a recorded creator always."""
+    """Whoever `list_sessions` names, else whoever may read; the creator always."""
     cas.upload(session("n", f"access_policy: {access.replace('%s', person('bob').key_hash)}\n"), person("ann"))
     found = {
         name
@@ -172,6 +173,56 @@ def test_who_may_list(cas, person, access: str, allowed: set[str]) -> None:
         if cas.ask("GET", "/v1/sessions", who=None if name == "nobody" else person(name), namespace="n").status == 200
     }
     assert found == allowed
+
+
+def may_list(cas, who) -> bool:
+    """Whether somebody may list the sessions below `n`."""
+    return bool(cas.ask("GET", "/v1/sessions", who=who, namespace="n").status == 200)
+
+
+def unlisted(**rights: str) -> str:
+    """An access policy that names nobody who may list."""
+    found = {"read": "NONE", "list_sessions": "NONE", **rights}
+    return "access_policy: {" + ", ".join(f"{right}: ['{entry}']" for right, entry in found.items()) + "}\n"
+
+
+def test_maker_is_known_for_listing_alone(cas, person) -> None:
+    """Who made a version that does not refer to CREATOR stands nowhere in it, and has no other right by it."""
+    done = cas.upload(session("n", unlisted(read=person("bob").key_hash, update="NONE")), person("ann"))
+    version = cas.sessions.read("n", person("bob").caller)
+    assert "creator" not in yaml.safe_load(version.description)
+    assert Sessions(cas.store).live("n").creator is None  # type: ignore[union-attr]
+    assert (may_list(cas, person("ann")), may_list(cas, person("bob"))) == (True, False)
+    with refused(403, "no permission to read"):
+        cas.sessions.read("n", person("ann").caller)
+    with refused(403, "no permission to update"):
+        cas.upload(session("n", predecessor=done.hash), person("ann"))
+
+
+def test_maker_is_that_of_the_newest_version(cas, person) -> None:
+    """Whoever replaces a version lists in the place of who made the one before, as with a creator that is recorded."""
+    rest = unlisted(update=person("bob").key_hash)
+    first = cas.upload(session("n", rest), person("ann"))
+    second = cas.upload(session("n", rest, predecessor=first.hash), person("bob"))
+    assert (may_list(cas, person("ann")), may_list(cas, person("bob"))) == (False, True)
+    cas.upload(session("n", unlisted(update="CREATOR"), predecessor=second.hash), person("bob"))
+    assert may_list(cas, person("bob"))
+    assert not cas.store.keeps("maker n")
+
+
+def test_makers_of_old_stores_are_not_known(cas, person) -> None:
+    """A store that was written before makers were kept works as it did: it is not known who made the session."""
+    cas.upload(session("n", unlisted(update="NONE")), person("ann"))
+    with cas.store.writing():
+        cas.store.forget("maker n")
+    assert not may_list(cas, person("ann"))
+
+
+def test_nobody_in_particular_makes_nothing(cas, person) -> None:
+    """Without a certificate there is no maker, and who made the version before is it no longer."""
+    first = cas.upload(session("n", unlisted(update="ANY")), person("ann"))
+    cas.upload(session("n", unlisted(update="ANY"), predecessor=first.hash), None)
+    assert not any(may_list(cas, who) for who in (person("ann"), None))
 
 
 def test_nobody_lists_the_default_root(cas, person) -> None:

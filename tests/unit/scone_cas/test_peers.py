@@ -23,6 +23,7 @@ from scone_cas.values import Value
 from scone_policy.errors import SconeError
 from scone_policy.keyhash import decode_key_hash
 from unit.scone_cas.conftest import Cas
+from unit.scone_cas.test_audit_log import entries
 from unit.scone_cas.test_sharing import put, received
 
 PEER_KEY = "3s1pm8W6Be6cxvAQRbRP5YXd9YuERAr7KswN97uGtoPkRW87x1"
@@ -54,6 +55,32 @@ def test_trusted_peer_receives(exporting, person) -> None:
     shared = Shared.read(json.dumps(answer).encode())
     assert shared.value == received(exporting, "out")
     assert shared.session_hash == exporting.sessions.live("out").hash
+
+
+def test_what_is_given_to_another_cas_is_recorded(exporting, person) -> None:
+    """The audit log says before the answer which secret went to which session of whose CAS; a refusal gave nothing."""
+    bob = person("bob")
+    assert asked(exporting, {**ASK, "importer": "in/else"}, bob)[0] == 404
+    _, answer = asked(exporting, ASK, bob)
+    *_, last = entries(exporting.state)
+    assert (last["event"], last["fields"]) == (
+        "secret_shared",
+        {"session": "out", "secret": "s", "importer": "in/x", "key": bob.key_hash, "address": ""},
+    )
+    assert [entry["event"] for entry in entries(exporting.state)].count("secret_shared") == 1
+    assert answer["content"].encode() not in (exporting.state / "audit.log").read_bytes()
+
+
+def test_nothing_is_given_without_an_entry(exporting, person, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the audit log cannot be written another CAS gets no secret."""
+
+    def full(event: str, **_: object) -> None:
+        raise SconeError(f"the audit log cannot be written: {event}")
+
+    monkeypatch.setattr(exporting.parts.journal, "record", full)
+    status, answer = asked(exporting, ASK, person("bob"))
+    assert status == 500
+    assert "content" not in answer
 
 
 @pytest.mark.parametrize(

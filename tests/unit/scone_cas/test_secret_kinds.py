@@ -170,12 +170,15 @@ def test_x509(cas, person) -> None:
 
 
 def test_x509_ca(cas, person) -> None:
-    """A certificate authority has the forms of a certificate; alone at the top it has nothing above it."""
-    cas.upload(secret_session(CHAIN, ["root:crt", "root:chain", "root:privatekey"]), person("ann"))
+    """A certificate authority has the forms of a certificate; its chain, unlike a leaf's, begins with itself."""
+    forms = ["root:crt", "root:chain", "root.chain", "root:privatekey", "root:pkcs12-with-private-key", "middle:chain"]
+    cas.upload(secret_session(CHAIN, [*forms, "middle"]), person("ann"))
     found = received(cas)
     root = x509.load_pem_x509_certificate(found["root:crt"])
     assert root.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    assert found["root:chain"] == b""
+    assert found["root:chain"] == found["root.chain"] == found["root:crt"]
+    assert found["middle:chain"] == found["middle"] + found["root:crt"]
+    assert pkcs12.load_pkcs12(found["root:pkcs12-with-private-key"], None).additional_certs == []
     assert load_pem_private_key(found["root:privatekey"], password=None).public_key() == root.public_key()
 
 

@@ -85,6 +85,34 @@ def test_local_attestation_is_never_simulated(outcome) -> None:
     assert outcome(session(security=attestation(must_be_sgx_local=False))) == "ok"
 
 
+SIGNER = {"mrsigner": OTHER, "isvprodid": 1}
+
+
+@pytest.mark.parametrize(
+    ("variants", "code"),
+    [
+        ({"signer": SIGNER}, "no_signer"),
+        ({"signer": SIGNER, "mrenclave": MEASUREMENT}, "no_signer"),
+        ([{"signer": SIGNER}, {"signer": SIGNER | {"isvprodid": 2}, "mrenclave": [MEASUREMENT]}], "no_signer"),
+        ([{"signer": SIGNER}, {"mrenclave": MEASUREMENT}], "ok"),
+        ([{"signer": SIGNER, "mrenclave": MEASUREMENT}, {"mrenclave": OTHER}], "unexpected_measurement"),
+    ],
+)
+def test_signers_are_never_simulated(outcome, variants, code: str) -> None:
+    """A variant that names a signer is taken at upload and takes no simulated evidence; one without it does."""
+    assert outcome(session(service={"attestation": variants})) == code
+
+
+def test_missing_signer_is_said_in_words(cas, person) -> None:
+    """What the launcher prints says what is missing; there are no measurements that could be expected instead."""
+    cas.upload(session(service={"attestation": {"signer": SIGNER}}), person("ann"))
+    assert EnclaveSide(cas).attest("app/main")[1] == {
+        "code": "no_signer",
+        "message": "the policy names a signer, and simulated evidence has none: only a variant of attestation with "
+        "mrenclave alone takes it",
+    }
+
+
 def test_mode_none_demands_nothing(outcome) -> None:
     """Without attestation no measurement is needed, and none of the other demands is looked at."""
     text = session(
@@ -109,7 +137,7 @@ FRAGMENTS = [
         {"attestation": {"mrenclave": MEASUREMENT, "signer": {"mrsigner": "$$SCONE::m$$"}}},
         None,
         [ascii_("m", OTHER)],
-        "unexpected_measurement",
+        "no_signer",
     ),
     ({"platforms": ["$$SCONE::m$$"]}, None, [ascii_("m", OTHER)], "unexpected_platform"),
     ({}, attestation(must_be_sgx_local="$$SCONE::m$$"), [ascii_("m", "true")], "not_local"),

@@ -39,15 +39,6 @@ def service(**keys: Any) -> dict[str, Any]:
 
 
 UNSERVED = [
-    (
-        session(
-            secrets=[
-                {"name": "t", "kind": "aad-token", "tenant_id": UUID, "client_id": UUID, "application_secret": "x"}
-            ],
-            secret_config={"store_in": {"akv": {"vault": "v", "token": "t"}}},
-        ),
-        "secret_config.store_in: Azure Key Vault is not served by this version: only a real SCONE CAS does it",
-    ),
     (session(security={"service_access_token": "x"}), "security.service_access_token"),
     (session(security={"attestation": {"mode": "maa", "url": "u", "tolerate": ["maa-managed-tcb"]}}), "maa"),
     (service(tags=["x"]), "services.s.tags"),
@@ -73,6 +64,15 @@ def test_what_is_not_enforced_is_refused_by_name(data: dict[str, Any], words: st
         read_upload(yaml.safe_dump(data).encode())
     assert refusal.value.status == 501, refusal.value
     assert words in refusal.value.message
+
+
+def test_key_vaults_are_refused_by_name() -> None:
+    """So is the key vault that a session's secrets would be kept in."""
+    token = {"name": "t", "kind": "aad-token", **NEEDS["aad-token"]}
+    text = yaml.safe_dump(session(secrets=[token])) + "secret_config: {store_in: !akv {vault: v, token: t}}\n"
+    words = r"501, .*secret_config\.store_in: Azure Key Vault is not served by this version: only a real SCONE CAS does"
+    with pytest.raises(Refusal, match=words):
+        read_upload(text.encode())
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))

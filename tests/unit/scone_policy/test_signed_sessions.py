@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scone_policy import PolicyError
 from scone_policy.keyhash import SIGNER_VERSION, encode
 from scone_policy.signed import MOST_SIGNATURES, parse_signed, sign_session, verify_signed
+from scone_policy.source import MAX_BYTES
 
 ED = [Ed25519PrivateKey.from_private_bytes(bytes([number] * 32)) for number in range(1, 4)]
 P384 = ec.derive_private_key(7, ec.SECP384R1())
@@ -126,6 +127,16 @@ def test_what_cannot_sign(keys: list[Any], said: str) -> None:
     """No key, the same key twice and keys of other kinds are refused when signing already."""
     with pytest.raises(PolicyError, match=said):
         sign_session(TEXT, keys=keys)
+
+
+def test_documents_that_no_request_holds_are_not_made() -> None:
+    """The largest signed session is as large as a request; one byte more is refused when it is signed."""
+    room = MAX_BYTES - len(json.dumps(sign_session("", keys=[ED[0]]), indent=1)) - 1
+    assert len(json.dumps(sign_session("x" * room, keys=[ED[0]]), indent=1)) == MAX_BYTES - 1
+    with pytest.raises(PolicyError, match=f"has {MAX_BYTES + 1} bytes as JSON, and a CAS takes at most {MAX_BYTES}"):
+        sign_session("x" * (room + 1), keys=[ED[0]])
+    with pytest.raises(PolicyError, match="bytes as JSON"):
+        sign_session("\n" * (MAX_BYTES // 2), keys=[ED[0]])
 
 
 def test_plain_descriptions_are_told_from_signed_ones() -> None:

@@ -112,12 +112,13 @@ spec:
         periodSeconds: 1
         failureThreshold: 120
       {{- else }}
-      # Ready means: attested, verified, decrypted. A service that knows better brings its own `probes`.
-      readinessProbe:
+      # Ready means: attested, verified, decrypted, which does not pass. It is asked until then only: each time costs a
+      # process. The launcher itself says when it gives up. A service that knows better brings its own `probes`.
+      startupProbe:
         exec:
           command: ["/.scone/launcher", "ready"]
         periodSeconds: 1
-        failureThreshold: 120
+        failureThreshold: 4000
       {{- end }}
       resources:
         {{- $resources := .service.resources | default dict | deepCopy }}
