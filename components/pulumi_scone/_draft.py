@@ -31,6 +31,7 @@ from scone_provider.catalogue.load import load_catalogue
 from scone_provider.chart import lay_out
 from scone_provider.derive import ImageFacts, MeshPlan, derive
 from scone_provider.derive.chart import kubernetes_name
+from scone_provider.derive.fill import filled_mesh, filled_services, with_destination
 from scone_provider.derive.image import destination, encrypted_paths, image_inputs
 from scone_provider.errors import ImageError
 from scone_provider.image.source import encrypted_sizes
@@ -48,7 +49,8 @@ class Draft:
         self.values = Values()
         self.release = args.get("release") or kubernetes_name(name)
         variables = given_variables(args, self.values)
-        self.mesh: Mesh = read_mesh(args.get("mesh_file"), args.get("mesh"), variables, self.values)
+        mesh = read_mesh(args.get("mesh_file"), args.get("mesh"), variables, self.values)
+        self.mesh: Mesh = filled_mesh(mesh, release=self.release)
         builder = builder_words(args)
         sources = [
             read_manifest(file, None, variables, self.values, builder=builder)
@@ -58,14 +60,19 @@ class Draft:
             read_manifest(None, content, variables, self.values, builder=builder)
             for content in args.get("manifests") or ()
         ]
+        sources = [(with_destination(one, self.mesh, release=self.release), folder) for one, folder in sources]
         self.manifests, self._folders = _assign(self.mesh, sources)
         curated = self._curated(files_of(args, "catalogue"))
         files = {service: service_files(self.mesh, service, variables) for service in self.manifests}
-        self.manifests = {service: overridden(one, files[service]) for service, one in self.manifests.items()}
+        written = {service: overridden(one, files[service]) for service, one in self.manifests.items()}
         templates = {service: one.policy for service, one in curated.items() if one.policy is not None}
         templates |= {service: one.image_policy for service, one in files.items() if one.image_policy is not None}
         self._tolerances = {called: tolerance_map(cas.tolerance or "") for called, cas in self.mesh.cas.items()}
         _refuse_in_production(self.mesh)
+        self._cas_keys = {called: self.values.promise() for called, cas in self.mesh.cas.items() if not cas.cas_key}
+        self.manifests = filled_services(
+            self.mesh, written, release=self.release, cas_keys=self._cas_keys, curated=curated
+        )
         self._facts = {
             service: self._promise(manifest, self._folders[service], vendor=bool(builder))
             for service, manifest in self.manifests.items()
@@ -73,10 +80,9 @@ class Draft:
         self._digests = {service: self.values.promise() for service in self.manifests}
         self.overlaps = overlaps(args, self.mesh)
         self._revisions = {service: self.values.promise() for service in self.manifests if self.overlaps}
-        self._cas_keys = {called: self.values.promise() for called, cas in self.mesh.cas.items() if not cas.cas_key}
         self.plan: MeshPlan = derive(
             self.mesh,
-            self.manifests,
+            written,
             self._facts,
             owners=tuple(args.get("owners") or ()),
             release=self.release,

@@ -13,6 +13,7 @@ from pulumi_scone._values import Values, user_errors
 from pulumi_scone.resources import Cas
 from scone_policy.errors import SconeError
 from scone_policy.session import VERSION
+from scone_provider.derive.fill import filled_mesh
 from scone_provider.manifest.mesh import MODES, UPLOAD
 from scone_provider.trust import testing_switches, tolerance_map
 
@@ -86,7 +87,7 @@ def _place(args: CasNamespaceArgs) -> _Place:
     if given:
         raise SconeError(f"mesh_file and {given[0]} are both given", fix="leave one of them out")
     values = Values()
-    mesh = read_mesh(args["mesh_file"], None, given_variables(args, values), values)
+    mesh = filled_mesh(read_mesh(args["mesh_file"], None, given_variables(args, values), values), release=None)
     cas = mesh.cas_of("cas")
     return _Place(
         namespace=mesh.policy.namespace,

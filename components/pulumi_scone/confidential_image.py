@@ -12,8 +12,11 @@ from pulumi_scone._values import Values, user_errors
 from pulumi_scone.resources import ImageBuild, VendorImage
 from scone_policy.errors import SconeError
 from scone_policy.services import MARKER
+from scone_provider.derive.fill import filled_service
 from scone_provider.derive.image import image_inputs
+from scone_provider.derive.variables import Value, Variables
 from scone_provider.manifest import ServiceManifest
+from scone_provider.manifest.problems import Findings
 
 
 class ConfidentialImage(pulumi.ComponentResource):
@@ -36,10 +39,11 @@ class ConfidentialImage(pulumi.ComponentResource):
             manifest, folder = read_manifest(
                 args.get("manifest_file"), args.get("manifest"), variables, values, builder=builder_words(args)
             )
+            manifest, environment = _filled(manifest, given_variables(args, values, key="environment"))
             inputs = image_inputs(
                 manifest,
                 folder=folder,
-                environment=_environment(manifest, given_variables(args, values, key="environment")),
+                environment=environment,
                 identity=hidden_identity(manifest.build.to, values),
                 cas_key=args.get("cas_key"),
             )
@@ -122,8 +126,10 @@ class ConfidentialImage(pulumi.ComponentResource):
         self.register_outputs({"reference": self.reference, "measurement": self.measurement, "fspf_tag": self.fspf_tag})
 
 
-def _environment(manifest: ServiceManifest, given: Mapping[str, str]) -> dict[str, str]:
-    """The container's variables as a mesh would make them: local ones, and global ones as given or by default."""
+def _filled(manifest: ServiceManifest, given: Mapping[str, str]) -> tuple[ServiceManifest, dict[str, str]]:
+    """The manifest and the container's variables as a mesh would make them: local ones, and global ones as given or by
+    default. There is no mesh, so `{{name}}` stands for a global variable.
+    """
     declared = manifest.environment.global_
     unknown = sorted(set(given) - set(declared))
     if unknown:
@@ -132,5 +138,23 @@ def _environment(manifest: ServiceManifest, given: Mapping[str, str]) -> dict[st
             where=manifest.where("environment"),
             fix="only `environment.global` can be given a value from outside",
         )
+    findings = Findings()
     found = {name: value for name, value in declared.items() if value is not None}
-    return {**found, **given, **manifest.environment.local}
+    found = {**found, **given}
+    variables = Variables(
+        service=manifest.build.name,
+        values={
+            name: Value(text=value, where=manifest.where("environment", "global", name))
+            for name, value in found.items()
+        },
+        findings=findings,
+        fix="Name {name} in environment.global of the manifest, and give it as environment.{name}.",
+    )
+    manifest = filled_service(manifest, variables)
+    places = {**dict.fromkeys(found, "global"), **dict.fromkeys(manifest.environment.local, "local")}
+    environment = {
+        name: variables.fill(value, where=manifest.where("environment", places[name], name))
+        for name, value in {**found, **manifest.environment.local}.items()
+    }
+    findings.stop()
+    return manifest, environment

@@ -27,6 +27,11 @@ def has_hole(value: object) -> bool:
     return False
 
 
+def shown(text: str) -> str:
+    """The text for people: `…` for each token in it."""
+    return _TOKEN.sub("…", text)
+
+
 class Holes:
     """The table of what the tokens of one document stand for."""
 

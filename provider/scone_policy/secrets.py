@@ -45,6 +45,14 @@ def _tree(value: object, path: Path) -> object:
         raise at(str(error), *path) from None
 
 
+def _dns(value: object) -> tuple[str, ...]:
+    """A list of DNS names; one name alone is a list of one, as in the vendor's schema."""
+    return _listed_names([value] if isinstance(value, str) else value)
+
+
+_listed_names = members(kinds.dns, "must be a list of DNS names")
+
+
 Kind = Annotated[str | None, PlainValidator(optional(_kind), json_schema_input_type=str)]
 KeyType = Annotated[str | None, PlainValidator(optional(one_of(*KEY_TYPES)), json_schema_input_type=str)]
 Endpoint = Annotated[str | None, PlainValidator(optional(one_of("server", "client")), json_schema_input_type=str)]
@@ -54,7 +62,7 @@ Uuid = Annotated[str | None, PlainValidator(optional(kinds.uuid), json_schema_in
 Thumbprint = Annotated[str | None, PlainValidator(optional(kinds.thumbprint), json_schema_input_type=str)]
 DnsNames = Annotated[
     tuple[str, ...],
-    PlainValidator(members(kinds.dns, "must be a list of DNS names"), json_schema_input_type=list[str]),
+    PlainValidator(_dns, json_schema_input_type=str | list[str]),
 ]
 Sans = Annotated[
     tuple[str, ...],
@@ -217,6 +225,8 @@ _PARAMETERS = tuple(
 
 
 def _texts(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [value]
     return [item for item in value if isinstance(item, str)] if isinstance(value, list | tuple) else []
 
 

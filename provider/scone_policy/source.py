@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import yaml
 
 from scone_policy.errors import PolicyError, SconeError
+from scone_policy.holes import shown
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 64
@@ -85,14 +86,14 @@ class Document:
 
 
 def show(path: Path) -> str:
-    """A path as people write it: `services.api.environment.A`, `build.copy[0]`."""
+    """A path as people write it: `services.api.environment.A`, `build.copy[0]`; `…` for what is not known yet."""
     text = ""
     for step in path:
         if isinstance(step, int):
             text += f"[{step}]"
         else:
             text += f".{step}" if text else step
-    return text
+    return shown(text)
 
 
 def load(text: str, *, file: str | None = None, error: type[SconeError] = PolicyError) -> Document:

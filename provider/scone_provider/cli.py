@@ -76,13 +76,17 @@ def _add_offline(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     derive = commands.add_parser("derive", help="print the sessions that a mesh would upload")
     derive.add_argument("mesh", metavar="MESHFILE")
     derive.add_argument(
-        "--manifest", nargs="+", action="extend", default=[], metavar="FILE", help="a service manifest of the mesh"
+        "--manifest",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a service manifest of the mesh; may be repeated (default: those beside the Meshfile)",
     )
     derive.add_argument(
-        "--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="value of a variable $NAME"
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="value of a variable $NAME; may be repeated"
     )
     derive.add_argument(
-        "--owner", nargs="+", action="extend", default=[], metavar="KEYHASH", help="may read and update them, too"
+        "--owner", action="append", default=[], metavar="KEYHASH", help="may read and update them, too; may be repeated"
     )
     derive.add_argument(
         "--catalogue", action="append", default=[], metavar="FOLDER", help="a folder with curated services of your own"

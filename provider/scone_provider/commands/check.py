@@ -8,17 +8,19 @@ from dataclasses import asdict, dataclass, replace
 
 from scone_policy.cautions import cautions
 from scone_policy.errors import SconeError
+from scone_policy.holes import Holes
 from scone_policy.problems import refuse
 from scone_policy.session import Session, written_problems
 from scone_policy.session import check as check_session
 from scone_policy.source import load
 from scone_provider.commands.files import OpenVariables, assignments, text_of
+from scone_provider.derive.fill import filled_mesh
 from scone_provider.errors import ManifestError
 from scone_provider.manifest import load_mesh, load_service
 from scone_provider.manifest.problems import stop
-from scone_provider.manifest.variables import read
+from scone_provider.manifest.variables import MARK, ON_COMMAND_LINE, read
 
-_LOADERS: Mapping[str, Callable[..., object]] = {"mesh": load_mesh, "genservice": load_service}
+_KINDS = ("mesh", "genservice")
 _SESSION_KEYS = frozenset(Session.model_fields)
 _SORTS = "Manifests begin with apiVersion and kind (genservice or mesh), sessions with name and version."
 _PLACE = re.compile(r"(?P<file>.*?):(?P<line>[0-9]+)(?:: (?P<path>.*))?", re.DOTALL)
@@ -69,17 +71,20 @@ def findings(text: str, *, file: str, variables: Mapping[str, str]) -> list[Find
 
 def _judge(text: str, file: str, variables: Mapping[str, str]) -> Sequence[SconeError]:
     """Warnings. Raises SconeError for what breaks a rule."""
-    document = load(text, file=file)
+    # The text alone may be no YAML yet: a variable of the mesh needs no quotes.
+    document = load(text, file=file) if MARK in text else read(text, file=file, variables=OpenVariables(variables))[0]
     data = document.data
     keys = set(data) if isinstance(data, Mapping) else set()
     kind = data.get("kind") if isinstance(data, Mapping) else None
-    if isinstance(kind, str) and (load_manifest := _LOADERS.get(kind)):
-        load_manifest(text, file=file, variables=OpenVariables(variables))
+    if kind == "mesh":
+        mesh = load_mesh(text, file=file, variables=OpenVariables(variables), hint=ON_COMMAND_LINE)
+        filled_mesh(mesh, release=Holes().punch("release"))
+    elif kind == "genservice":
+        load_service(text, file=file, variables=OpenVariables(variables), hint=ON_COMMAND_LINE)
     elif "apiVersion" in keys:
-        known = " or ".join(_LOADERS)
-        near = difflib.get_close_matches(str(kind).lower(), _LOADERS, n=1)
+        near = difflib.get_close_matches(str(kind).lower(), _KINDS, n=1)
         raise ManifestError(
-            f"a manifest's kind is {known}",
+            f"a manifest's kind is {' or '.join(_KINDS)}",
             where=document.where(("kind",)),
             fix=f"Did you mean {near[0]}?" if near else _SORTS,
         )
@@ -93,7 +98,7 @@ def _judge(text: str, file: str, variables: Mapping[str, str]) -> Sequence[Scone
 
 def _judge_session(text: str, file: str, variables: Mapping[str, str]) -> Sequence[SconeError]:
     if variables:
-        document, missing = read(text, file=file, variables=variables)
+        document, missing = read(text, file=file, variables=variables, hint=ON_COMMAND_LINE)
         stop(missing, document)
     else:
         document = load(text, file=file)

@@ -1,21 +1,28 @@
 """`pulumi-scone derive`: prints the sessions that a mesh would upload, with marks for what only a built image knows."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scone_policy.errors import SconeError
 from scone_policy.holes import Holes
 from scone_policy.wire import wire_text
 from scone_provider.catalogue.choose import curate
 from scone_provider.catalogue.load import load_catalogue
 from scone_provider.commands.files import UsageError, assignments, text_of
 from scone_provider.derive import ImageFacts, derive
+from scone_provider.derive.fill import filled_mesh, filled_services, with_destination
 from scone_provider.derive.image import encrypted_paths
 from scone_provider.errors import ManifestError
 from scone_provider.image.reference import parse_reference
 from scone_provider.manifest import Mesh, ServiceManifest, load_mesh, load_service
-from scone_provider.manifest.assign import assigned
+from scone_provider.manifest.assign import assigned, is_built_as
 from scone_provider.manifest.overrides import FILES, ServiceFiles, overridden, read_override
+from scone_provider.manifest.variables import ON_COMMAND_LINE
+
+_SERVICE = re.compile(r"""^["']?kind["']?[ \t]*:[ \t]*["']?genservice\b""", re.MULTILINE)
+_MOST_FILES = 1000
 
 
 def run(
@@ -29,11 +36,27 @@ def run(
     tell: Callable[[str], None],
     warn: Callable[[str], None],
 ) -> int:
-    """Print the namespace's session and that of every service, as YAML documents. Raises SconeError, UsageError."""
+    """Print the namespace's session and that of every service, as YAML documents. Raises SconeError, UsageError.
+
+    Without `manifest_files` the service manifests beside the Meshfile are taken, of which no two may build one image.
+    """
     given = assignments(variables)
-    mesh = load_mesh(text_of(mesh_file), file=mesh_file, variables=given)
-    manifests = [load_service(text_of(file), file=file, variables=given) for file in manifest_files]
-    services = {name: manifests[number] for name, number in assigned(mesh, manifests).items()}
+    written = load_mesh(text_of(mesh_file), file=mesh_file, variables=given, hint=ON_COMMAND_LINE)
+    mesh = filled_mesh(written, release=release)
+    found: list[ServiceManifest] = []
+    strange: list[SconeError] = []
+    for file, text in _texts(mesh_file, manifest_files).items():
+        try:
+            manifest = load_service(text, file=file, variables=given, hint=ON_COMMAND_LINE)
+            found.append(with_destination(manifest, mesh, release=release))
+        except SconeError as error:
+            strange.append(error)
+    if not manifest_files:
+        found = [one for one in found if any(is_built_as(used.image, one.build.to) for used in mesh.services.values())]
+    fix = "Give each image one manifest." if manifest_files else "Name the one that is meant: --manifest FILE"
+    services = {name: found[number] for name, number in assigned(mesh, found, one_each=fix).items()}
+    if strange and (manifest_files or set(services) != set(mesh.services)):
+        raise strange[0]  # else it lies beside the Meshfile by chance
     curated = curate(mesh, services, load_catalogue(catalogue)) if set(services) != set(mesh.services) else {}
     services |= {name: one.manifest for name, one in curated.items()}
     files = {name: _files(mesh, name, given) for name in services}
@@ -41,24 +64,46 @@ def run(
     templates = {name: one.policy for name, one in curated.items() if one.policy is not None}
     templates |= {name: one.image_policy for name, one in files.items() if one.image_policy is not None}
     holes = Holes()
-    facts = {name: _unbuilt(manifest, holes) for name, manifest in services.items()}
+    cas_keys = {name: holes.punch(f"[attested key of {name}]") for name, cas in mesh.cas.items() if not cas.cas_key}
+    built = filled_services(mesh, services, release=release, cas_keys=cas_keys, curated=curated)
     plan = derive(
         mesh,
         services,
-        facts,
+        {name: _unbuilt(manifest, holes) for name, manifest in built.items()},
         owners=tuple(owners),
         release=release,
-        cas_keys={name: holes.punch(f"[attested key of {name}]") for name, cas in mesh.cas.items() if not cas.cas_key},
+        cas_keys=cas_keys,
         templates=templates,
         curated=curated,
     )
     for warning in plan.warnings:
         warn(f"warning: {warning}")
-    shared = [plan.shared_policy] if plan.shared_policy is not None else []
-    documents = [plan.namespace_policy, *shared, *(policy for _, policy in sorted(plan.policies.items()))]
-    for policy in documents:
-        tell("---\n" + _shown(policy, holes).rstrip("\n"))
+    documents = [("cas", plan.namespace_policy)]
+    documents += [("image", plan.shared_policy)] if plan.shared_policy is not None else []
+    documents += [("cas", policy) for _, policy in sorted(plan.policies.items())]
+    for role, policy in documents:
+        cas = f"# for the CAS {mesh.cas_name(role)}: {mesh.cas_of(role).cas_url}\n" if len(mesh.cas) > 1 else ""
+        tell(f"---\n{cas}" + _shown(policy, holes).rstrip("\n"))
     return 0
+
+
+def _texts(mesh_file: str, manifest_files: Sequence[str]) -> dict[str, str]:
+    """Text by file: of the files that are named, else of what looks like a service manifest beside the Meshfile."""
+    if manifest_files:
+        return {file: text_of(file) for file in manifest_files}
+    folder = Path(mesh_file).parent
+    beside = sorted(file for file in folder.iterdir() if file.suffix in (".yaml", ".yml") and file.is_file())
+    if len(beside) > _MOST_FILES:
+        raise UsageError(f"{folder} holds more than {_MOST_FILES} YAML files: name the service manifests by --manifest")
+    texts = {str(file): text for file in beside if (text := _readable(file)) is not None}
+    return {file: text for file, text in texts.items() if _SERVICE.search(text)}
+
+
+def _readable(file: Path) -> str | None:
+    try:
+        return text_of(str(file))
+    except UsageError:
+        return None
 
 
 def _files(mesh: Mesh, service: str, variables: Mapping[str, str]) -> ServiceFiles:
@@ -73,7 +118,7 @@ def _files(mesh: Mesh, service: str, variables: Mapping[str, str]) -> ServiceFil
             raise ManifestError(
                 str(error), where=mesh.where("services", service, key), fix="Paths are relative to the Meshfile."
             ) from None
-        found[key] = read_override(text, file=file, variables=variables)
+        found[key] = read_override(text, file=file, variables=variables, hint=ON_COMMAND_LINE)
     return ServiceFiles(**found)
 
 

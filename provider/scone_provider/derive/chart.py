@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scone_policy.holes import has_hole
-from scone_policy.source import Document, Number, load
+from scone_policy.source import Document, Number
 from scone_provider.derive.environment import ServiceVariables
 from scone_provider.derive.facts import ImageFacts
 from scone_provider.derive.variables import Value, Variables
@@ -14,6 +14,7 @@ from scone_provider.derive.volumes import Volume
 from scone_provider.errors import ManifestError
 from scone_provider.manifest.mesh import Mesh
 from scone_provider.manifest.problems import Findings
+from scone_provider.manifest.variables import read_inner
 
 ENCLAVE_PORT = 18765
 LEAST_MEMORY = 64
@@ -117,6 +118,11 @@ def service_values(
     warnings: list[str] = []
     cas = mesh.cas_of("cas")
     restart = _one_of(variables, "restartPolicy", ("Always", "OnFailure", "Never"), "Always")
+    replicas = _number(variables, "replicaCount", low=0, high=10_000, default=1)
+    if restart != "Always" and isinstance(replicas, int) and replicas > 1:
+        warnings.append(
+            f"replicaCount of the service {name} has no effect: restartPolicy {restart} makes a Job, one pod"
+        )
     plugin = "disabled" if is_simulated(mesh) else "scone"
     values: _Checked = {
         "service": name,
@@ -124,7 +130,7 @@ def service_values(
         "configId": f"{mesh.policy.namespace}/{name}/{revision or name}",
         "cas": enclave_address(variables.fill(cas.cas_url, where=mesh.where("cas"))),
         "env": dict(environment.container),
-        "replicas": _number(variables, "replicaCount", low=0, high=10_000, default=1),
+        "replicas": replicas,
         "kind": "Deployment" if restart == "Always" else "Job",
         "restartPolicy": restart,
         "sgx": _one_of(variables, "useSGXDevPlugin", ("scone", "azure", "disabled"), plugin),
@@ -170,7 +176,7 @@ def extra_values(mesh: Mesh, variables: Variables, *, names: Mapping[str, str], 
             where=where,
             fix="Give it as a variable in env (helm or global), and write {{name}} in its place.",
         )
-    document = load(mesh.helm_extra_values)
+    document = read_inner(mesh.helm_extra_values)
     found = typed(_filled(document.data, variables, where))
     assert isinstance(found, dict)
     _check_extra(mesh, document, variables.findings, names=names, warnings=warnings)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from scone_provider.derive.variables import Value, Variables
+from scone_provider.manifest.container import value_rule
 from scone_provider.manifest.service import ServiceManifest
 
 PREFIX = "SCONE_"
@@ -22,8 +23,8 @@ class ServiceVariables:
 def environment_of(manifest: ServiceManifest, variables: Variables) -> ServiceVariables:
     """Local values as the manifest has them, global ones as the mesh gives them.
 
-    Notes a finding for a global variable without a value, and for a `SCONE_*` variable that the chart sets itself or
-    that asks for a secret: it acts before CAS could deliver one.
+    Notes a finding for a global variable without a value, and for a `SCONE_*` variable that the chart sets itself, that
+    has a value which it does not take, or that asks for a secret: it acts before CAS could deliver one.
     """
     found: dict[str, Value] = {}
     for name in manifest.environment.global_:
@@ -50,6 +51,8 @@ def environment_of(manifest: ServiceManifest, variables: Variables) -> ServiceVa
 
 
 def _check_container(name: str, value: Value, variables: Variables) -> None:
+    if rule := value_rule(name, value.text):
+        variables.findings.add(rule, where=value.where)
     if name in CHART_SETS:
         variables.findings.add(f"{name} is set by the chart", where=value.where, fix="Leave it out.")
     if _PLACEHOLDER in value.text:

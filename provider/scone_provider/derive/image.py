@@ -6,6 +6,7 @@ from typing import Any
 
 from scone_provider.derive.container import Container
 from scone_provider.manifest.mesh import Mesh
+from scone_provider.manifest.rules import absolute
 from scone_provider.manifest.service import Build, ServiceManifest
 
 DEFAULT_BASES = {"python": "python:3.11-slim"}
@@ -39,7 +40,7 @@ def image_inputs(
     cas_key: str | None = None,
     container: Container | None = None,
 ) -> dict[str, Any]:
-    """What the image is built from. Texts may be holes.
+    """What the image is built from. Texts may be holes; no variable of the mesh stands in them any more (`fill`).
 
     `folder`: the manifest's folder, relative to the program. `environment`: the container's `SCONE_*` variables.
     `identity`: names the image in key derivation (docs/image-format.md). `container`: what the policy lays into it, by
@@ -89,8 +90,7 @@ def _document(manifest: ServiceManifest, environment: Mapping[str, str]) -> dict
 
 
 def _absolute(path: str, build: Build) -> str:
-    """A path in the image; a relative one is below `pwd`, where `copy` puts things."""
-    return posixpath.normpath(posixpath.join(build.pwd or "/", path))
+    return absolute(path, build.pwd)
 
 
 def _own(manifest: ServiceManifest) -> Container:

@@ -9,13 +9,16 @@ from scone_provider.derive.container import container_of
 from scone_provider.derive.curated import chart_values, settled, unused
 from scone_provider.derive.environment import environment_of
 from scone_provider.derive.facts import ImageFacts, MeshPlan, policy_key
+from scone_provider.derive.fill import filled_mesh, filled_service
+from scone_provider.derive.image import destination
 from scone_provider.derive.policy import delivered, namespace_policy, service_policy
 from scone_provider.derive.policy_warnings import policy_warnings
 from scone_provider.derive.roles import check_owners, roles_of, shares_elsewhere
 from scone_provider.derive.secrets import plan_secrets
 from scone_provider.derive.template import merged
 from scone_provider.derive.variables import mesh_variables, variables_of
-from scone_provider.derive.warnings import mesh_warnings
+from scone_provider.derive.volumes import check_sizes
+from scone_provider.derive.warnings import mesh_warnings, unused_variables
 from scone_provider.manifest.assign import is_built_as
 from scone_provider.manifest.fields import is_open
 from scone_provider.manifest.mesh import Mesh
@@ -49,6 +52,7 @@ def derive(
     its name at CAS, for services whose rollouts overlap. Raises ManifestError, or ManifestErrors for several, with file
     and line of the manifests.
     """
+    mesh = filled_mesh(mesh, release=release)
     check_owners(mesh, owners)
     findings, warnings = Findings(), list(mesh_warnings(mesh, services, owners))
     _check_services(mesh, services, findings, curated=curated)
@@ -63,6 +67,8 @@ def derive(
     for name, one in curated.items():
         warnings += one.warnings
         warnings += unused(one, mesh, variables[name], manifest=manifests[name], template=templates.get(name))
+    manifests = {name: filled_service(manifest, variables[name]) for name, manifest in manifests.items()}
+    _check_destinations(mesh, manifests, findings)
     environments = {name: environment_of(manifest, variables[name]) for name, manifest in manifests.items()}
     given = {
         name: delivered(
@@ -84,25 +90,26 @@ def derive(
     policies = {}
     charts = {}
     containers = {}
+    mounted = {}
     for name, manifest in manifests.items():
         policies[name] = service_policy(
             mesh,
             manifest,
             image=images[name],
             given=given[name],
-            secrets=secrets.by_service[name],
+            secrets=secrets,
             roles=roles,
             variables=variables[name],
             owners=owners,
         )
-        containers[name], volumes = container_of(
+        containers[name], mounted[name] = container_of(
             policies[name], manifest, template=given[name].template, variables=variables[name]
         )
         charts[names[name]], more = service_values(
             mesh,
             image=images[name],
             environment=environments[name],
-            volumes=volumes,
+            volumes=mounted[name],
             variables=variables[name],
             policy_digest=policy_digests.get(name, ""),
             revision=revisions.get(name),
@@ -113,20 +120,22 @@ def derive(
         )
         if name in curated:
             charts[names[name]] = merged(charts[names[name]], chart_values(curated[name], variables[name]))
+    check_sizes(mesh, mounted, findings)
     whole = mesh_variables(mesh, release=release, cas_keys=cas_keys, findings=findings)
     extra = extra_values(mesh, whole, names=names, warnings=warnings)
     findings.stop()
+    warnings += unused_variables(
+        mesh, manifests, {name: variables[name].used for name in manifests if name not in curated}
+    )
     elsewhere = shares_elsewhere(mesh)
-    here = {} if elsewhere else secrets.shared
+    here = None if elsewhere else secrets
     home = roles.home
     return MeshPlan(
         namespace=mesh.policy.namespace,
         namespace_policy=namespace_policy(
             mesh, name=mesh.policy.namespace, owners=owners, roles=roles, secrets=here, own=True
         ),
-        shared_policy=namespace_policy(
-            mesh, name=home.session, owners=owners, roles=roles, secrets=secrets.shared, own=False
-        )
+        shared_policy=namespace_policy(mesh, name=home.session, owners=owners, roles=roles, secrets=secrets, own=False)
         if elsewhere
         else None,
         shared_key=policy_key(home.session, home.cas_url),
@@ -145,6 +154,20 @@ def _imports(policy: Mapping[str, object]) -> tuple[str, ...]:
         if "import" in definition:
             found.add(policy_key(definition["import"]["session"], definition["import"].get("cas_url")))
     return tuple(sorted(found))
+
+
+def _check_destinations(mesh: Mesh, manifests: Mapping[str, ServiceManifest], findings: Findings) -> None:
+    """Two images of one name would take each other's place where they are pushed."""
+    taken: dict[str, ServiceManifest] = {}
+    for manifest in manifests.values():
+        to = destination(mesh, manifest)
+        other = taken.setdefault(to, manifest)
+        if other.build.to != manifest.build.to:
+            findings.add(
+                f"{manifest.build.to} and {other.build.to} would both be pushed to {to}",
+                where=manifest.where("build", "to"),
+                fix=f"Give one of them another name or tag (the other: {other.where('build', 'to')}).",
+            )
 
 
 def _check_services(

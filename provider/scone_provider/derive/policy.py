@@ -2,25 +2,25 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
-from scone_policy import PolicyError, parse
 from scone_policy.access import CREATOR
 from scone_policy.canonical import present
 from scone_policy.command import split
 from scone_policy.features import oldest_version
 from scone_policy.placeholders import Placeholder, parts, resolve
 from scone_policy.services import MARKER
-from scone_policy.session import VERSION, Session
+from scone_policy.session import VERSION, Session, check
 from scone_policy.source import Document
 from scone_provider.derive.environment import ServiceVariables
 from scone_provider.derive.facts import ImageFacts
 from scone_provider.derive.roles import FRAGMENTS, Roles
-from scone_provider.derive.secrets import Definition
+from scone_provider.derive.secrets import Definition, SecretPlan
+from scone_provider.derive.sources import Sources, at, only, refused, service_sources
 from scone_provider.derive.template import filled, laid_over, sections_of, template_texts
 from scone_provider.derive.variables import Value, Variables
 from scone_provider.derive.volumes import volumes_of
-from scone_provider.errors import ManifestError
 from scone_provider.manifest.mesh import Mesh
 from scone_provider.manifest.service import ServiceManifest
 
@@ -59,11 +59,12 @@ def delivered(
 
 
 def namespace_policy(
-    mesh: Mesh, *, name: str, own: bool, owners: Sequence[str], roles: Roles, secrets: Mapping[str, Definition]
+    mesh: Mesh, *, name: str, own: bool, owners: Sequence[str], roles: Roles, secrets: SecretPlan | None
 ) -> Canonical:
     """The session of a namespace: its owners may read and update it and create sessions in it; no services.
 
-    An access policy that is taken from elsewhere stands in the application's own namespace (`own`) and below it.
+    `secrets`: those that services share, where this is the session that holds them. An access policy that is taken from
+    elsewhere stands in the application's own namespace (`own`) and below it.
     """
     access = roles.refer(ACCESS) if own else None
     return _canonical(
@@ -71,9 +72,14 @@ def namespace_policy(
             "name": name,
             "version": VERSION,
             "access_policy": access or _access(owners),
-            "secrets": roles.secrets(secrets, only=(ACCESS,) if own else ()),
+            "secrets": roles.secrets(secrets.shared if secrets else {}, only=(ACCESS,) if own else ()),
         },
-        where=mesh.where("policy"),
+        sources={
+            (): only(mesh.where("policy")),
+            ("access_policy",): only("owners"),
+            **_fragment_sources(mesh),
+            **{("secrets", one): where for one, where in (secrets.shared_sources if secrets else {}).items()},
+        },
     )
 
 
@@ -83,7 +89,7 @@ def service_policy(
     *,
     image: ImageFacts,
     given: Delivered,
-    secrets: Mapping[str, Definition],
+    secrets: SecretPlan,
     roles: Roles,
     variables: Variables,
     owners: Sequence[str],
@@ -91,8 +97,9 @@ def service_policy(
     """The session of one service, named like the service; notes a finding for each placeholder without a secret."""
     name = variables.service
     sections = {} if given.template is None else sections_of(given.template, service=name)
-    every = roles.secrets({**secrets, **sections.get("secrets", {})})
-    for clash in sorted(set(roles.fragments) & {*secrets, *sections.get("secrets", {})}):
+    own = {**secrets.by_service[name], **sections.get("secrets", {})}
+    every = roles.secrets(own)
+    for clash in sorted(set(roles.fragments) & set(own)):
         variables.findings.add(
             f"the secret {clash} has the name of a section that the mesh takes from elsewhere",
             where=manifest.where("secrets"),
@@ -125,21 +132,34 @@ def service_policy(
         "volumes": {volume.name: volume.definition for volume in mounted},
         "images": {name: container} if container else {},
     }
-    where = manifest.where() if given.template is None else given.template.where(())
-    return _canonical(laid_over(session, sections), where=where)
+    environment = {key: value.where for key, value in given.environment.items()}
+    sources: Sources = {
+        **service_sources(mesh, manifest, name=name, environment=environment),
+        **_fragment_sources(mesh),
+        **{("secrets", one): where for one, where in secrets.service_sources[name].items()},
+    }
+    return _canonical(laid_over(session, sections), sources=sources, template=given.template, sections=sections)
 
 
-def _canonical(session: Mapping[str, Any], *, where: str) -> Canonical:
-    """The one spelling, under the lowest version of the language that has every feature used."""
-    found = _parsed({**session, "version": NEWEST}, where=where)
+def _fragment_sources(mesh: Mesh) -> Sources:
+    return {("secrets", name): at(mesh, "policy", f"{role}_policy_name") for role, name in FRAGMENTS.items()}
+
+
+def _canonical(
+    session: Mapping[str, Any],
+    *,
+    sources: Sources,
+    template: Document | None = None,
+    sections: Mapping[str, Any] = MappingProxyType({}),
+) -> Canonical:
+    """The one spelling, under the lowest version of the language that has every feature used.
+
+    Raises ManifestError (ManifestErrors) at the lines of the manifests, or of the template that says `sections`.
+    """
+    found, problems = check(Document(data={**session, "version": NEWEST}))
+    refused(problems, policy=session["name"], sources=sources, template=template, sections=sections).stop()
+    assert isinstance(found, Session)
     return {**found.canonical(), "version": oldest_version(found, at_least=VERSION)}
-
-
-def _parsed(session: Mapping[str, Any], *, where: str) -> Session:
-    try:
-        return parse(session)
-    except PolicyError as error:
-        raise ManifestError(f"the derived policy {session['name']} breaks a rule: {error}", where=where) from None
 
 
 def _access(owners: Sequence[str]) -> dict[str, dict[str, bool]]:

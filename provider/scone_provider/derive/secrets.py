@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scone_policy.placeholders import Placeholder, parts, resolve
+from scone_provider.derive.sources import Where, at, only
 from scone_provider.derive.variables import Value, Variables
 from scone_provider.manifest.problems import Findings
 from scone_provider.manifest.service import ServiceManifest
@@ -42,10 +43,15 @@ class Home:
 
 @dataclass(frozen=True, kw_only=True)
 class SecretPlan:
-    """Secrets in canonical form: those of the shared policy, and those of each service by the mesh's names."""
+    """Secrets in canonical form: those of the shared policy, and those of each service by the mesh's names.
+
+    The `…_sources` say where each of them was written.
+    """
 
     shared: Mapping[str, Definition] = field(default_factory=dict, repr=False)
     by_service: Mapping[str, Mapping[str, Definition]] = field(default_factory=dict, repr=False)
+    shared_sources: Mapping[str, Where] = field(default_factory=dict, repr=False)
+    service_sources: Mapping[str, Mapping[str, Where]] = field(default_factory=dict, repr=False)
 
 
 def plan_secrets(
@@ -59,25 +65,27 @@ def plan_secrets(
 ) -> SecretPlan:
     """Place every secret. `texts`: what each service is given, in which placeholders stand.
 
-    Notes a finding for an import that no sibling, or more than one, defines, for a name that a service has twice, and
-    for two services' secrets that would have to share a name.
+    Notes a finding for an import that no sibling, or more than one, defines, and for two services' secrets that would
+    have to share a name.
     """
-    definitions, wheres = _definitions(manifests, variables, findings)
+    definitions, wheres = _definitions(manifests, variables)
     users = _users(manifests, findings)
     names = _names(definitions, users)
     moved = _moved(definitions, users, names)
     by_service: dict[str, dict[str, Definition]] = {service: {} for service in manifests}
     shared: dict[str, Definition] = {}
     owner: dict[str, Node] = {}
+    sources: dict[str, dict[str, Where]] = {service: {} for service in manifests}
     for node, definition in definitions.items():
         service, name = node
+        sources[service][name] = wheres[node]
         if node not in moved:
             by_service[service][name] = definition
             continue
         if name in owner:
             findings.add(
                 f"{owner[name][0]} and {service} both define a secret {name} that is tied to what services share",
-                where=wheres[node],
+                where=wheres[node](()),
                 fix="Give the two secrets different names.",
             )
         owner[name] = node
@@ -86,24 +94,25 @@ def plan_secrets(
         shared[name] = _exported(definition, [f"{namespace}/{receiver}" for receiver in receivers])
         for receiver in receivers:
             by_service[receiver][name] = _imported(home, name, definition)
+            sources[receiver].setdefault(name, only(manifests[receiver].where("secrets", "import", name)))
     return SecretPlan(
         shared=_with_kept_authorities(shared),
         by_service={service: _with_kept_authorities(secrets) for service, secrets in by_service.items()},
+        shared_sources={name: wheres[node] for name, node in owner.items()},
+        service_sources=sources,
     )
 
 
 def _definitions(
-    manifests: Mapping[str, ServiceManifest], variables: Mapping[str, Variables], findings: Findings
-) -> tuple[dict[Node, Definition], dict[Node, str]]:
+    manifests: Mapping[str, ServiceManifest], variables: Mapping[str, Variables]
+) -> tuple[dict[Node, Definition], dict[Node, Where]]:
     found: dict[Node, Definition] = {}
-    wheres: dict[Node, str] = {}
+    wheres: dict[Node, Where] = {}
     for service, manifest in manifests.items():
         for section, secrets in (("local", manifest.secrets.local), ("global", manifest.secrets.global_)):
             for name, raw in secrets.items():
-                where = manifest.where("secrets", section, name)
-                if (service, name) in found:
-                    findings.add(f"the service {service} has two secrets named {name}", where=where)
-                found[service, name] = _filled(raw, variables[service], where)
+                where = at(manifest, "secrets", section, name)
+                found[service, name] = _filled(raw, variables[service], where(()))
                 wheres[service, name] = where
     return found, wheres
 

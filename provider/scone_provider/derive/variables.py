@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from scone_provider.manifest.mesh import CHARTS, EVERYONE, Mesh
 from scone_provider.manifest.problems import Findings
 from scone_provider.manifest.service import ServiceManifest
+from scone_provider.manifest.variables import MESH_NAME
 
-_REFERENCE = re.compile(r"\{\{([A-Za-z_][A-Za-z0-9_\-]*)\}\}")
+_REFERENCE = re.compile(MESH_NAME)
 _MAX_DEPTH = 16
 
 
@@ -34,30 +35,46 @@ def names_in(tree: object) -> set[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Variables:
-    """The variables of one service: its own env section, then helm, then global, then its manifest's defaults."""
+    """The variables of one service: its own env section, then helm, then global, then its manifest's defaults.
+
+    `used` collects the names of those that something asked for. `fix` says, for errors, how `{name}` is given.
+    """
 
     service: str
     values: Mapping[str, Value]
     findings: Findings = field(repr=False)
+    used: set[str] = field(default_factory=set, repr=False, compare=False)
+    fix: str = "Give it in the Meshfile: env, service {section} or global, name {name}."
 
     def get(self, name: str) -> Value | None:
-        """The value of a variable with the variables in it replaced, or None when nobody gives one."""
+        """The value of a variable with the variables in it replaced, or None when nobody gives one.
+
+        A variable that only stands for another one has the place where that one's value was said.
+        """
+        self.used.add(name)
         found = self.values.get(name)
-        return None if found is None else Value(text=self.fill(found.text, where=found.where), where=found.where)
+        if found is None:
+            return None
+        said = found
+        for _ in range(_MAX_DEPTH):
+            match = _REFERENCE.fullmatch(said.text)
+            if match is None or match[1] not in self.values:
+                break
+            said = self.values[match[1]]
+        return Value(text=self.fill(found.text, where=found.where), where=said.where)
 
     def fill(self, text: str, *, where: str, _depth: int = 0) -> str:
         """The text with each `{{name}}` replaced. What has no value is noted among the findings and becomes empty."""
 
         def one(match: re.Match[str]) -> str:
+            self.used.add(match[1])
             found = self.values.get(match[1])
             if found is None:
                 whose = "" if self.service == CHARTS else f" for the service {self.service}"
-                section = "helm" if self.service == CHARTS else self.service
                 self.findings.add(
                     f"the variable {{{{{match[1]}}}}} has no value{whose}",
                     where=where,
-                    fix=f"Give it in the Meshfile: env, service {section} or global, name {match[1]}."
-                    + self._near(match[1]),
+                    fix=self.fix.format(section=self.service, name=match[1]) + self._near(match[1]),
                 )
                 return ""
             if _depth >= _MAX_DEPTH:
@@ -90,16 +107,16 @@ def variables_of(
     return Variables(service=service, values=values, findings=findings)
 
 
-def mesh_variables(mesh: Mesh, *, release: str, cas_keys: Mapping[str, str], findings: Findings) -> Variables:
-    """The variables of the mesh as a whole: its own, and the sections global and helm."""
+def mesh_variables(mesh: Mesh, *, release: str | None, cas_keys: Mapping[str, str], findings: Findings) -> Variables:
+    """The variables of the mesh as a whole: its own, and the sections global and helm. `release`: None for none."""
     values = _own(mesh, release=release, cas_keys=cas_keys) | _given(mesh, (EVERYONE, CHARTS))
     return Variables(service=CHARTS, values=values, findings=findings)
 
 
-def _own(mesh: Mesh, *, release: str, cas_keys: Mapping[str, str]) -> dict[str, Value]:
+def _own(mesh: Mesh, *, release: str | None, cas_keys: Mapping[str, str]) -> dict[str, Value]:
     """`namespace`, `release`; `cas_<name>_cas_url`, `…_cas_key`, `…_cas_encryption_key` by name and alias of a CAS."""
     values = {
-        "release": Value(text=release, where="release"),
+        **({} if release is None else {"release": Value(text=release, where="release")}),
         "namespace": Value(text=mesh.policy.namespace, where=mesh.where("policy", "namespace")),
     }
     for name, cas in mesh.cas.items():

@@ -8,8 +8,11 @@ from typing import Any
 
 from scone_policy.holes import has_hole
 from scone_provider.derive.variables import Variables
+from scone_provider.manifest.mesh import CHARTS, EVERYONE, Mesh
+from scone_provider.manifest.problems import Findings
 from scone_provider.manifest.service import ServiceManifest
 
+_SIZED = re.compile("volume_(?P<volume>.+)_size")
 _SIZE = re.compile(r"[1-9][0-9]{0,8}(Ki|Mi|Gi|Ti|k|M|G|T)?")
 _SEGMENT = re.compile(r"[A-Za-z0-9_\-.~]{1,128}")
 
@@ -36,23 +39,38 @@ def volumes_of(manifest: ServiceManifest, variables: Variables) -> Sequence[Volu
     lives as long as its pod.
     """
     found: dict[str, Volume] = {}
-    paths: set[str] = set()
     for number, entry in enumerate(manifest.build.volumes):
         where = manifest.where("build", "volumes", number)
         name, path = entry.name or "", entry.path or ""
         path = posixpath.normpath(variables.fill(path, where=where)) if path else path
         if not _SEGMENT.fullmatch(name) or not path.startswith("/"):
             variables.findings.add("a volume needs a name and an absolute path", where=where)
-        elif name in found or path in paths:
-            variables.findings.add(f"the service {variables.service} has two volumes {name} or at {path}", where=where)
         definition = {
             key: _filled(value, variables, where)
             for key, value in (("export", entry.export), ("import", entry.import_))
             if value
         }
         found[name] = Volume(name=name, path=path, definition=definition, size=size_of(name, variables))
-        paths.add(path)
     return [found[name] for name in sorted(found)]
+
+
+def check_sizes(mesh: Mesh, volumes: Mapping[str, Sequence[Volume]], findings: Findings) -> None:
+    """Notes a finding for each `volume_<name>_size` whose volume no service that could see it has (by service)."""
+    mounted = {service: {volume.name for volume in some} for service, some in volumes.items()}
+    for section, given in mesh.env.items():
+        is_shared = section in (EVERYONE, CHARTS)
+        known = set().union(*mounted.values()) if is_shared else mounted.get(section, set())
+        for variable in given.env:
+            match = _SIZED.fullmatch(variable)
+            if match is None or match["volume"] in known:
+                continue
+            whose = "no service" if is_shared else f"not the service {section}"
+            names = ", ".join(sorted(name for name in known if name))
+            findings.add(
+                f"{variable} asks for room for the volume {match['volume']}, which {whose} has",
+                where=mesh.where("env", section, "env", variable),
+                fix=f"Volumes here are {names}." if names else "Name it in build.volumes of the manifest.",
+            )
 
 
 def size_of(name: str, variables: Variables) -> str | None:

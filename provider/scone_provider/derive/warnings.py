@@ -1,9 +1,11 @@
 """What a preview warns about although a mesh is in order: risks that somebody took, values that have no effect."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import difflib
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from scone_policy.security import ALL_ADVISORIES
 from scone_provider.derive.chart import is_simulated
+from scone_provider.derive.curated import CHART_VARIABLES
 from scone_provider.derive.roles import FRAGMENTS
 from scone_provider.manifest.mesh import SIGNED, UPLOAD, Mesh
 from scone_provider.manifest.service import ServiceManifest
@@ -36,6 +38,22 @@ def mesh_warnings(mesh: Mesh, services: Mapping[str, ServiceManifest], owners: S
     yield from _elsewhere(mesh, owners)
     for name, manifest in services.items():
         yield from _service_warnings(mesh, name, manifest)
+
+
+def unused_variables(
+    mesh: Mesh, services: Mapping[str, ServiceManifest], used: Mapping[str, Collection[str]]
+) -> Iterator[str]:
+    """A sentence for each variable of a service's own section of `env` for which nothing of that service asks."""
+    for name, asked in used.items():
+        manifest = services[name]
+        known = [*manifest.environment.global_, *CHART_VARIABLES]
+        for variable in mesh.env[name].env if name in mesh.env else ():
+            if variable in asked or variable in known or variable in manifest.environment.local:
+                continue
+            near = difflib.get_close_matches(variable, known, n=1)
+            guess = f": did you mean {near[0]}?" if near else ""
+            where = mesh.where("env", name, "env", variable)
+            yield f"nothing of the service {name} uses the variable {variable}{guess} ({where})"
 
 
 def _elsewhere(mesh: Mesh, owners: Sequence[str]) -> Iterator[str]:

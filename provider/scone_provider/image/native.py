@@ -104,9 +104,13 @@ def _install(main: str) -> str:
 
 
 def _one_line(command: str) -> str:
-    """A command as one instruction: the lines of the manifest's text are joined, as the vendor's tool does it."""
-    lines = [line.strip().removesuffix("\\").rstrip() for line in command.splitlines()]
-    return " ".join(line for line in lines if line)
+    """A command as one instruction: the lines of the manifest's text are joined, as the vendor's tool does it.
+
+    Lines that are comments are left out, as between the lines of a RUN: joined, the first would swallow the command.
+    """
+    lines = [line.strip() for line in command.splitlines()]
+    kept = [line.removesuffix("\\").rstrip() for line in lines if not line.startswith("#")]
+    return " ".join(line for line in kept if line)
 
 
 def read_requirements(folder: Path, main: str, places: Mapping[str, str]) -> dict[str, bytes]:

@@ -8,9 +8,13 @@ from scone_provider.errors import ManifestError
 from scone_provider.manifest.mesh import Mesh
 from scone_provider.manifest.service import ServiceManifest
 
+_ONE_EACH = "Give each image one manifest."
 
-def assigned(mesh: Mesh, manifests: Sequence[ServiceManifest]) -> dict[str, int]:
+
+def assigned(mesh: Mesh, manifests: Sequence[ServiceManifest], *, one_each: str = _ONE_EACH) -> dict[str, int]:
     """Service → position of the manifest that builds its image; a service without one is the catalogue's.
+
+    `one_each`: what to do where two build one image.
 
     Raises ManifestError for two manifests of one image, and for a manifest that no service uses.
     """
@@ -21,7 +25,7 @@ def assigned(mesh: Mesh, manifests: Sequence[ServiceManifest]) -> dict[str, int]
             raise ManifestError(
                 f"two manifests build {_shown(manifest.build.to)}: the other is {other.where('build', 'to')}",
                 where=manifest.where("build", "to"),
-                fix="Give each image one manifest.",
+                fix=one_each,
             )
     found = {}
     for service, wanted in mesh.services.items():

@@ -16,6 +16,7 @@ _REPOSITORY = r"(?:[A-Za-z0-9.\-]+(?::[0-9]{1,5})?/)?[a-z0-9]+(?:[._\-/]+[a-z0-9
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}"
 _TAGGED = re.compile(f"{_REPOSITORY}:{_TAG}")
 _IMAGE = re.compile(f"{_REPOSITORY}(?::{_TAG})?(?:@sha256:[0-9a-f]{{64}})?")
+_FOLDER = re.compile(r"[A-Za-z0-9.\-]+(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:[._\-]+[a-z0-9]+)*)*/?")
 _TEMPLATE = "{{"
 
 
@@ -58,7 +59,15 @@ def _image(value: object) -> str:
     return found
 
 
-def _texts(value: object) -> tuple[str, ...]:
+def _folder(value: object) -> str:
+    found = text(value)
+    if not is_open(found) and not _FOLDER.fullmatch(found):
+        raise ValueError("must be a registry and a folder in it, without https:// and tag: registry.example/team")
+    return found
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """A list of texts; null is an empty one."""
     if value is None:
         return ()
     if not isinstance(value, list | tuple):
@@ -97,8 +106,9 @@ def _pair(item: object, index: int) -> tuple[str, str | None]:
     name = text(item["name"])
     if unknown := sorted(str(key) for key in set(item) - {"name", "value"}):
         raise refusal(Problem(path=(index, unknown[0]), rule="unknown key", fix="Known here are name, value."))
-    if not name or "=" in name or has_hole(name):
-        raise refusal(Problem(path=(index, "name"), rule="a variable's name must not be empty or hold ="))
+    if not name or "=" in name or is_open(name):
+        rule = "a variable's name must not be empty or hold = or a variable"
+        raise refusal(Problem(path=(index, "name"), rule=rule))
     try:
         return name, None if item.get("value") is None else text(item["value"])
     except ValueError as error:
@@ -129,7 +139,8 @@ Option = Annotated[str | None, _plain(option(text))]
 PathOption = Annotated[str | None, _plain(option(_path))]
 ImageOption = Annotated[str | None, _plain(option(_image))]
 ImageReference = Annotated[str, _plain(_image)]
+RepositoryFolder = Annotated[str, _plain(_folder)]
 TaggedReference = Annotated[str, _plain(_tagged)]
-Texts = Annotated[tuple[str, ...], _plain(_texts, list[str])]
+Texts = Annotated[tuple[str, ...], _plain(texts, list[str])]
 GivenVariables = Annotated[dict[str, str], _plain(_given, list[Variable])]
 DeclaredVariables = Annotated[dict[str, str | None], _plain(_declared, list[Variable])]

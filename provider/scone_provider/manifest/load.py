@@ -11,9 +11,10 @@ from scone_policy.suggest import with_suggestions
 from scone_provider.manifest.mesh import Mesh, mesh_problems
 from scone_provider.manifest.origin import Manifest
 from scone_provider.manifest.problems import stop
+from scone_provider.manifest.rules import service_problems
 from scone_provider.manifest.service import ServiceManifest
 from scone_provider.manifest.unsupported import Toolchain, refuse_unsupported
-from scone_provider.manifest.variables import read
+from scone_provider.manifest.variables import IN_PROGRAM, read
 
 _API_VERSION = "scone/5.8"
 _Kind = TypeVar("_Kind", bound=Manifest)
@@ -26,46 +27,50 @@ def load_service(
     file: str,
     variables: Mapping[str, str] = _NO_VARIABLES,
     toolchain: Toolchain = "embedded",
+    hint: str = IN_PROGRAM,
 ) -> ServiceManifest:
     """The service manifest in YAML text, or in a map with the same keys (there `apiVersion` and `kind` may be absent).
 
-    `file` names the source in errors; `toolchain` is who builds the image: some kinds only the vendor can.
-    Raises ManifestError (ManifestErrors for several) with file, line and path.
+    `file` names the source in errors; `toolchain` is who builds the image: some kinds only the vendor can; `hint` says
+    how a variable is given. Raises ManifestError (ManifestErrors for several) with file, line and path.
     """
-    return _load(ServiceManifest, source, kind="genservice", file=file, variables=variables, toolchain=toolchain)
+    document = _document(source, kind="genservice", file=file, variables=variables, hint=hint)
+    return judged(ServiceManifest, document, toolchain=toolchain)
 
 
-def load_mesh(source: str | Mapping[str, Any], *, file: str, variables: Mapping[str, str] = _NO_VARIABLES) -> Mesh:
-    """The Meshfile in YAML text, or in a map with the same keys. Parameters and errors as for `load_service`."""
-    return _load(Mesh, source, kind="mesh", file=file, variables=variables)
-
-
-def _load(
-    model: type[_Kind],
+def load_mesh(
     source: str | Mapping[str, Any],
     *,
-    kind: str,
     file: str,
-    variables: Mapping[str, str],
-    toolchain: Toolchain = "embedded",
-) -> _Kind:
-    if isinstance(source, str):
-        document, missing = read(source, file=file, variables=variables)
-        stop(missing, document)
-        data = document.data
-    else:
-        data = {"apiVersion": _API_VERSION, "kind": kind, **source}
-        document = Document(data=data, file=file)
+    variables: Mapping[str, str] = _NO_VARIABLES,
+    hint: str = IN_PROGRAM,
+) -> Mesh:
+    """The Meshfile in YAML text, or in a map with the same keys. Parameters and errors as for `load_service`."""
+    return judged(Mesh, _document(source, kind="mesh", file=file, variables=variables, hint=hint))
+
+
+def judged(model: type[_Kind], document: Document, *, toolchain: Toolchain = "embedded") -> _Kind:
+    """The manifest in a document whose `$NAME` are replaced. Errors as for `load_service`."""
     try:
-        manifest = model.model_validate(data)
+        manifest = model.model_validate(document.data)
     except ValidationError as error:
         problems = with_suggestions(problems_of(error), model)
     else:
         assert isinstance(manifest, ServiceManifest | Mesh)
-        problems = mesh_problems(manifest) if isinstance(manifest, Mesh) else []
+        problems = mesh_problems(manifest) if isinstance(manifest, Mesh) else service_problems(manifest)
         problems += refuse_unsupported(manifest, toolchain=toolchain)
         manifest.remember(document)
         if not problems:
             return manifest
     stop(problems, document)
     raise AssertionError("a model was refused without a problem")
+
+
+def _document(
+    source: str | Mapping[str, Any], *, kind: str, file: str, variables: Mapping[str, str], hint: str
+) -> Document:
+    if not isinstance(source, str):
+        return Document(data={"apiVersion": _API_VERSION, "kind": kind, **source}, file=file)
+    document, missing = read(source, file=file, variables=variables, hint=hint)
+    stop(missing, document)
+    return document

@@ -7,34 +7,33 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainValidator
 
-from scone_policy.errors import PolicyError
 from scone_policy.holes import has_hole
 from scone_policy.keyhash import is_key_hash
-from scone_policy.names import SessionName, is_segment, session_name
+from scone_policy.names import is_segment, session_name
 from scone_policy.problems import Problem, refusal
-from scone_policy.scalars import Model, Switch, Text, lower_hex, text
+from scone_policy.scalars import Model, Switch, lower_hex, text
 from scone_policy.security import ALL_ADVISORIES, advisory, toleration
-from scone_policy.source import load
 from scone_provider.cas.address import CasAddress
 from scone_provider.cas.tolerance import Tolerance
-from scone_provider.errors import CasError, TrustError
+from scone_provider.errors import CasError, ManifestError, TrustError
 from scone_provider.manifest.fields import (
     ApiVersion,
     GivenVariables,
     ImageReference,
     Option,
+    RepositoryFolder,
     Texts,
     comma_list,
     is_open,
     option,
 )
 from scone_provider.manifest.origin import Manifest
+from scone_provider.manifest.variables import read_inner
 
 ROLES = ("cas", "image", "security", "access", "attestation")
 UPLOAD, SIGNED, ENCRYPTED = "Upload", "SignedManifest", "EncryptedManifest"
 NO_UPLOAD, ENCRYPTED_ONLY = "NoUpload", "EncryptedOnly"
 MODES = (UPLOAD, SIGNED, ENCRYPTED, NO_UPLOAD, ENCRYPTED_ONLY)
-_hex32 = lower_hex(32)
 EVERYONE, CHARTS = "global", "helm"
 
 
@@ -79,8 +78,21 @@ def _cas_key(value: object) -> str:
     return found
 
 
+_hex32 = lower_hex(32)
+
+
+def _encryption_key(value: object) -> str:
+    found = text(value)
+    return found if is_open(found) else _hex32(found)
+
+
+def _session(value: object) -> str:
+    found = text(value)
+    return found if is_open(found) else session_name(found)
+
+
 def _tolerate(value: object) -> tuple[str, ...]:
-    return tuple(sorted({toleration(item) for item in comma_list(value)}))
+    return tuple(sorted({item if is_open(item) else toleration(item) for item in comma_list(value)}))
 
 
 def _advisories(value: object) -> tuple[str, ...]:
@@ -89,7 +101,7 @@ def _advisories(value: object) -> tuple[str, ...]:
         if len(found) > 1:
             raise ValueError('"*" must stand alone')
         return found
-    return tuple(sorted({advisory(item) for item in found}))
+    return tuple(sorted({item if is_open(item) else advisory(item) for item in found}))
 
 
 def _cases(value: object) -> object:
@@ -155,7 +167,9 @@ def name_of_image(reference: str) -> str:
     return reference.partition("@")[0].rpartition("/")[2].partition(":")[0]
 
 
-SessionOption = Annotated[str | None, PlainValidator(option(session_name), json_schema_input_type=str)]
+KeyOption = Annotated[str | None, PlainValidator(option(_encryption_key), json_schema_input_type=str)]
+SessionName = Annotated[str, PlainValidator(_session, json_schema_input_type=str)]
+SessionOption = Annotated[str | None, PlainValidator(option(_session), json_schema_input_type=str)]
 
 
 class Cas(Model):
@@ -164,7 +178,9 @@ class Cas(Model):
     cas_url: Annotated[str, PlainValidator(_cas_url, json_schema_input_type=str)]
     alias: Texts = ()
     cas_key: Annotated[str | None, PlainValidator(option(_cas_key), json_schema_input_type=str)] = None
-    cas_encryption_key: Annotated[str | None, PlainValidator(option(_hex32), json_schema_input_type=str)] = None
+    cas_encryption_key: Annotated[str | None, PlainValidator(option(_encryption_key), json_schema_input_type=str)] = (
+        None
+    )
     tolerance: Annotated[str | None, PlainValidator(option(_tolerance), json_schema_input_type=str)] = None
     mode: Annotated[str, PlainValidator(_mode, json_schema_input_type=str)] = MODES[0]
 
@@ -201,7 +217,7 @@ class MeshService(Model):
 class Repo(Model):
     """Section `repo`: what becomes of the images."""
 
-    destination: Text
+    destination: RepositoryFolder
     push: Switch = True
     squash: Switch = False
     strip: Switch = True
@@ -257,9 +273,17 @@ def _role_problems(mesh: Mesh) -> Iterator[Problem]:
             fix = f"Did you mean {role} by {near[0]}?" if near else f"Put {role} into the alias list of one CAS."
             yield Problem(path=("cas",), rule=rule, fix=fix)
     for (one, first), (other, second) in combinations(mesh.cas.items(), 2):
-        if first.cas_url == second.cas_url and not is_open(first.cas_url):
+        if _address(first) is not None and _address(first) == _address(second):
             rule = f"{one} and {other} are the same CAS, {first.cas_url}"
             yield Problem(path=("cas", other), rule=rule, fix=f"Put {other} into the alias list of {one}.")
+
+
+def _address(cas: Cas) -> tuple[str, int] | None:
+    """Host and port, however they are spelt; None while they are open."""
+    if is_open(cas.cas_url):
+        return None
+    found = CasAddress.parse(cas.cas_url, {})
+    return found.host.lower(), found.port
 
 
 def _helm_problems(values: str | None) -> Iterator[Problem]:
@@ -268,8 +292,8 @@ def _helm_problems(values: str | None) -> Iterator[Problem]:
         return
     path = ("helm_extra_values",)
     try:
-        data = load(values).data
-    except PolicyError as error:
+        data = read_inner(values).data
+    except ManifestError as error:
         yield Problem(path=path, rule=f"{error.where} of the text: {error.what}", fix=error.fix)
         return
     if not isinstance(data, Mapping):

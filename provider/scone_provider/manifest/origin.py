@@ -43,9 +43,18 @@ class Manifest(Model):
         """The name of the document: a path relative to the program, or `<mesh>` for one that Python wrote."""
         return self._origin.document.file or ""
 
+    @property
+    def document(self) -> Document:
+        """What this manifest was read from."""
+        return self._origin.document
+
     def remember(self, document: Document) -> None:
         """Keep the document that this manifest was read from."""
         self._origin = Origin(document)
+
+    def remember_filled(self, document: Document) -> None:
+        """Keep the document with its variables filled, of which the same parts stand elsewhere as before."""
+        self._origin = Origin(document, self._origin.moved)
 
     def remember_moved(self, parts: Mapping[Path, tuple[Document, Path]]) -> None:
         """Keep that some parts stand in other documents."""

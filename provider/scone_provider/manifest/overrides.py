@@ -9,8 +9,9 @@ from scone_policy.problems import Problem, problems_of
 from scone_policy.source import Document, Path
 from scone_provider.errors import ManifestError
 from scone_provider.manifest.problems import stop
+from scone_provider.manifest.rules import environment_problems
 from scone_provider.manifest.service import ManifestEnvironment, ManifestSecrets, ServiceManifest
-from scone_provider.manifest.variables import read
+from scone_provider.manifest.variables import IN_PROGRAM, read
 
 FILES = ("env", "image_secrets", "image_policy")
 """Keys of a service of a Meshfile that name a file of this sort, relative to the Meshfile."""
@@ -27,9 +28,9 @@ class ServiceFiles:
     image_policy: Document | None = None
 
 
-def read_override(text: str, *, file: str, variables: Mapping[str, str]) -> Document:
+def read_override(text: str, *, file: str, variables: Mapping[str, str], hint: str = IN_PROGRAM) -> Document:
     """The document in such a file: `$NAME` replaced, `{{name}}` kept. Raises ManifestError with file and line."""
-    document, missing = read(text, file=file, variables=variables)
+    document, missing = read(text, file=file, variables=variables, hint=hint)
     stop(missing, document)
     return document
 
@@ -72,10 +73,12 @@ def _environment(document: Document) -> ManifestEnvironment:
     """Section `environment` of a manifest, or its list of global variables alone."""
     data = document.data
     try:
-        return ManifestEnvironment.model_validate({"global": data} if isinstance(data, list) else data)
+        found = ManifestEnvironment.model_validate({"global": data} if isinstance(data, list) else data)
     except ValidationError as error:
         stop(_unprefixed(problems_of(error), data), document)
         raise AssertionError("a model was refused without a problem") from None
+    stop(_unprefixed(list(environment_problems(found)), data), document)
+    return found
 
 
 def _secrets(document: Document) -> Mapping[str, Mapping[str, object]]:

@@ -17,6 +17,10 @@ class Findings:
     def __init__(self) -> None:
         self._found: list[ManifestError] = []
 
+    def __bool__(self) -> bool:
+        """True when there is one."""
+        return bool(self._found)
+
     def add(self, what: str, *, where: str, fix: str = "") -> None:
         """Note one problem; the same one, met again on another way, is told once."""
         found = ManifestError(what, where=where, fix=fix)

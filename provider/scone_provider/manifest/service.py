@@ -1,17 +1,17 @@
 """The service manifest (`kind: genservice`): how one confidential image is built and what its service needs."""
 
-import re
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationError
 
 from scone_policy import command
-from scone_policy.holes import Holes
-from scone_policy.problems import problems_of, refusal
+from scone_policy.holes import has_hole
+from scone_policy.names import is_segment
+from scone_policy.problems import Problem, problems_of, refusal
 from scone_policy.scalars import Model, Named, OptionalText, Segment, Switch, Text, by_name, text
 from scone_policy.secrets import Secret
+from scone_policy.source import Number
 from scone_policy.suggest import with_suggestions
 from scone_provider.manifest.fields import (
     ApiVersion,
@@ -22,11 +22,12 @@ from scone_provider.manifest.fields import (
     PathOption,
     TaggedReference,
     Texts,
+    texts,
 )
 from scone_provider.manifest.origin import Manifest
+from scone_provider.manifest.veil import Veil
 
 KINDS = ("python", "java", "java15", "java8", "java17", "sconify_image")
-_MESH_VARIABLE = re.compile(r"\{\{[A-Za-z_][A-Za-z0-9_\-]*\}\}")
 
 
 def _kind(value: object) -> str:
@@ -52,38 +53,30 @@ def _command(value: object) -> str:
 
 def secret_with_variables(definition: object) -> dict[str, object]:
     """One secret in canonical form, checked but for the variables of the mesh in it. Raises ValueError."""
-    holes = Holes()
-    tokens: dict[str, str] = {}
-
-    def hide(match: re.Match[str]) -> str:
-        token = holes.punch(match[0])
-        tokens[token] = match[0]
-        return token
-
-    def show(value: str) -> str:
-        for token, original in tokens.items():
-            value = value.replace(token, original)
-        return value
-
-    hidden = _texts(definition, lambda value: _MESH_VARIABLE.sub(hide, value))
+    veil = Veil()
     try:
-        secret = Secret.model_validate(hidden)
+        secret = Secret.model_validate(veil.hide(definition))
     except ValidationError as error:
         problems = with_suggestions(problems_of(error), Secret)
-        raise refusal(*(replace(problem, rule=show(problem.rule)) for problem in problems)) from None
-    found = _texts(secret.canonical(), show)
+        raise refusal(*(replace(problem, rule=veil.shown(problem.rule)) for problem in problems)) from None
+    found = veil.show(secret.canonical())
     assert isinstance(found, dict)
     return found
 
 
-def _texts(tree: object, change: Any) -> object:  # noqa: ANN401 - a function of text
-    if isinstance(tree, str):
-        return change(tree)
-    if isinstance(tree, Mapping):
-        return {change(key): _texts(value, change) for key, value in tree.items()}
-    if isinstance(tree, list | tuple):
-        return [_texts(value, change) for value in tree]
-    return tree
+def _imports(value: object) -> tuple[str, ...]:
+    found = texts(value)
+    for index, name in enumerate(found):
+        if not has_hole(name) and not is_segment(name):
+            rule = "must be a secret's name: 1 to 128 letters, digits, or _ - . ~"
+            raise refusal(Problem(path=(index,), rule=rule))
+    return found
+
+
+def _exports(value: object) -> object:
+    if isinstance(value, bool | int | float | Number):
+        raise ValueError("must be a session, or a list of sessions or of maps with `to`")  # noqa: TRY004 - pydantic
+    return value
 
 
 _Secret = Annotated[dict[str, Any], PlainValidator(secret_with_variables, json_schema_input_type=Secret)]
@@ -108,7 +101,7 @@ class Volume(Model):
 
     name: OptionalText = None
     path: PathOption = None
-    export: Any = None
+    export: Annotated[Any, BeforeValidator(_exports)] = None
     import_: Any = Field(default=None, alias="import")
 
 
@@ -149,7 +142,9 @@ class ManifestSecrets(Model):
 
     local: Secrets = Field(default_factory=dict, repr=False)
     global_: Secrets = Field(default_factory=dict, alias="global", repr=False)
-    import_: Texts = Field(default=(), alias="import")
+    import_: Annotated[tuple[str, ...], PlainValidator(_imports, json_schema_input_type=list[str])] = Field(
+        default=(), alias="import"
+    )
 
 
 class InjectedFile(Model):

@@ -129,6 +129,42 @@ def test_check_warns_without_refusing(folder: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out == ""
 
 
+def test_variables_of_the_mesh_need_no_quotes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`check` takes `{{name}}` wherever `derive` and programs do: bare in manifests and Meshfiles, in the text of
+    `helm_extra_values`, with `$NAME` and its escape beside it.
+    """
+    bare = (
+        MANIFEST.replace("value: 512M", "value: {{heap}}") + "injection_files:\n  - path: /c\n    content: {{title}}\n"
+    )
+    (folder / "service.yaml").write_text(bare + '  - {path: /n, content: "\\$host $HOST"}\n')
+    env = "env:\n  - service: global\n    env:\n      - name: heap\n        value: {{release}}\n"
+    extra = "helm_extra_values: |\n  a: {{release}}\n  b: {c: {{heap}}}\n"
+    (folder / "mesh.yaml").write_text(MESH.replace("env: []\n", env) + extra)
+    assert main(["check", "service.yaml", "mesh.yaml"]) == 0, capsys.readouterr().out
+    assert capsys.readouterr().out == ""
+
+
+def test_check_fills_a_meshfile(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a Meshfile says by its own variables is judged as if it were written out."""
+    env = 'env: [{service: global, env: [{name: n, value: "a b"}, {name: c, value: "x:y:z"}]}]\n'
+    filled = MESH.replace("env: []\n", env).replace("namespace: shop", 'namespace: "{{ n }}/x"')
+    (folder / "mesh.yaml").write_text(filled.replace('"$CAS"', '"{{c}}"').replace('"$REPO/web:1"', '"{{nobody}}/w:1"'))
+    assert main(["check", "mesh.yaml"]) == 1
+    assert "mesh.yaml:6: services.web.image: the variable {{nobody}} has no value → " in capsys.readouterr().out
+    (folder / "mesh.yaml").write_text(filled.replace('"$CAS"', '"{{c}}"'))
+    assert main(["check", "mesh.yaml"]) == 1
+    found = capsys.readouterr().out
+    assert "mesh.yaml:3: cas.cas.cas_url: this is not the address of a CAS" in found
+    assert "mesh.yaml:4: policy.namespace: each part between / must be" in found
+
+
+def test_a_key_that_is_a_variable_is_shown_without_marks(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What stands for a value inside of the program is nothing that a person wrote."""
+    (folder / "service.yaml").write_text(MANIFEST + "$KEY: x\n")
+    assert main(["check", "service.yaml"]) == 1
+    assert capsys.readouterr().out.startswith("service.yaml:7: …: unknown key")
+
+
 @pytest.mark.usefixtures("folder")
 def test_check_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     """Machines get one object: every file, with its findings taken apart."""
@@ -175,7 +211,7 @@ def test_check_without_files_is_wrong_usage() -> None:
 
 def derived(*more: str) -> int:
     """`derive` of the folder's mesh."""
-    values = ["--set", "REPO=registry.example/shop", "CAS=https://cas.example:8081"]
+    values = ["--set", "REPO=registry.example/shop", "--set", "CAS=https://cas.example:8081"]
     return main(["derive", "mesh.yaml", "--manifest", "service.yaml", *values, *more])
 
 
@@ -201,19 +237,56 @@ def test_derive_over_two_cases(folder: Path, capsys: pytest.CaptureFixture[str])
     (folder / "mesh.yaml").write_text(two.replace('/web:1"}', '/web:1", image_policy: p.yaml}'))
     (folder / "p.yaml").write_text("services: {web: {environment: {WHERE: '{{cas_image_cas_key}}'}}}\n")
     assert derived("--owner", OWNER) == 0
-    namespace, shared, web = yaml.safe_load_all(capsys.readouterr().out)
+    out = capsys.readouterr().out
+    namespace, shared, web = yaml.safe_load_all(out)
+    assert [line for line in out.splitlines() if line.startswith("#")] == [
+        "# for the CAS cas: https://cas.example:8081",
+        "# for the CAS image: other.example",
+        "# for the CAS cas: https://cas.example:8081",
+    ]
     assert (namespace["name"], shared["name"], web["name"]) == ("shop", "shop", "shop/web")
     assert web["services"][0]["environment"]["WHERE"] == "[attested key of image]"
 
 
-@pytest.mark.usefixtures("folder")
-def test_derive_explains_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
-    """A variable without a value and a manifest that no service uses are errors in words."""
+def test_derive_explains_what_is_missing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A variable without a value, a manifest that no service uses and a service without one are errors in words, which
+    name the options of the command line.
+    """
     assert main(["derive", "mesh.yaml", "--manifest", "service.yaml"]) == 1
-    assert "mesh.yaml:3: " in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "mesh.yaml:3: " in said
+    assert r"Give it: --set CAS=…. The text $CAS itself is written \$CAS." in said
     assert derived("--set", "REPO=other") == 0
+    (folder / "service.yaml").unlink()
     assert main(["derive", "mesh.yaml", "--set", "REPO=r.example/a", "--set", "CAS=https://c"]) == 1
     assert "no service manifest builds" in capsys.readouterr().err
+
+
+def test_options_do_not_swallow_the_meshfile(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    """An option takes one value and may be repeated, so the Meshfile may stand behind it."""
+    values = ["--set", "REPO=r.example/a", "--set", "CAS=https://c"]
+    assert main(["derive", *values, "--owner", OWNER, "--manifest", str(folder / "service.yaml"), "mesh.yaml"]) == 0
+    assert capsys.readouterr().out.startswith("---\nname: shop\n")
+
+
+def test_manifests_beside_the_meshfile_are_found(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without --manifest: the one that builds the image, whatever else lies there; two of them are one too many; a
+    broken one is told of where a service is without.
+    """
+    values = ["--set", "REPO=r.example/a", "--set", "CAS=https://c", "--owner", OWNER]
+    (folder / "other.yaml").write_text(MANIFEST.replace("web:1", "other:1"))
+    (folder / "strange.yaml").write_text(MANIFEST.replace("web:1", "third:1").replace("kind: python", "kind: cobol"))
+    assert main(["derive", "mesh.yaml", *values]) == 0
+    assert "fspf_key: '[derived: a/web]'" in capsys.readouterr().out.replace('"', "'")
+    (folder / "again.yml").write_text(MANIFEST)
+    assert main(["derive", str(folder / "mesh.yaml"), *values]) == 1
+    said = capsys.readouterr().err
+    assert "service.yaml:3: build.to: two manifests build r.example/a/web:1: the other is " in said
+    assert "Name the one that is meant: --manifest " in said
+    (folder / "again.yml").unlink()
+    (folder / "service.yaml").unlink()
+    assert main(["derive", "mesh.yaml", *values]) == 1
+    assert "strange.yaml:3: build.kind: " in capsys.readouterr().err
 
 
 def test_derive_names_the_place_of_a_mistake(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -242,7 +315,7 @@ def test_derive_names_the_place_of_a_mistake(folder: Path, capsys: pytest.Captur
 def test_a_reader_that_stops_early_is_no_error() -> None:
     """`derive … | head` ends quietly: no traceback because nobody reads on."""
     command = [sys.executable, "-c", "import sys; from scone_provider.cli import main; sys.exit(main())"]
-    values = ["--set", "REPO=registry.example/shop", "CAS=https://cas.example:8081", "--owner", OWNER]
+    values = ["--set", "REPO=registry.example/shop", "--set", "CAS=https://cas.example:8081", "--owner", OWNER]
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "wb") as closed:

@@ -7,7 +7,7 @@ import pulumi
 import pytest
 from pulumi.runtime.rpc import UNKNOWN
 
-from pulumi_scone import CasNamespace, MeshDeployment
+from pulumi_scone import CasNamespace, ConfidentialImage, MeshDeployment
 from unit.components.component_meshes import FROM_FILES, MESH, MESH_FILE, SERVICE, TYPED, write_files
 from unit.components.conftest import DYNAMIC, Result, Run
 from unit.components.test_component_graph import SECRET_MARK, deploy, paths_of
@@ -55,6 +55,77 @@ def test_shared_secrets_live_on_the_cas_of_images(run: Run) -> None:
         assert f"{DYNAMIC}SecurityPolicy::app-shared" in policy.after
         chart = found.only(RELEASE).inputs["values"]["services"][service]
         assert chart["policyDigest"] == f"digest of app-{service}+digest of app-shared"
+
+
+FILLED: Any = {
+    **two(),
+    "mesh": {
+        **MESH,
+        "cas": [{**MAIN, "cas_url": "{{ site }}.cas"}, {**OTHER, "cas_url": "image.{{site}}"}],
+        "policy": {"namespace": "{{site}}/app", "tolerate": "debug-mode"},
+        "services": [{"name": "api", "image": "{{repo}}/api:1"}, SERVICES[1]],
+        "env": [
+            {
+                "service": "global",
+                "env": [
+                    {"name": "API_USER", "value": "myself"},
+                    {"name": "site", "value": "north"},
+                    {"name": "repo", "value": "localhost:5000/team"},
+                ],
+            }
+        ],
+    },
+    "manifests": [
+        {**DEFINER, "build": {**SERVICE["build"], "to": "{{ repo }}/api:1", "pwd": "/{{site}}", "dirs": ["{{site}}"]}},
+        USER,
+    ],
+}
+
+
+def test_variables_of_the_mesh_reach_every_resource(run: Run) -> None:
+    """Attestation, uploads, imports, images, policies and chart are all made of the same values."""
+    found = deploy(run, FILLED)
+    assert found.only("dynamic/scone:Cas", "app").inputs["url"] == "north.cas"
+    assert found.only("dynamic/scone:Cas", "app-image").inputs["url"] == "image.north"
+    shared, policy = found.only(":SecurityPolicy", "app-shared"), found.only(":SecurityPolicy", "app-api")
+    assert (shared.inputs["cas"]["url"], policy.inputs["cas"]["url"]) == ("image.north", "north.cas")
+    assert policy.inputs["policy"]["name"] == "north/app/api"
+    assert policy.inputs["policy"]["services"]["api"]["pwd"] == "/north"
+    assert policy.inputs["policy"]["secrets"]["password"]["import"]["cas_url"] == "image.north"
+    image = found.only("dynamic/scone:ConfidentialImage", "app-api").inputs
+    assert (image["to"], image["pwd"], image["identity"]) == ("localhost:5000/team/api:1", "/north", "team/api")
+    assert set(image["dirs"]) == {"/north"}
+    values = found.only(RELEASE).inputs["values"]["services"]["api"]
+    assert (values["cas"], set(values["memory"])) == ("north.cas:18765", {"/north", "/north/north"})
+    assert [r.name for r in found.resources if "{{" in str(r.inputs)] == []
+
+
+def test_a_namespace_of_a_meshfile_with_variables(run: Run, tmp_path: Path) -> None:
+    """`CasNamespace` reads the same place from it; what only a release knows is refused by name."""
+    write_files(tmp_path, mesh=MESH_FILE.replace("namespace: acme", "namespace: '{{API_USER}}'"))
+    arguments: Any = {"mesh_file": "mesh.yaml", "variables": {"REPO": "r.test"}}
+    found = run(lambda: CasNamespace("ns", arguments))
+    assert found.only(":SecurityPolicy").inputs["policy"]["name"] == "myself"
+    write_files(tmp_path, mesh=MESH_FILE.replace("namespace: acme", "namespace: '{{release}}'"))
+    with pytest.raises(pulumi.RunError, match=r"policy\.namespace: the variable {{release}} has no value"):
+        run(lambda: CasNamespace("ns", arguments))
+
+
+def test_an_image_without_a_mesh_has_its_global_variables(run: Run, tmp_path: Path) -> None:
+    """`{{name}}` in a manifest that no mesh uses stands for what `environment` gives, or for the default."""
+    (tmp_path / "north.py").write_text("print()")
+    manifest: Any = {
+        "build": {**SERVICE["build"], "pwd": "/{{site}}", "copy": ["{{site}}.py"]},
+        "environment": {
+            "global": [{"name": "site"}, {"name": "heap", "value": "64M"}],
+            "local": [{"name": "SCONE_HEAP", "value": "{{ heap }}"}],
+        },
+    }
+    found = run(lambda: ConfidentialImage("app", {"manifest": manifest, "environment": {"site": "north"}}))
+    image = found.only("dynamic/scone:ConfidentialImage").inputs
+    assert (image["pwd"], set(image["copy"]), image["environment"]) == ("/north", {"north.py"}, {"SCONE_HEAP": "64M"})
+    with pytest.raises(pulumi.RunError, match=r"Name site in environment\.global of the manifest"):
+        run(lambda: ConfidentialImage("app", {"manifest": manifest}))
 
 
 def test_key_of_an_unpinned_cas_is_the_attested_one(run: Run) -> None:

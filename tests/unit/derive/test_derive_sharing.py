@@ -278,8 +278,6 @@ def test_volumes() -> None:
     [
         ([{"name": "data"}], "1Gi", "a volume needs a name and an absolute path"),
         ([{"path": "/data"}], "1Gi", "a volume needs a name and an absolute path"),
-        ([{"name": "data", "path": "/a"}, {"name": "data", "path": "/b"}], "1Gi", "two volumes data"),
-        ([{"name": "data", "path": "/a"}, {"name": "other", "path": "/a"}], "1Gi", "at /a"),
         ([{"name": "data", "path": "/a"}], "much", "is written like 512Mi"),
     ],
 )

@@ -55,6 +55,13 @@ def test_the_dockerfile(tmp_path: Path) -> None:
     ]
 
 
+def test_comments_do_not_swallow_a_command(tmp_path: Path) -> None:
+    """A line that is a comment is left out, also within a continued command; a # inside of a line stays."""
+    made = context(tmp_path, copy=[], pwd="/", requirements=None)
+    run = ["# install\necho one \\\n  # and more \\\n  && echo '#two'\n", "echo a # b"]
+    assert dockerfile(made, base="b", run=run) == "FROM b\nRUN echo one && echo '#two'\nRUN echo a # b\n"
+
+
 def test_only_what_is_asked_for(tmp_path: Path) -> None:
     """Without requirements, files in clear and `pwd`, the Dockerfile has none of their instructions."""
     made = context(tmp_path, copy=[], pwd="/", requirements=None)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from scone_policy.holes import Holes
 from scone_provider.errors import ManifestError
-from scone_provider.manifest.variables import read
+from scone_provider.manifest.variables import IN_PROGRAM, ON_COMMAND_LINE, read, read_inner
 
 
 def replaced(text: str, **variables: str) -> Any:
@@ -32,12 +32,21 @@ def replaced(text: str, **variables: str) -> Any:
         ("$1 $ $-", "$1 $ $-"),
         ("{{A}}", "{{A}}"),
         ('"{{ A }}:$A"', "{{A}}:x"),
+        (r"\$A", "$A"),
+        (r"\${A}/$A", "${A}/x"),
+        (r'"\$A \${A}"', "$A ${A}"),
+        (r"'\$UNKNOWN'", "$UNKNOWN"),
+        (r"{b: \${A}}", {"b": "${A}"}),
+        (r"\\$A", r"\\x"),
+        (r"\$1 \$$ \$", r"\$1 \$$ \$"),
+        (r"\$$SCONE::A$$", r"\$$SCONE::A$$"),
+        ("| # $UNKNOWN\n  Host \\$host;", "Host $host;\n"),
         ("$$SCONE::s$$$A", "$$SCONE::s$$x"),
         ("| # $UNKNOWN\n  $A\n  b", "x\nb\n"),
     ],
 )
-def test_what_counts_as_a_variable(text: str, value: str) -> None:
-    """Names are replaced as a shell does; placeholders of secrets and variables of the mesh are not."""
+def test_what_counts_as_a_variable(text: str, value: object) -> None:
+    """Names are replaced as a shell does, unless a backslash says no; placeholders and the mesh's variables are not."""
     assert replaced(f"a: {text}\n", A="x") == {"a": value}
 
 
@@ -61,6 +70,18 @@ def test_every_missing_variable_is_named_with_its_line() -> None:
         (("b", 1), "the variable $TWO has no value"),
         (("b", 1), "the variable $ONE has no value"),
     ]
+
+
+@pytest.mark.parametrize(("hint", "way"), [(IN_PROGRAM, 'variables={"ONE": …}'), (ON_COMMAND_LINE, "--set ONE=…")])
+def test_a_missing_variable_names_the_way_to_give_it(hint: str, way: str) -> None:
+    """A program gives it otherwise than the command line, and a text that looks like one can be written, too."""
+    _, (problem,) = read("a: $ONE\n", file="f.yaml", variables={}, hint=hint)
+    assert problem.fix == f"Give it: {way}. The text $ONE itself is written \\$ONE."
+
+
+def test_yaml_inside_of_yaml() -> None:
+    """A text that is YAML itself keeps the mesh's variables, bare ones too; a $ in it is just that."""
+    assert read_inner("a: {{ x }}\nb: [{{y}}, $A]\n").data == {"a": "{{x}}", "b": ["{{y}}", "$A"]}
 
 
 def test_lines_are_kept() -> None:

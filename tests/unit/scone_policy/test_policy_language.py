@@ -188,6 +188,7 @@ def test_a_suffix_needs_its_version(suffix: str, minor: int) -> None:
 
 EQUAL = [
     (secrets({"kind": "private-key", "key_type": "P-256", "migrate": False}), secrets({"kind": "private-key"})),
+    (secrets({**CERT, "dns": "a.b"}), secrets({**CERT, "dns": ["a.b"]})),
     (secrets({**CERT, "dns": ["b", "a"]}), secrets({**CERT, "common_name": "b", "dns": ["a", "b"]})),
     (
         secrets({"kind": "ascii", "export": {"session": "../x"}}),
