@@ -22,7 +22,9 @@ from pulumi_scone._uploads import Policy
 from pulumi_scone._values import Values
 from pulumi_scone.confidential_image import ConfidentialImage
 from pulumi_scone.resources import Cas, SecurityPolicy
-from scone_policy.errors import SconeError
+from scone_policy import parse
+from scone_policy.holes import has_hole
+from scone_policy.source import Document
 from scone_provider.catalogue.choose import curate
 from scone_provider.catalogue.entry import Curated
 from scone_provider.catalogue.load import load_catalogue
@@ -30,10 +32,13 @@ from scone_provider.chart import lay_out
 from scone_provider.derive import ImageFacts, MeshPlan, derive
 from scone_provider.derive.chart import kubernetes_name
 from scone_provider.derive.fill import filled_mesh, filled_services, with_destination
-from scone_provider.derive.image import destination, encrypted_paths, image_inputs, volume_paths
+from scone_provider.derive.image import destination, encrypted_paths, image_inputs
+from scone_provider.errors import ImageError
+from scone_provider.image.source import encrypted_sizes
 from scone_provider.manifest import Mesh, ServiceManifest
+from scone_provider.manifest.assign import assigned, digest_of, is_built_as
 from scone_provider.manifest.overrides import overridden
-from scone_provider.production import DEBUG_MODE
+from scone_provider.production import DEBUG_MODE, testing_parts
 from scone_provider.trust import testing_switches, tolerance_map
 
 
@@ -69,7 +74,8 @@ class Draft:
             self.mesh, written, release=self.release, cas_keys=self._cas_keys, curated=curated
         )
         self._facts = {
-            service: self._promise(manifest, vendor=bool(builder)) for service, manifest in self.manifests.items()
+            service: self._promise(manifest, self._folders[service], vendor=bool(builder))
+            for service, manifest in self.manifests.items()
         }
         self._digests = {service: self.values.promise() for service in self.manifests}
         self.overlaps = overlaps(args, self.mesh)
@@ -86,6 +92,7 @@ class Draft:
             curated=curated,
             revisions=self._revisions,
         )
+        self._refuse_templates_in_production(templates)
         charts = own_charts(self.mesh)
         self._own_charts = {kubernetes_name(service) for service in charts}
         self.chart = lay_out(
@@ -101,6 +108,19 @@ class Draft:
         self.manifests = {service: every[service] for service in self.mesh.services}
         self._folders |= {service: one.folder for service, one in found.items()}
         return found
+
+    def _refuse_templates_in_production(self, templates: Mapping[str, Document]) -> None:
+        """What the Meshfile does not say, a policy template or a fragment of a manifest may."""
+        found: dict[str, tuple[str, ...]] = {}
+        for service, policy in self.plan.policies.items():
+            template = templates.get(service)
+            said = template.data if template is not None and isinstance(template.data, Mapping) else {}
+            for path, names in testing_parts(parse(policy)).items():
+                if template is not None and path[0] in said:
+                    found[template.where(path)] = names
+                elif path[0] == "secrets":
+                    found[self.manifests[service].where(*path)] = names
+        refuse_in_production(found)
 
     @property
     def summary(self) -> Mapping[str, object]:
@@ -120,7 +140,12 @@ class Draft:
             environment=chart["env"],
             identity=self._facts[service].identity,
             cas_key=self.mesh.cas_of("cas").cas_key,
+            container=self.plan.containers[service],
         )
+        image = self.mesh.services[service].image
+        if is_built_as(image, self.manifests[service].build.to) and (digest := digest_of(image)):
+            inputs["demanded"] = digest
+            inputs["where"]["demanded"] = self.mesh.where("services", service, "image")
         return {**inputs, "to": self.destinations[service]}
 
     @property
@@ -170,7 +195,7 @@ class Draft:
             merged["services"] = {**merged["services"], service: {**merged["services"][service], "ownChart": True}}
         return merged
 
-    def _promise(self, manifest: ServiceManifest, *, vendor: bool) -> ImageFacts:
+    def _promise(self, manifest: ServiceManifest, folder: str, *, vendor: bool) -> ImageFacts:
         return ImageFacts(
             reference=self.values.promise(),
             measurement=self.values.promise(),
@@ -178,7 +203,7 @@ class Draft:
             identity=hidden_identity(manifest.build.to, self.values),
             key=self.values.promise() if vendor else None,
             encrypted_paths=() if vendor else encrypted_paths(manifest),
-            volumes=volume_paths(manifest),
+            sizes={} if vendor else _sizes(manifest, folder),
         )
 
 
@@ -186,19 +211,20 @@ def _assign(
     mesh: Mesh, sources: Sequence[tuple[ServiceManifest, str]]
 ) -> tuple[dict[str, ServiceManifest], dict[str, str]]:
     """Service → manifest and folder: the manifest whose `build.to` is the service's image."""
-    manifests, folders = {}, {}
-    for service, wanted in mesh.services.items():
-        found = [source for source in sources if source[0].build.to == wanted.image]
-        if len(found) > 1:
-            places = " and ".join(manifest.where("build", "to") for manifest, _ in found)
-            raise SconeError(
-                f"two manifests build the image of the service {service}: {places}",
-                where=mesh.where("services", service),
-                fix="give each image one manifest",
-            )
-        if found:
-            manifests[service], folders[service] = found[0]
-    return manifests, folders
+    found = assigned(mesh, [manifest for manifest, _ in sources])
+    manifests = {service: sources[number][0] for service, number in found.items()}
+    return manifests, {service: sources[number][1] for service, number in found.items()}
+
+
+def _sizes(manifest: ServiceManifest, folder: str) -> dict[str, int]:
+    """What the encrypted directories take; nothing where that cannot be known: the image's own check says why."""
+    copy = manifest.build.copy_
+    if has_hole(copy):
+        return {}
+    try:
+        return encrypted_sizes(Path(folder), copy, into=manifest.build.pwd or "/", dirs=encrypted_paths(manifest))
+    except ImageError:
+        return {}
 
 
 def _refuse_in_production(mesh: Mesh) -> None:

@@ -66,7 +66,8 @@ class ConfidentialImage(pulumi.ComponentResource):
         wanted, document = inputs.pop("native", None), inputs.pop("document")
         with user_errors():
             if builder := builder_words(args):
-                self._let_build(name, inputs, args, opts, document=document, builder=builder)
+                asked = {"requirements": (wanted or {}).get("requirements"), "signature": inputs.get("signature")}
+                self._let_build(name, {**inputs, **asked}, args, opts, document=document, builder=builder)
                 return
             if args.get("native_image") is not None:
                 inputs["from"] = reference_of(args["native_image"])
@@ -109,6 +110,7 @@ class ConfidentialImage(pulumi.ComponentResource):
                 **{key: inputs[key] for key in ("name", "identity", "to", "folder", "copy", "where")},
                 "manifest": document,
                 "builder": {str(number): word for number, word in enumerate(builder)},
+                **{key: inputs[key] for key in ("requirements", "signature", "demanded") if inputs.get(key)},
                 "native_image": native,
                 "delete_images": bool(args.get("delete_images")) or None,
             },

@@ -27,6 +27,7 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", dir=request["folder"]) as file:
         json.dump(manifest, file)
         file.flush()
+        # The manifest names requirements and signing key, too; their paths are relative to this folder.
         run("sconectl", "apply", "-f", file.name, folder=request["folder"])
     run("docker", "push", request["to"])
     image = run("docker", "inspect", "--format", "{{index .RepoDigests 0}}", request["to"]).strip()

@@ -12,6 +12,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from scone_cas.keys import SigningKey, VerifyingKey, signature_hash
 from scone_policy import durations
+from scone_policy.kinds import MAX_COMMON_NAME
 from scone_policy.secrets import Secret
 
 _NEVER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
@@ -20,7 +21,6 @@ _SKEW = timedelta(minutes=5)
 """A certificate begins a little early: clocks of those who check it may be late."""
 _RENEWED = 3
 """Renewed when less than this part of the life, a third, is left."""
-_LONGEST_NAME = 64
 _USAGE = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
 
 
@@ -93,12 +93,10 @@ def is_signed_by(certificate: x509.Certificate, issuer: Issuer) -> bool:
 def _common_name(name: str, secret: Secret) -> str:
     """As given; else the first DNS name, else the secret's name."""
     if secret.common_name is not None:
-        if not 1 <= len(secret.common_name) <= _LONGEST_NAME:
-            raise ValueError(f"common_name must have 1 to {_LONGEST_NAME} characters (X.520)")
         return secret.common_name
     names = [*secret.dns, *(entry.removeprefix("dns:") for entry in secret.san if entry.startswith("dns:"))]
     first = names[0].rstrip(".") if names else name
-    return first if len(first) <= _LONGEST_NAME else name[:_LONGEST_NAME]
+    return first if len(first) <= MAX_COMMON_NAME else name[:MAX_COMMON_NAME]
 
 
 def _end(secret: Secret, now: datetime) -> datetime:

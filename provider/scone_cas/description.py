@@ -9,23 +9,20 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 import scone_policy
+from scone_cas import log
 from scone_cas.access import Caller, check_certificates, creator_of, may_name_creator, names_creator
-from scone_cas.access_values import check_references
 from scone_cas.hostvalues import check_positions
 from scone_cas.messages import Refusal
-from scone_cas.spelling import text_form
 from scone_cas.unsupported import refuse_unserved
 from scone_cas.wire_form import wire_problems
-from scone_policy import references
 from scone_policy.canonical import canonical_json
+from scone_policy.cautions import cautions
 from scone_policy.encrypted import decrypt_session
 from scone_policy.errors import PolicyError
-from scone_policy.placeholders import SELF, Placeholder, parts, resolve
 from scone_policy.problems import refuse
-from scone_policy.services import Service
-from scone_policy.session import Session
+from scone_policy.session import Session, recall
 from scone_policy.signed import Signed, parse_signed, verify_signed
-from scone_policy.source import NUMBER, Number, Tagged, load
+from scone_policy.source import NUMBER, Number, Tagged, load, show
 
 _DOMAIN = b"scone-cas session v1\0"
 
@@ -177,62 +174,13 @@ def open_upload(body: bytes, key: X25519PrivateKey) -> bytes:
 
 def stored(text: str) -> Session:
     """The model of a description that this CAS wrote down itself."""
-    return scone_policy.parse(text)
+    return recall(text)
 
 
 def _check(session: Session) -> None:
     refuse_unserved(session)
     check_certificates(session.access_policy)
-    check_references(session)
-    _check_spellings(session)
     for name, service in session.services.items():
-        _check_service(session, f"services.{name}", service)
-    for name, volume in session.volumes.items():
-        if volume.fspf_key is not None and volume.fspf_key.startswith("$$"):
-            _check_key(session, f"volumes.{name}.fspf_key", volume.fspf_key)
-
-
-def _check_service(session: Session, where: str, service: Service) -> None:
-    check_positions(f"{where}.command", service.command or ())
-    if service.fspf_key is not None and service.fspf_key.startswith("$$"):
-        _check_key(session, f"{where}.fspf_key", service.fspf_key)
-
-
-def _check_spellings(session: Session) -> None:
-    kinds = {name: secret.kind for name, secret in session.secrets.items()}
-    for path, text in references.texts(session):
-        # Files take any bytes, and a key's form is its own affair.
-        takes_bytes = path[0] == "images" or path[-1] == "fspf_key"
-        for part in parts(text):
-            if isinstance(part, Placeholder) and part.name != SELF and (part.escape_json or not takes_bytes):
-                _check_spelling(session, ".".join(map(str, path)), *resolve(part, kinds))
-
-
-def _check_spelling(session: Session, where: str, name: str, suffix: str) -> None:
-    """Raw bytes cannot be an argument or a variable unless they are known to be text without NUL."""
-    secret = session.secrets[name]
-    instead = text_form(secret.kind or "", suffix)
-    if instead is None or (secret.kind == "binary" and _is_text(secret.value)):
-        return
-    raise Refusal(
-        400,
-        f"{where}: $$SCONE::{name}{suffix}$$ may hold NUL or bytes that are no text, which cannot stand here: "
-        f"write $$SCONE::{name}{instead}$$",
-    )
-
-
-def _is_text(value: str | None) -> bool:
-    try:
-        return value is not None and "\0" not in bytes.fromhex(value).decode()
-    except UnicodeDecodeError:
-        return False
-
-
-def _check_key(session: Session, where: str, key: str) -> None:
-    (placeholder,) = parts(key)
-    assert isinstance(placeholder, Placeholder)
-    name, _ = resolve(placeholder, {item: secret.kind for item, secret in session.secrets.items()})
-    secret = session.secrets[name]
-    size = len(secret.value) // 2 if secret.value is not None else secret.size
-    if secret.import_ is None and (secret.kind != "binary" or size != 32):
-        raise Refusal(400, f"{where}: {name} must be a binary secret of 32 bytes")
+        check_positions(f"services.{name}.command", service.command or ())
+    for caution in cautions(session):
+        log.event("caution", session=session.name, where=show(caution.path), what=caution.rule)

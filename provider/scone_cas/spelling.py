@@ -48,11 +48,6 @@ def _check_confined(value: Value) -> None:
         raise ValueError(_CONFINED)
 
 
-def text_form(kind: str, suffix: str) -> str | None:
-    """A suffix in whose place text comes, where the given one asks for raw bytes; None when it asks for text itself."""
-    return _TEXT_INSTEAD.get(kind, {}).get(suffix)
-
-
 def _content(value: Value) -> bytes:
     return value.content
 
@@ -162,18 +157,4 @@ _PUBLIC: Mapping[str, Form] = {
     "jwt": _content,
     "aad-token": _content,
     "pgp-key": _armoured("publickey"),
-}
-_X509_TEXT = {
-    ":crt:der": ":crt",
-    ":privatekey:der": ":privatekey",
-    ":privatekey:pkcs8:der": ":privatekey",
-    ":pkcs12-with-private-key": ":privatekey",
-}
-_TEXT_INSTEAD: Mapping[str, Mapping[str, str]] = {
-    "binary": {"": ":hex", ":bin": ":hex"},
-    "private-key": {":der": ":pem", ":pkcs8:der": ":pkcs8:pem"},
-    "public-key": {":spki:der": ":spki:pem"},
-    "x509": _X509_TEXT,
-    "x509-ca": _X509_TEXT,
-    "pgp-key": {f":{half}:binary": f":{half}:base64" for half in ("privatekey", "publickey")},
 }

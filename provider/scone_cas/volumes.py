@@ -122,10 +122,8 @@ def _mounted(live: Live, path: str, named: str, mount_policy: str | None, find: 
 
 
 def _wanted(mount_policy: str | None, volume: Volume) -> str:
-    """The mount's policy, else the volume's. The default, written out or not, leaves it to the volume."""
-    if mount_policy is not None and mount_policy != DEFAULT_UPDATE_POLICY:
-        return mount_policy
-    return volume.update_policy or DEFAULT_UPDATE_POLICY
+    """What the mount says, be it the default, else what the volume says."""
+    return mount_policy or volume.update_policy or DEFAULT_UPDATE_POLICY
 
 
 def _exported(

@@ -2,16 +2,17 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Self
 
-from pydantic import PlainValidator, model_validator
+from pydantic import PlainValidator, ValidationError, model_validator
 
 from scone_policy import pem
 from scone_policy.canonical import canonical_json, present, short_digest
 from scone_policy.holes import has_hole
 from scone_policy.keyhash import is_key_hash
 from scone_policy.placeholders import is_reference, parts
+from scone_policy.problems import problems_of, refusal
 from scone_policy.scalars import Model, by_reference, text
 from scone_policy.sets import elements
 
@@ -102,7 +103,7 @@ def _structured(value: Mapping[Any, object], depth: int) -> Entry:
         raise ValueError(f"unknown entry {str(word)[:40]}: must be signer, require-all or require-at-least-N")
     if depth >= _MAX_NESTING:
         raise ValueError(f"rules are nested deeper than {_MAX_NESTING} levels")
-    entries = _sorted(entry_of(item, depth + 1) for item in elements(inner, f"{word} must be a list of entries"))
+    entries = _inner(str(word), inner, depth + 1)
     if not entries:
         raise ValueError(f"{word} must not be empty")
     if {ANY, NONE} & {entry for entry in entries if isinstance(entry, str)}:
@@ -112,6 +113,15 @@ def _structured(value: Mapping[Any, object], depth: int) -> Entry:
     if least is not None and least > len(entries) and fixed:
         raise ValueError(f"{word} has only {len(entries)} different entries: nobody could ever satisfy it")
     return Require(least=least, entries=entries)
+
+
+def _inner(word: str, value: object, depth: int) -> tuple[Entry, ...]:
+    """The entries of a rule; what is wrong with one of them is named below the rule."""
+    rule = f"{word} must be a list of entries"
+    try:
+        return _sorted(elements(value, lambda item: entry_of(item, depth), rule))
+    except ValidationError as error:
+        raise refusal(*(replace(problem, path=(word, *problem.path)) for problem in problems_of(error))) from None
 
 
 def _sort_key(entry: Entry) -> tuple[int, str]:
@@ -130,7 +140,7 @@ def _entries(value: object) -> tuple[Entry, ...] | None:
         value = [value]
     if isinstance(value, Mapping) and len(value) == 1 and _is_structured(value):
         value = [value]
-    unique = _sorted(entry_of(item) for item in elements(value, "must be a list of entries"))
+    unique = _sorted(elements(value, entry_of, "must be a list of entries"))
     if not unique:
         raise ValueError("must not be empty: say NONE when nobody may")
     for alone in (ANY, NONE):

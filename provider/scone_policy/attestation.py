@@ -8,7 +8,8 @@ from pydantic import BeforeValidator, PlainValidator, model_validator
 from scone_policy.canonical import keyed, present
 from scone_policy.holes import has_hole
 from scone_policy.placeholders import is_reference
-from scone_policy.scalars import PLACEHOLDER, Model, ReferableWhole, by_reference, matching, optional
+from scone_policy.problems import at
+from scone_policy.scalars import PLACEHOLDER, Model, by_reference, matching, optional, or_reference, whole
 
 _MEASUREMENT = matching(f"[0-9a-fA-F]{{64}}|{PLACEHOLDER}", "must be 32 bytes in hex (64 digits), or a placeholder")
 
@@ -36,6 +37,17 @@ def _variants(value: object) -> tuple[object, ...]:
     return (value,) if isinstance(value, Mapping) else _one_or_many(value)
 
 
+def _number(value: object) -> int | str:
+    """ISVPRODID and ISVSVN have 16 bits in an enclave's report (Intel SDM, REPORT)."""
+    found = whole(value)
+    if isinstance(found, int) and not 0 <= found < 1 << 16:
+        raise ValueError("must be a whole number from 0 to 65535")
+    return found
+
+
+Number16 = Annotated[
+    int | str | None, PlainValidator(optional(or_reference(_number)), json_schema_input_type=int | str | None)
+]
 Measurement = Annotated[str, PlainValidator(_measurement, json_schema_input_type=str)]
 
 
@@ -46,10 +58,10 @@ class Signer(Model):
     """
 
     mrsigner: Annotated[str | None, PlainValidator(optional(_measurement), json_schema_input_type=str)] = None
-    isvprodid: ReferableWhole = None
-    isvsvn: ReferableWhole = None
-    isvsvn_min: ReferableWhole = None
-    isvsvn_max: ReferableWhole = None
+    isvprodid: Number16 = None
+    isvsvn: Number16 = None
+    isvsvn_min: Number16 = None
+    isvsvn_max: Number16 = None
     reference: str | None = None
 
     @model_validator(mode="before")
@@ -62,12 +74,12 @@ class Signer(Model):
         if self.reference is not None:
             return self
         if self.mrsigner is None:
-            raise ValueError("mrsigner must have a value")
+            raise at("mrsigner must have a value", "mrsigner")
         low, high = self.isvsvn_min, self.isvsvn_max
         if self.isvsvn is not None and (low is not None or high is not None):
-            raise ValueError("isvsvn excludes isvsvn_min and isvsvn_max")
+            raise at("isvsvn excludes isvsvn_min and isvsvn_max", "isvsvn")
         if isinstance(low, int) and isinstance(high, int) and low > high:
-            raise ValueError("isvsvn_min is larger than isvsvn_max")
+            raise at("isvsvn_min is larger than isvsvn_max", "isvsvn_min")
         return self
 
     def canonical(self) -> dict[str, object] | str:

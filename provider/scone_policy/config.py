@@ -20,9 +20,9 @@ class KeyVault(Model):
 
 def _store(value: object) -> object:
     """`!cas` and `!akv {…}` as the reader gives them: `cas` and `{akv: {…}}`."""
-    if value in (None, CAS) or value == {CAS: None}:
+    if value in (None, CAS, {CAS: None}):
         return None
-    if isinstance(value, Mapping) and set(value) == {AKV}:
+    if isinstance(value, Mapping) and set(value) == {AKV} and value[AKV] is not None:
         return value[AKV]
     raise ValueError("must be !cas, or !akv with token and vault")
 

@@ -1,12 +1,14 @@
 """What differs between two policies, path by path, and whether that widens or narrows who and what is trusted."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from scone_policy import rights
-from scone_policy.canonical import canonical_json
 from scone_policy.change import SECRET, Change, Trust
+from scone_policy.diff_attestation import attestation_differences
 from scone_policy.diff_sharing import IMPORT_BEGINS, IMPORT_ENDS, export_verdict, import_verdict
+from scone_policy.diff_volumes import mounted_as, receiver_verdict, update_verdict
 from scone_policy.digest import masked, without_private
 from scone_policy.holes import has_hole
 from scone_policy.source import show
@@ -34,13 +36,14 @@ def compare(old: Map, new: Map, *, private: Map = _EMPTY) -> list[Change]:
 
     `private` (nested maps that end in True) names places whose values are secrets although the language does not know.
     """
+    volumes = (old.get("volumes", _EMPTY), new.get("volumes", _EMPTY))
     sections: dict[str, Judge] = {
         "services": _entries(
             _service, ("one more program can be started with what this policy holds", "service removed")
         ),
         "secrets": _entries(_secret, ("secret added", "secret removed: CAS forgets its value")),
         "volumes": _entries(_volume, ("volume added", "volume removed: CAS forgets its key")),
-        "images": _entries(_leaves, ("injected files added", "injected files removed")),
+        "images": _entries(_images(volumes), ("injected files added", "injected files removed")),
         "access_policy": _access,
         "security": _security,
     }
@@ -122,8 +125,10 @@ def _service(path: Path, before: Map, after: Map) -> list[Change]:
             found += _attestation(here, old, new)
         elif key == "environment":
             found += _leaves(here, old, new)
-        elif key in ("platforms", "tags"):
-            found += _leaves(here, old, new) if old and new else _change(here, old, new, _bound(key, old))
+        elif key == "platforms":
+            found += _limit(here, old, new, "is a platform that is trusted", "platform")
+        elif key == "tags":
+            found += _leaves(here, old, new) if old and new else _change(here, old, new, (Trust.CHANGES, "tags"))
         elif key == "fspf_key":
             found += _change(here, old, new, (Trust.CHANGES, "files under another key are trusted"))
         else:
@@ -131,12 +136,13 @@ def _service(path: Path, before: Map, after: Map) -> list[Change]:
     return found
 
 
-def _bound(key: str, before: object) -> Verdict:
-    if key == "tags":
-        return Trust.CHANGES, "tags"
-    if before is None:
-        return Trust.NARROWS, "only these platforms are trusted from now on"
-    return Trust.WIDENS, "any platform is trusted"
+def _limit(path: Path, before: Map | None, after: Map | None, words: str, what: str) -> list[Change]:
+    """A set that is no limit while it is empty: its first member narrows, its last one that goes widens."""
+    if before and after:
+        return _set(path, before, after, words)
+    if before:
+        return _change(path, before, after, (Trust.WIDENS, f"any {what} is trusted"))
+    return _change(path, before, after, (Trust.NARROWS, f"only these {what}s are trusted from now on"))
 
 
 def _service_verdict(key: str, before: object, after: object) -> Verdict:
@@ -147,11 +153,7 @@ def _service_verdict(key: str, before: object, after: object) -> Verdict:
     if key == "one_time_password_shared_secret":
         return _demanded(before, after, "a one-time password")
     if key == "fspf_update_policy":
-        return (
-            (Trust.NARROWS, "older files are refused")
-            if after is None
-            else (Trust.WIDENS, "older files are trusted too")
-        )
+        return update_verdict(before, after)
     words = {
         "command": "another program or other arguments",
         "fspf_tag": "other files are trusted instead",
@@ -162,59 +164,17 @@ def _service_verdict(key: str, before: object, after: object) -> Verdict:
 
 
 def _attestation(path: Path, before: Any, after: Any) -> list[Change]:  # noqa: ANN401
-    """Who is trusted, as a set of programs and signers: what was added and what was removed."""
+    """Who is trusted: programs and signers."""
     if before is None or after is None:
         verdict = (Trust.NARROWS, "attested from now on") if before is None else (Trust.WIDENS, "no longer attested")
         return _change(path, before, after, verdict)
     if isinstance(before, str) or isinstance(after, str):
         return _change(path, before, after, (Trust.CHANGES, "a secret decides which programs are trusted"))
-    old, new = _trusted(before), _trusted(after)
-    gone, come = sorted({*old} - {*new}), sorted({*new} - {*old})
-    if len(gone) == len(come) == 1 and gone[0][0] == come[0][0]:
-        kind = come[0][0]
-        return _change((*path, kind), old[gone[0]], new[come[0]], (Trust.CHANGES, _REPLACED[kind]))
-    found: list[Change] = []
-    for key in come:
-        found += _change((*path, key[0]), None, new[key], (Trust.WIDENS, _ADDED[key[0]]))
-    for key in gone:
-        found += _change((*path, key[0]), old[key], None, (Trust.NARROWS, _REMOVED[key[0]]))
-    return found
-
-
-_ADDED = {
-    "mrenclave": "measurement added: an additional program is trusted",
-    "reference": "reference added: what a secret holds is trusted too",
-    "signer": "signer added: all of its programs of that product are trusted",
-}
-_REPLACED = {
-    "mrenclave": "measurement replaced: another program is trusted",
-    "reference": "reference replaced: what another secret holds is trusted",
-    "signer": "signer replaced: the programs of another one are trusted",
-}
-_REMOVED = {
-    "mrenclave": "measurement removed: a program is no longer trusted",
-    "reference": "reference removed: what a secret holds is no longer trusted",
-    "signer": "signer removed: its programs are no longer trusted",
-}
-
-
-def _trusted(attestation: Map) -> dict[tuple[str, str], object]:
-    """Each way to be trusted: ("mrenclave" or "signer", canonical text) → what to show."""
-    found: dict[tuple[str, str], object] = {}
-    variants = attestation["any"].values() if "any" in attestation else [attestation]
-    for variant in variants:
-        if isinstance(variant, str):
-            found[("reference", variant)] = variant
-            continue
-        signer = variant.get("signer")
-        measurements = variant.get("mrenclave")
-        if measurements is None:
-            found[("signer", canonical_json(signer))] = signer
-            continue
-        for measurement in measurements.values() if isinstance(measurements, Mapping) else [measurements]:
-            shown = measurement if signer is None else {"mrenclave": measurement, "signer": signer}
-            found[("mrenclave", canonical_json([measurement, signer]))] = shown
-    return found
+    return [
+        change
+        for place, old, new, verdict in attestation_differences(before, after)
+        for change in _change((*path, *place), old, new, verdict)
+    ]
 
 
 def _secret(path: Path, before: Map, after: Map) -> list[Change]:
@@ -256,10 +216,45 @@ def _volume(path: Path, before: Map, after: Map) -> list[Change]:
     for key in sorted({*before, *after}):
         here, old, new = (*path, key), before.get(key), after.get(key)
         if key == "export":
-            found += _set(here, old or _EMPTY, new or _EMPTY, "receives the volume")
+            found += _receivers(here, old or _EMPTY, new or _EMPTY)
+        elif key == "update_policy":
+            found += _change(here, old, new, update_verdict(old, new))
         else:
             found += _leaves(here, old, new)
     return found
+
+
+def _receivers(path: Path, before: Map, after: Map) -> list[Change]:
+    """Who receives a volume; a receiver that stays is looked into where it is named in one way only."""
+    found: list[Change] = []
+    for receiver in sorted({*before, *after}):
+        old, new = before.get(receiver), after.get(receiver)
+        if old is None or new is None or any(isinstance(one, Mapping) and "any" in one for one in (old, new)):
+            sides = [_EMPTY if one is None else {receiver: one} for one in (old, new)]
+            found += _set(path, sides[0], sides[1], "receives the volume")
+            continue
+        left, right = (_EMPTY if one is True else one for one in (old, new))
+        found += _by_key((*path, receiver), left, right, receiver_verdict)
+    return found
+
+
+def _images(volumes: tuple[Map, Map]) -> Judge:
+    """Injected files and mounts. `volumes`: those of both sides, whose policy holds where a mount has none."""
+
+    def image(path: Path, before: Map, after: Map) -> list[Change]:
+        old, new = before.get("volumes", _EMPTY), after.get("volumes", _EMPTY)
+        policies = {show((*path, "volumes", place, "update_policy")): place for place in {*old} & {*new}}
+        found: list[Change] = []
+        for change in _leaves(path, before, after):
+            place = policies.get(change.path)
+            if place is not None:
+                sides = (mounted_as(old[place], volumes[0]), mounted_as(new[place], volumes[1]))
+                trust, meaning = update_verdict(*sides)
+                change = replace(change, trust=trust, meaning=meaning)  # noqa: PLW2901 - the same place, judged
+            found.append(change)
+        return found
+
+    return image
 
 
 def _demanded(before: object, after: object, what: str) -> Verdict:
@@ -332,6 +327,9 @@ def _security(path: Path, before: Any, after: Any) -> list[Change]:  # noqa: ANN
         if key in _SETS:
             words = _SETS[key]
             found += _set((*here, key), old.get(key, _EMPTY), new.get(key, _EMPTY), words)
+        elif key == "trusted_scone_qe_pubkeys":
+            words = "is trusted to vouch for enclaves"
+            found += _limit((*here, key), old.get(key), new.get(key), words, "quoting enclave")
         else:
             found += _change(
                 (*here, key), old.get(key), new.get(key), _security_verdict(key, old.get(key), new.get(key))
@@ -342,7 +340,6 @@ def _security(path: Path, before: Any, after: Any) -> list[Change]:  # noqa: ANN
 _SETS = {
     "tolerate": "is put up with",
     "ignore_advisories": "is ignored",
-    "trusted_scone_qe_pubkeys": "is trusted to vouch for enclaves",
 }
 
 

@@ -10,9 +10,9 @@ from scone_policy.kinds import RSA_KEYS
 from scone_policy.names import ROOT, is_relative
 from scone_policy.placeholders import Placeholder, parts
 from scone_policy.problems import Problem
-from scone_policy.references import texts
 from scone_policy.secrets import Secret
 from scone_policy.source import Path
+from scone_policy.texts import texts
 
 if TYPE_CHECKING:
     from scone_policy.session import Session
@@ -28,7 +28,6 @@ _SUFFIXES = {
     ":base32": 10,
     ":base32nopad": 10,
 }
-_VARIABLES = {"attestation": 10, "access_policy": 10, "security": 10, "platforms": 10}
 _LOCAL = "local-attestation-trust-cas-tcb"
 
 
@@ -88,11 +87,20 @@ def _in_text(path: Path, text: str) -> Iterator[Use]:
             yield path, f"the suffix {piece.suffix}", _SUFFIXES.get(piece.suffix, 5)
         if piece.escape_json:
             yield path, "escape(json)", 10
-        section = next((step for step in path if step in _VARIABLES), None)
-        if section is not None and path[-1] != "one_time_password_shared_secret":
-            yield path, f"a placeholder in {section}", _VARIABLES[str(section)]
-        if path[-1] == "fspf_key":
+        section = _section(path)
+        if section == "fspf_key":
             yield path, "an fspf_key taken from a secret", 7
+        elif section is not None:
+            yield path, f"a placeholder in {section}", 10
+
+
+def _section(path: Path) -> str | None:
+    """The part of the language that a text stands in, by position alone: names are the author's to choose."""
+    if path[0] in ("access_policy", "security"):
+        return None if path[-1] == "one_time_password_shared_secret" else str(path[0])
+    if path[0] == "services" and path[2] in ("attestation", "platforms", "fspf_key"):
+        return str(path[2])
+    return "fspf_key" if path[0] == "volumes" else None
 
 
 def _of_secret(path: Path, secret: Secret) -> Iterator[Use]:
@@ -100,6 +108,8 @@ def _of_secret(path: Path, secret: Secret) -> Iterator[Use]:
         yield (*path, "kind"), f"kind {secret.kind}", _KINDS[str(secret.kind)]
     if secret.import_akv is not None:
         yield (*path, "import_akv"), "import_akv", 7
+        if _decrypts(secret.import_akv):
+            yield (*path, "import_akv"), "decryption of what is imported", 11
     if secret.migrate:
         yield (*path, "migrate"), "migrate", 7
     if secret.key_type in RSA_KEYS:
@@ -174,25 +184,61 @@ def _of_security(session: "Session") -> Iterator[Use]:
         yield (*path, "must_be_sgx_local"), "must_be_sgx_local", 11
 
 
+def _decrypts(tree: object) -> bool:
+    """True when a part for decryption stands anywhere in an import_akv."""
+    if isinstance(tree, Mapping):
+        return any(str(key).startswith("decrypt") or _decrypts(value) for key, value in tree.items())
+    return isinstance(tree, list) and any(map(_decrypts, tree))
+
+
 def _spellings(data: Mapping[str, object]) -> Iterator[Use]:
     """Features that only the spelling shows: in the canonical form, a map, nothing of them is left."""
-    services = data.get("services")
-    for service in services if isinstance(services, list | tuple) else ():
-        if isinstance(service, Mapping):
-            path: Path = ("services", str(service.get("name")))
-            if isinstance(service.get("command"), list | tuple):
-                yield (*path, "command"), "a command as a list", 5
-            if service.get("attestation") is not None:
-                yield (*path, "attestation"), "the attestation section", 7
-            if service.get("fspf_update_policy") is not None:
-                yield (*path, "fspf_update_policy"), "fspf_update_policy", 11
+    on_paper = isinstance(data.get("services"), list | tuple)
+    for path, service in _written(("services",), data.get("services")):
+        if on_paper and isinstance(service.get("command"), list | tuple):
+            yield (*path, "command"), "a command as a list", 5
+        if on_paper and service.get("attestation") is not None:
+            yield (*path, "attestation"), "the attestation section", 7
     for section in ("secrets", "volumes"):
+        # As a map by name it is a program's: names are full ones by the time that a CAS reads them.
         entries = data.get(section)
-        for entry in entries if isinstance(entries, list | tuple) else ():
-            if isinstance(entry, Mapping) and (
-                _has_relative(entry.get("export")) or _has_relative(entry.get("import"))
-            ):
-                yield (section, str(entry.get("name"))), "a relative name", 10
+        for path, entry in _written((section,), entries if isinstance(entries, list | tuple) else ()):
+            if _has_relative(entry.get("export")) or _has_relative(entry.get("import")):
+                yield path, "a relative name", 10
+    yield from _defaults(data)
+
+
+def _defaults(data: Mapping[str, object]) -> Iterator[Use]:
+    """Keys that say no more than their default, which a CAS of an older version does not know all the same."""
+    for path, service in _written(("services",), data.get("services")):
+        yield from _stated(path, service, "fspf_update_policy", 11)
+    for path, secret in _written(("secrets",), data.get("secrets")):
+        yield from _stated(path, secret, "migrate", 7)
+    for path, image in _written(("images",), data.get("images")):
+        for place, file in _written((*path, "injection_files"), image.get("injection_files"), key="path"):
+            yield from _stated(place, file, "permission", 10)
+    security = data.get("security")
+    if isinstance(security, Mapping):
+        yield from _stated(("security",), security, "singleton_enclaves", 9)
+        if isinstance(attestation := security.get("attestation"), Mapping):
+            yield from _stated(("security", "attestation"), attestation, "must_be_sgx_local", 11)
+
+
+def _stated(path: Path, entry: Mapping[str, object], key: str, needed: int) -> Iterator[Use]:
+    if entry.get(key) is not None:
+        yield (*path, key), key, needed
+
+
+def _written(path: Path, entries: object, *, key: str = "name") -> Iterator[tuple[Path, Mapping[str, object]]]:
+    """The entries of a section that are maps, in either form, each with its path."""
+    if isinstance(entries, Mapping):
+        found = list(entries.items())
+    else:
+        several = entries if isinstance(entries, list | tuple) else ()
+        found = [(entry.get(key), entry) for entry in several if isinstance(entry, Mapping)]
+    for name, entry in found:
+        if isinstance(entry, Mapping):
+            yield (*path, str(name)), entry
 
 
 def _has_relative(tree: object) -> bool:

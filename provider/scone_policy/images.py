@@ -9,7 +9,7 @@ from scone_policy.canonical import present
 from scone_policy.holes import is_hole
 from scone_policy.scalars import SEGMENT, Model, PrintableName, by_name, matching, optional, text
 from scone_policy.sets import elements, member_map
-from scone_policy.volumes import DEFAULT_UPDATE_POLICY, UpdatePolicy
+from scone_policy.volumes import UpdatePolicy
 
 DEFAULT_PERMISSION = 0o700
 NO_SECRETS = "none"
@@ -49,22 +49,21 @@ class InjectionFile(Model):
 
 
 class Mount(Model):
-    """A volume at a path of the container."""
+    """A volume at a path of the container. `update_policy` None means the volume's own."""
 
     name: PrintableName
     update_policy: UpdatePolicy = None
 
     def canonical(self) -> dict[str, object]:
-        """Map form, the default left out."""
-        policy = self.update_policy
-        return present(name=self.name, update_policy=None if policy == DEFAULT_UPDATE_POLICY else policy)
+        """Map form. The policy stays even where it is the default: the volume may have another one."""
+        return present(name=self.name, update_policy=self.update_policy)
 
 
 def _provided(value: object) -> tuple[str, ...] | None:
     """None: every secret. An empty list: none of them; its one spelling in maps is the word none."""
     if value is None or value == NO_SECRETS:
         return None if value is None else ()
-    return tuple(sorted({_secret(item) for item in elements(value, "must be a list of secrets")}))
+    return tuple(sorted(set(elements(value, _secret, "must be a list of secrets"))))
 
 
 _secret = matching(SEGMENT, "must name secrets: 1 to 128 letters, digits, or _ - . ~")

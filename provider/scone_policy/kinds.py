@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from scone_policy import durations, fragments, pem
 from scone_policy.holes import has_hole, is_hole
 from scone_policy.placeholders import is_reference
+from scone_policy.problems import at
 from scone_policy.scalars import matching, text
 from scone_policy.source import Number
 
@@ -75,6 +76,7 @@ KINDS: Mapping[str, Kind] = {
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_\-]{0,61}[A-Za-z0-9_])?"
 _DNS = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*\.?")
 _MAX_DNS = 253
+MAX_COMMON_NAME = 64
 
 uuid = matching("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", "must be a UUID")
 thumbprint = matching("([0-9a-fA-F]{2}:?){19,31}[0-9a-fA-F]{2}", "must be the certificate's SHA-1 or SHA-256 in hex")
@@ -85,6 +87,14 @@ def dns(value: object) -> str:
     found = text(value)
     if not has_hole(found) and (len(found) > _MAX_DNS or not _DNS.fullmatch(found)):
         raise ValueError("must be DNS names such as api.example.com")
+    return found
+
+
+def common_name(value: object) -> str:
+    """The name of a certificate's subject (X.520, upper bound ub-common-name)."""
+    found = text(value)
+    if not has_hole(found) and not is_reference(found) and not 1 <= len(found) <= MAX_COMMON_NAME:
+        raise ValueError(f"common_name must have 1 to {MAX_COMMON_NAME} characters (X.520)")
     return found
 
 
@@ -127,9 +137,9 @@ def payload(value: object) -> dict[str, str]:
         raise ValueError("must be a map of texts")  # noqa: TRY004
     for name, item in value.items():
         if str(name) in ("iat", "nbf", "exp"):
-            raise ValueError(f"{name} is set by CAS: leave it out")
+            raise at(f"{name} is set by CAS: leave it out", str(name))
         if not isinstance(item, str) or isinstance(item, Number):
-            raise ValueError(f"the claim {str(name)[:40]!r} must be text: put numbers in quotes")  # noqa: TRY004
+            raise at(f"the claim {str(name)[:40]!r} must be text: put numbers in quotes", str(name))
     return {text(name): text(item) for name, item in value.items()}
 
 

@@ -8,7 +8,11 @@ from typing import TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP384R1,
+    EllipticCurvePrivateKey,
+    EllipticCurvePublicKey,
+)
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -66,6 +70,22 @@ def private_key(found: str) -> str:
     (der,) = _one(blocks(found, PRIVATE_KEY))
     _loaded(lambda key: load_der_private_key(key, password=None), der, "private key")
     return armour(PRIVATE_KEY, der)
+
+
+def is_p384(key: str) -> bool:
+    """True when a private key in PEM is one on the curve P-384, as ES384 needs it. Raises ValueError."""
+    (der,) = _one(blocks(key, PRIVATE_KEY))
+    found = _loaded(lambda one: load_der_private_key(one, password=None), der, "private key")
+    return isinstance(found, EllipticCurvePrivateKey) and isinstance(found.curve, SECP384R1)
+
+
+def is_authority(chain: str) -> bool:
+    """True when the first certificate of a PEM text may sign others (RFC 5280, 4.2.1.9). Raises ValueError."""
+    certificate = _loaded(x509.load_der_x509_certificate, blocks(chain, CERTIFICATE)[0], "certificate")
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        return False
 
 
 def public_key(found: str) -> str:

@@ -36,6 +36,22 @@ _OLD_SUFFIXES: Mapping[str, Mapping[str, str]] = {
 }
 
 
+_X509_TEXT = {
+    ":crt:der": ":crt",
+    ":privatekey:der": ":privatekey",
+    ":privatekey:pkcs8:der": ":privatekey",
+    ":pkcs12-with-private-key": ":privatekey",
+}
+_TEXT_INSTEAD: Mapping[str, Mapping[str, str]] = {
+    "binary": {"": ":hex", ":bin": ":hex"},
+    "private-key": {":der": ":pem", ":pkcs8:der": ":pkcs8:pem"},
+    "public-key": {":spki:der": ":spki:pem"},
+    "x509": _X509_TEXT,
+    "x509-ca": _X509_TEXT,
+    "pgp-key": {f":{half}:binary": f":{half}:base64" for half in ("privatekey", "publickey")},
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Placeholder:
     """One placeholder: the secret's name as written, the suffix with its colon, whether JSON escaping is asked for."""
@@ -88,6 +104,11 @@ def resolve(placeholder: Placeholder, kinds: Mapping[str, str | None]) -> tuple[
         rule = f"the suffix {suffix} does not fit" if suffix else "a suffix is needed for"
         raise ValueError(f"{rule} the {known} secret {name}: it takes {allowed}")
     return name, suffix
+
+
+def text_form(kind: str, suffix: str) -> str | None:
+    """A suffix in whose place text comes, where the given one asks for raw bytes; None when it asks for text itself."""
+    return _TEXT_INSTEAD.get(kind, {}).get(suffix)
 
 
 def _modern(name: str, kinds: Mapping[str, str | None]) -> tuple[str, str]:

@@ -23,6 +23,8 @@ _WORDS = {
     "int_parsing": "must be a whole number",
     "int_type": "must be a whole number",
 }
+PLAIN_RULES = frozenset(_WORDS.values())
+"""Rules in words in which nothing of the document stands."""
 _REFUSAL = "refusal"
 
 
@@ -62,6 +64,11 @@ def refusal(*problems: Problem) -> ValidationError:
         for problem in problems
     ]
     return ValidationError.from_exception_data("refusal", details, hide_input=True)
+
+
+def at(rule: str, *path: int | str) -> ValidationError:
+    """What a validator raises to say at which key of its own field a rule is broken."""
+    return refusal(Problem(path=path, rule=rule))
 
 
 def refuse(

@@ -4,32 +4,42 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from scone_policy.access import AccessPolicy, Entry, Require, SessionSigner
+from scone_policy import fragments, otp, pem
+from scone_policy.access import AccessPolicy
 from scone_policy.holes import has_hole
 from scone_policy.placeholders import SELF, Placeholder, is_reference, parts, resolve
 from scone_policy.problems import Problem
 from scone_policy.secrets import Secret
-from scone_policy.services import MARKER, Service
+from scone_policy.services import Service
 from scone_policy.source import Path
+from scone_policy.texts import entry_texts, texts
 
 if TYPE_CHECKING:
     from scone_policy.session import Session
 
 _POSITION = re.compile(r"@@([0-9]+)")
-_KEYS = ("private-key",)
-_AUTHORITIES = ("x509-ca", "x509")
+_FILE_KEY_SIZE = 32
+_PASSWORD_SIZE = 16
+_FRAGMENT = "config-fragment"
+_ENTRIES = ("ascii", "x509", "x509-ca", "public-key", _FRAGMENT)
+"""Kinds of secrets that can name somebody."""
 
 Kinds = Mapping[str, str | None]
+Secrets = Mapping[str, Secret]
 
 
 def reference_problems(session: "Session") -> list[Problem]:
-    """Every reference that leads nowhere, and every service that nothing would attest, in the order of the document."""
-    kinds = {name: secret.kind for name, secret in session.secrets.items()}
+    """Every reference that leads nowhere, or to what can never stand there, and every service that nothing would
+    attest, in the order of the document.
+    """
+    kinds, secrets = kinds_of(session.secrets), session.secrets
     found = [problem for path, text in texts(session) for problem in _judge(path, text, kinds)]
     for name, service in session.services.items():
-        found += _service_problems(session, name, service, kinds)
-    for name, secret in session.secrets.items():
-        found += _secret_problems(("secrets", name), secret, session.secrets)
+        found += _service_problems(session, name, service)
+    for name, secret in secrets.items():
+        found += _secret_problems(("secrets", name), secret, secrets)
+    for name, volume in session.volumes.items():
+        found += _file_key(("volumes", name, "fspf_key"), volume.fspf_key, secrets)
     for name, image in session.images.items():
         here: Path = ("images", name)
         for path, mount in image.volumes.items():
@@ -39,13 +49,35 @@ def reference_problems(session: "Session") -> list[Problem]:
             if secret_name not in kinds and not has_hole(secret_name):
                 rule = f"{secret_name} is no secret of this session"
                 found.append(Problem(path=(*here, "provide_secrets"), rule=rule))
+    found += _access_problems(session.access_policy, secrets)
+    found += _security_problems(session)
     vault = session.secret_config.store_in
     if vault is not None:
-        found += _named(("secret_config", "store_in"), vault.token, ("aad-token",), session.secrets, "token must name")
+        place: Path = ("secret_config", "store_in", "token")
+        found += _named(place, vault.token, ("aad-token",), secrets, "token must name")
     return found
 
 
-def _service_problems(session: "Session", name: str, service: Service, kinds: Kinds) -> Iterator[Problem]:
+def kinds_of(secrets: Secrets) -> Kinds:
+    """The kind of each secret; None where an import does not say it."""
+    return {name: secret.kind for name, secret in secrets.items()}
+
+
+def meant(written: str, secrets: Secrets) -> tuple[str, str] | None:
+    """The secret that a reference or a bare name means, and the suffix; None when it leads nowhere or is not known."""
+    if has_hole(written):
+        return None
+    if not is_reference(written):
+        return (written, "") if written in secrets else None
+    (placeholder,) = parts(written)
+    assert isinstance(placeholder, Placeholder)
+    try:
+        return resolve(placeholder, kinds_of(secrets))
+    except ValueError:
+        return None
+
+
+def _service_problems(session: "Session", name: str, service: Service) -> Iterator[Problem]:
     path: Path = ("services", name)
     image = service.image_name
     if image is not None and image not in session.images and not has_hole(image):
@@ -56,16 +88,93 @@ def _service_problems(session: "Session", name: str, service: Service, kinds: Ki
             rule="needs at least one attestation variant: attestation is not off for this session",
             fix="Give attestation.mrenclave or attestation.signer.",
         )
-    key = service.fspf_key
-    if key is not None and is_reference(key):
-        yield from _binary((*path, "fspf_key"), key, kinds)
+    yield from _file_key((*path, "fspf_key"), service.fspf_key, session.secrets)
     yield from _positions((*path, "command"), service.command or ())
+    key = "one_time_password_shared_secret"
+    yield from _password((*path, key), service.one_time_password_shared_secret, session.secrets)
+    for variant in service.attestation:
+        yield from _fragment((*path, "attestation"), variant.reference, session.secrets)
+        if variant.signer is not None:
+            yield from _fragment((*path, "attestation", "signer"), variant.signer.reference, session.secrets)
 
 
-def _binary(path: Path, key: str, kinds: Kinds) -> Iterator[Problem]:
-    (placeholder,) = parts(key)
-    if isinstance(placeholder, Placeholder) and kinds.get(placeholder.name) not in ("binary", None):
-        yield Problem(path=path, rule=f"{placeholder.name} must be a binary secret of 32 bytes")
+def _security_problems(session: "Session") -> Iterator[Problem]:
+    attestation = session.security.attestation
+    path: Path = ("security", "attestation")
+    yield from _fragment(path[:1], session.security.reference, session.secrets)
+    yield from _fragment(path, attestation.reference, session.secrets)
+    key = "one_time_password_shared_secret"
+    yield from _password((*path, key), attestation.one_time_password_shared_secret, session.secrets)
+
+
+def _fragment(path: Path, reference: str | None, secrets: Secrets) -> Iterator[Problem]:
+    """A whole section can come out of a config fragment only."""
+    found = meant(reference, secrets) if reference is not None else None
+    if found is not None and (kind := secrets[found[0]].kind) not in (_FRAGMENT, None):
+        yield Problem(path=path, rule=f"{found[0]} is a secret of kind {kind}, and must be one of {_FRAGMENT}")
+
+
+def _file_key(path: Path, key: str | None, secrets: Secrets) -> Iterator[Problem]:
+    if key is None or not is_reference(key) or (found := meant(key, secrets)) is None:
+        return
+    secret = secrets[found[0]]
+    if secret.kind not in ("binary", None) or _size(secret) not in (_FILE_KEY_SIZE, None):
+        yield Problem(path=path, rule=f"{found[0]} must be a binary secret of {_FILE_KEY_SIZE} bytes")
+
+
+def _size(secret: Secret) -> int | None:
+    """Bytes of a binary secret; None where they are not known here."""
+    if isinstance(secret.value, str):
+        return None if has_hole(secret.value) else len(secret.value) // 2
+    return secret.size if isinstance(secret.size, int) else None
+
+
+def _password(path: Path, written: str | None, secrets: Secrets) -> Iterator[Problem]:
+    """What shares one-time passwords is base32 of at least 128 bits (section 7), wherever it comes from."""
+    if written is None or not is_reference(written) or (found := meant(written, secrets)) is None:
+        return
+    name, suffix = found
+    if not _is_password(secrets[name], suffix):
+        yield Problem(
+            path=path,
+            rule=f"{name} can never share one-time passwords: it must give at least 128 bits in base32",
+            fix="Take a binary secret of 16 bytes or more with :base32nopad, or an ascii secret whose value is base32.",
+        )
+
+
+def _is_password(secret: Secret, suffix: str) -> bool:
+    """True unless it is known that the secret in this form is no shared secret."""
+    if secret.kind == "binary":
+        size = _size(secret)
+        return suffix in (":base32", ":base32nopad") and (size is None or size >= _PASSWORD_SIZE)
+    if secret.kind not in ("ascii", _FRAGMENT, None) or (secret.kind == "ascii" and secret.is_generated):
+        return False
+    if secret.value is None or has_hole(secret.value):
+        return True
+    value = fragments.load(secret.value) if secret.kind == _FRAGMENT else secret.value
+    try:
+        otp.shared_secret(value)
+    except ValueError:
+        return False
+    return not is_reference(value)
+
+
+def _access_problems(policy: AccessPolicy, secrets: Secrets) -> Iterator[Problem]:
+    """Placeholders whose secret could never name anybody."""
+    if policy.reference is not None:
+        yield from _fragment(("access_policy",), policy.reference, secrets)
+        return
+    for right in ("read", "update", "create_sessions", "list_sessions"):
+        for text in entry_texts(getattr(policy, right) or ()):
+            if not is_reference(text) or (found := meant(text, secrets)) is None:
+                continue
+            name, secret = found[0], secrets[found[0]]
+            if secret.kind not in (*_ENTRIES, None):
+                rule = f"{name} is a secret of kind {secret.kind}, and must be one of {', '.join(_ENTRIES)}"
+                yield Problem(path=("access_policy", right), rule=rule)
+            elif secret.kind == "ascii" and secret.is_generated:
+                rule = f"{name} is generated, and nobody is who a random text names: give its value or import it"
+                yield Problem(path=("access_policy", right), rule=rule)
 
 
 def _positions(path: Path, command: Sequence[str]) -> Iterator[Problem]:
@@ -81,125 +190,69 @@ def _positions(path: Path, command: Sequence[str]) -> Iterator[Problem]:
         return
 
 
-def _secret_problems(path: Path, secret: Secret, secrets: Mapping[str, Secret]) -> Iterator[Problem]:
+def _secret_problems(path: Path, secret: Secret, secrets: Secrets) -> Iterator[Problem]:
     if secret.private_key is not None and secret.kind != "aad-token":
-        yield from _named((*path, "private_key"), secret.private_key, _KEYS, secrets, "must name")
-    elif secret.private_key is not None and "-----" not in secret.private_key:
-        yield from _judge((*path, "private_key"), secret.private_key, {key: one.kind for key, one in secrets.items()})
+        yield from _named((*path, "private_key"), secret.private_key, ("private-key",), secrets, "must name")
     if secret.signer is not None:
-        yield from _named((*path, "signer"), secret.signer, _KEYS, secrets, "must name")
-        signer = secrets.get(secret.signer)
-        if signer is not None and signer.is_generated and signer.kind == "private-key" and signer.key_type != "P-384":
+        yield from _named((*path, "signer"), secret.signer, ("private-key",), secrets, "must name")
+        found = meant(secret.signer, secrets)
+        if found is not None and not _may_be_p384(secrets[found[0]]):
             yield Problem(path=(*path, "signer"), rule="must name a private-key secret with key_type P-384 (ES384)")
     if secret.issuer is not None:
-        yield from _named((*path, "issuer"), secret.issuer, _AUTHORITIES, secrets, "must name")
-        issuer = secrets.get(secret.issuer)
-        if issuer is not None and issuer.value is not None and issuer.private_key is None:
+        yield from _issuer_problems((*path, "issuer"), secret, secrets)
+    token = (secret.import_akv or {}).get("token")
+    if isinstance(token, str):
+        yield from _named((*path, "import_akv", "token"), token, ("aad-token",), secrets, "token must name")
+
+
+def _may_be_p384(key: Secret) -> bool:
+    if key.kind != "private-key" or has_hole(key.value):
+        return True
+    if isinstance(key.value, str):
+        return pem.is_p384(key.value)
+    return not key.is_generated or key.key_type == "P-384" or has_hole(key.key_type)
+
+
+def _issuer_problems(path: Path, secret: Secret, secrets: Secrets) -> Iterator[Problem]:
+    written = secret.issuer or ""
+    found = meant(written, secrets)
+    issuer = secrets[found[0]] if found is not None else None
+    given = issuer is not None and issuer.kind in ("x509", "x509-ca") and issuer.value is not None
+    yield from _named(path, written, ("x509-ca", "x509") if given else ("x509-ca",), secrets, "must name")
+    if given and issuer is not None and not has_hole(issuer.value):
+        if issuer.private_key is None:
             rule = "names a certificate that was given without private_key: nothing could be signed with it"
-            yield Problem(path=(*path, "issuer"), rule=rule)
-        if _issues_itself(secret, secrets):
-            rule = "leads in a circle back to this certificate: none of them could be the first to sign"
-            yield Problem(path=(*path, "issuer"), rule=rule, fix="Leave issuer out of the one that is the root.")
+            yield Problem(path=path, rule=rule)
+        if not pem.is_authority(issuer.value):
+            yield Problem(path=path, rule="names a certificate that is not one of a CA: it cannot sign others")
+    if _issues_itself(secret, secrets):
+        rule = "leads in a circle back to this certificate: none of them could be the first to sign"
+        yield Problem(path=path, rule=rule, fix="Leave issuer out of the one that is the root.")
 
 
-def _issues_itself(secret: Secret, secrets: Mapping[str, Secret]) -> bool:
+def _issues_itself(secret: Secret, secrets: Secrets) -> bool:
     above = secret
     for _ in secrets:
-        issuer = secrets.get(above.issuer or "")
-        if issuer is None or not issuer.is_generated:
+        found = meant(above.issuer, secrets) if above.issuer is not None else None
+        if found is None or not secrets[found[0]].is_generated:
             return False
-        if issuer is secret:
+        above = secrets[found[0]]
+        if above is secret:
             return True
-        above = issuer
     return False
 
 
-def _named(
-    path: Path, name: str, wanted: Sequence[str], secrets: Mapping[str, Secret], words: str
-) -> Iterator[Problem]:
-    if has_hole(name) or is_reference(name):
+def _named(path: Path, name: str, wanted: Sequence[str], secrets: Secrets, words: str) -> Iterator[Problem]:
+    if has_hole(name):
         return
-    found = secrets.get(name)
-    if found is None or found.kind not in (*wanted, None):
+    if name.startswith("$$SCONE::"):
+        found = meant(name, secrets)
+        if found is None and (is_reference(name) or name.count("$$") == 1):
+            return  # refused as a placeholder that leads nowhere or is not closed
+        name = name if found is None else found[0]
+    secret = secrets.get(name)
+    if secret is None or secret.kind not in (*wanted, None):
         yield Problem(path=path, rule=f"{words} a secret of this session, of kind {wanted[0]}")
-
-
-def texts(session: "Session") -> Iterator[tuple[Path, str]]:
-    """Every text in which placeholders may stand, with its path."""
-    yield from _service_texts(session)
-    for name, image in session.images.items():
-        for path, file in image.injection_files.items():
-            if file.content is not None:
-                yield ("images", name, "injection_files", path, "content"), file.content
-    for name, volume in session.volumes.items():
-        if volume.fspf_key is not None:
-            yield ("volumes", name, "fspf_key"), volume.fspf_key
-    yield from _secret_texts(session)
-    yield from _access_texts(session.access_policy)
-    yield from _security_texts(session)
-
-
-def _secret_texts(session: "Session") -> Iterator[tuple[Path, str]]:
-    for name, secret in session.secrets.items():
-        for claim, value in (secret.payload or {}).items():
-            yield ("secrets", name, "payload", claim), value
-        if secret.import_ is not None:
-            for key in ("cas_url", "cas_key", "cas_software_key"):
-                yield ("secrets", name, "import", key), getattr(secret.import_, key) or ""
-        for key in ("tenant_id", "client_id", "application_secret"):
-            yield ("secrets", name, key), getattr(secret, key) or ""
-
-
-def _service_texts(session: "Session") -> Iterator[tuple[Path, str]]:
-    for name, service in session.services.items():
-        path: Path = ("services", name)
-        for argument in service.command or ():
-            yield (*path, "command"), argument
-        for variable, value in service.environment.items():
-            yield (*path, "environment", variable), value
-        for variant in service.attestation:
-            for text in (*variant.mrenclave, variant.reference or ""):
-                yield (*path, "attestation"), text
-            signer = variant.signer.canonical() if variant.signer is not None else ""
-            for part in [signer] if isinstance(signer, str) else signer.values():
-                yield (*path, "attestation", "signer"), str(part)
-        for platform in service.platforms:
-            yield (*path, "platforms"), platform
-        for key in ("pwd", "fspf_path", "fspf_key", "one_time_password_shared_secret"):
-            text = getattr(service, key) or ""
-            yield (*path, key), "" if text.startswith(MARKER) else text
-
-
-def _access_texts(policy: AccessPolicy) -> Iterator[tuple[Path, str]]:
-    if policy.reference is not None:
-        yield ("access_policy",), policy.reference
-        return
-    for right in ("read", "update", "create_sessions", "list_sessions"):
-        for text in _entry_texts(getattr(policy, right) or ()):
-            yield ("access_policy", right), text
-
-
-def _entry_texts(entries: Sequence[Entry]) -> Iterator[str]:
-    for entry in entries:
-        if isinstance(entry, Require):
-            yield from _entry_texts(entry.entries)
-        else:
-            yield entry.key if isinstance(entry, SessionSigner) else entry
-
-
-def _security_texts(session: "Session") -> Iterator[tuple[Path, str]]:
-    security = session.security
-    yield ("security",), security.reference or ""
-    yield ("security", "singleton_enclaves"), str(security.singleton_enclaves or "")
-    yield ("security", "service_access_token"), security.service_access_token or ""
-    attestation = security.attestation
-    path: Path = ("security", "attestation")
-    yield path, attestation.reference or ""
-    for key in ("mode", "url", "one_time_password_shared_secret", "must_be_sgx_local"):
-        yield (*path, key), str(getattr(attestation, key) or "")
-    for key in ("tolerate", "ignore_advisories", "trusted_scone_qe_pubkeys"):
-        for entry in getattr(attestation, key):
-            yield (*path, key), entry
 
 
 def _judge(path: Path, text: str, kinds: Kinds) -> list[Problem]:

@@ -9,10 +9,11 @@ from scone_policy import fragments, kinds, pem
 from scone_policy.canonical import present
 from scone_policy.holes import has_hole
 from scone_policy.kinds import DEFAULT_KEY_TYPE, DEFAULT_SIZE, KEY_TYPES, KINDS, MAX_SIZE
-from scone_policy.problems import Problem, refusal
+from scone_policy.problems import at
 from scone_policy.scalars import Model, OptionalText, OptionalWhole, Switch, one_of, optional, text
 from scone_policy.sets import member_map, members
 from scone_policy.sharing import Export, Exports, Import, export_map
+from scone_policy.source import Path
 
 __all__ = ["DEFAULT_SIZE", "MAX_SIZE", "Export", "Import", "Secret", "Validity"]
 
@@ -24,22 +25,32 @@ def _kind(value: object) -> str:
     raise ValueError(f"must be one of {', '.join(sorted(KINDS))}")
 
 
-def _akv(value: object) -> dict[str, str]:
+def _akv(value: object) -> dict[str, object]:
+    """The vendor's keys, which only a real CAS knows: any tree, its scalars as text."""
     if not isinstance(value, Mapping) or not value:
         raise ValueError("must be a map of texts: the secret's place in an Azure Key Vault")
-    return {text(key): text(item) for key, item in value.items()}
+    found = _tree(value, ())
+    assert isinstance(found, dict)
+    return found
+
+
+def _tree(value: object, path: Path) -> object:
+    if isinstance(value, Mapping):
+        return {text(key): _tree(item, (*path, str(key))) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_tree(item, (*path, index)) for index, item in enumerate(value)]
+    try:
+        return text(value)
+    except ValueError as error:
+        raise at(str(error), *path) from None
 
 
 def _dns(value: object) -> tuple[str, ...]:
     """A list of DNS names; one name alone is a list of one, as in the vendor's schema."""
-    return _dns_names([value] if isinstance(value, str) else value)
+    return _read_dns([value] if isinstance(value, str) else value)
 
 
-_dns_names = members(kinds.dns, "must be a list of DNS names")
-
-
-def _validity(value: object) -> object:
-    return {"for": value} if isinstance(value, str) else value
+_read_dns = members(kinds.dns, "must be a list of DNS names")
 
 
 Kind = Annotated[str | None, PlainValidator(optional(_kind), json_schema_input_type=str)]
@@ -58,7 +69,8 @@ Sans = Annotated[
     PlainValidator(members(kinds.san, "must be a list of dns:… and ip:…"), json_schema_input_type=list[str]),
 ]
 Payload = Annotated[dict[str, str] | None, PlainValidator(optional(kinds.payload), json_schema_input_type=dict)]
-Akv = Annotated[dict[str, str] | None, PlainValidator(optional(_akv), json_schema_input_type=dict)]
+CommonName = Annotated[str | None, PlainValidator(optional(kinds.common_name), json_schema_input_type=str)]
+Akv = Annotated[dict[str, object] | None, PlainValidator(optional(_akv), json_schema_input_type=dict)]
 
 
 class Validity(Model):
@@ -88,7 +100,7 @@ class Secret(Model):
     migrate: Switch = False
     private_key: OptionalText = Field(default=None, repr=False)
     issuer: OptionalText = None
-    common_name: OptionalText = None
+    common_name: CommonName = None
     endpoint: Endpoint = None
     dns: DnsNames = ()
     san: Sans = ()
@@ -106,21 +118,22 @@ class Secret(Model):
     @classmethod
     def _first_dns_name(cls, data: object) -> object:
         """Order on paper decides which DNS name is the common name: written out, so that order loses its meaning."""
-        if not isinstance(data, Mapping) or data.get("common_name") is not None or "dns" not in data:
+        if not isinstance(data, Mapping) or data.get("common_name") is not None or data.get("kind") != "x509":
             return data
-        names = data["dns"]
-        if not isinstance(names, list | tuple) or len({str(name) for name in names}) < 2:
+        if any(data.get(key) is not None for key in ("value", "import", "import_akv")):
             return data
-        return {**data, "common_name": names[0]}
+        names = _texts(data["dns"]) if data.get("dns") else _dns_names(data.get("san"))
+        first = names[0].rstrip(".") if len(set(names)) > 1 else ""
+        return {**data, "common_name": first} if 1 <= len(first) <= kinds.MAX_COMMON_NAME else data
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.import_ is not None and self.import_akv is not None:
-            raise ValueError("import and import_akv exclude each other")
+            raise at("import and import_akv exclude each other", "import_akv")
         if self.value_json is not None:
             object.__setattr__(self, "value", fragments.load(self.value_json))
         if self.kind is None and self.import_ is None:
-            raise ValueError("the required key kind is missing")
+            raise at("the required key kind is missing", "kind")
         stated = [key for key in _PARAMETERS if getattr(self, key) not in (None, (), False)]
         if self.import_ is not None or self.import_akv is not None:
             self._imported(stated)
@@ -132,28 +145,29 @@ class Secret(Model):
 
     def _imported(self, stated: list[str]) -> None:
         if self.value is not None or self.size is not None:
-            raise ValueError("an imported secret has neither value nor size of its own")
+            own = "value" if self.value is not None else "size"
+            raise at("an imported secret has neither value nor size of its own", own)
         allowed = KINDS[self.kind].with_value if self.kind is not None and not has_hole(self.kind) else frozenset()
         if foreign := [key for key in stated if key not in allowed]:
-            raise ValueError(f"{foreign[0]} does not belong to an imported secret")
+            raise at(f"{foreign[0]} does not belong to an imported secret", foreign[0])
 
     def _of_kind(self, kind: str, stated: list[str]) -> None:
         rules = KINDS[kind]
         if self.value_json is not None and kind != "config-fragment":
-            raise ValueError("value_json belongs to a config-fragment")
+            raise at("value_json belongs to a config-fragment", "value_json")
         if foreign := [key for key in stated if key not in rules.keys]:
-            raise ValueError(f"{foreign[0]} does not belong to a secret of kind {kind}")
+            raise at(f"{foreign[0]} does not belong to a secret of kind {kind}", foreign[0])
         null = kind == "config-fragment" and {"value", "value_json"} & self.model_fields_set
         if self.value is not None or null:
             object.__setattr__(self, "value", self._checked_value(kind))
             object.__setattr__(self, "size", None)
             if ignored := [key for key in stated if key not in rules.with_value]:
-                raise ValueError(f"{ignored[0]} has no meaning beside a given value")
+                raise at(f"{ignored[0]} has no meaning beside a given value", ignored[0])
             return
         if kind == "config-fragment":
-            raise ValueError("a config-fragment needs value or import: CAS cannot generate one")
+            raise at("a config-fragment needs value or import: CAS cannot generate one", "kind")
         if missing := [key for key in rules.needs if getattr(self, key) is None]:
-            raise ValueError(f"a secret of kind {kind} needs {missing[0]}")
+            raise at(f"a secret of kind {kind} needs {missing[0]}", "kind")
         for check in (_sized, _x509, _aad, _public):
             check(self, kind)
 
@@ -162,7 +176,7 @@ class Secret(Model):
             return kinds.check_value(kind, self.value, self.size)
         except ValueError as error:
             key = "value" if self.value_json is None else "value_json"
-            raise refusal(Problem(path=(key,), rule=str(error))) from None
+            raise at(str(error), key) from None
 
     @property
     def is_generated(self) -> bool:
@@ -210,19 +224,27 @@ _PARAMETERS = tuple(
 )
 
 
+def _texts(value: object) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list | tuple) else []
+
+
+def _dns_names(san: object) -> list[str]:
+    return [name.removeprefix("dns:") for name in _texts(san) if name.startswith("dns:")]
+
+
 def _sized(secret: Secret, kind: str) -> None:
     if kind not in ("ascii", "binary"):
         if secret.size is not None:
-            raise ValueError(f"size does not belong to a secret of kind {kind}")
+            raise at(f"size does not belong to a secret of kind {kind}", "size")
     elif secret.size is None:
         object.__setattr__(secret, "size", DEFAULT_SIZE)
     elif isinstance(secret.size, int) and not 1 <= secret.size <= MAX_SIZE:
-        raise ValueError(f"size must be between 1 and {MAX_SIZE}")
+        raise at(f"size must be between 1 and {MAX_SIZE}", "size")
 
 
 def _x509(secret: Secret, kind: str) -> None:
     if kind == "x509" and secret.endpoint == "client" and (secret.dns or secret.san):
-        raise ValueError("dns and san do not go with endpoint: client")
+        raise at("dns and san do not go with endpoint: client", "dns" if secret.dns else "san")
 
 
 def _aad(secret: Secret, kind: str) -> None:
@@ -231,9 +253,14 @@ def _aad(secret: Secret, kind: str) -> None:
     certified = secret.private_key is not None and secret.certificate_thumbprint is not None
     half = (secret.private_key is None) != (secret.certificate_thumbprint is None)
     if half or certified == (secret.application_secret is not None):
-        raise ValueError("an aad-token needs either application_secret or private_key with certificate_thumbprint")
+        rule = "an aad-token needs either application_secret or private_key with certificate_thumbprint"
+        given = (key for key in ("application_secret", "private_key", "certificate_thumbprint") if getattr(secret, key))
+        raise at(rule, next(given, "kind"))
     if secret.private_key is not None:
-        kinds.token_key(secret.private_key)
+        try:
+            kinds.token_key(secret.private_key)
+        except ValueError as error:
+            raise at(str(error), "private_key") from None
 
 
 def _public(secret: Secret, kind: str) -> None:
@@ -241,4 +268,5 @@ def _public(secret: Secret, kind: str) -> None:
     if kind in ("public-key", "x509", "x509-ca") and (secret.private_key or "").startswith(
         f"-----BEGIN {pem.PRIVATE_KEY}"
     ):
-        raise ValueError("private_key must name a private-key secret of this session: give the key as value there")
+        rule = "private_key must name a private-key secret of this session: give the key as value there"
+        raise at(rule, "private_key")

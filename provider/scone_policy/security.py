@@ -9,8 +9,9 @@ from scone_policy.canonical import present
 from scone_policy.holes import has_hole
 from scone_policy.otp import OneTimePassword
 from scone_policy.placeholders import is_reference
+from scone_policy.problems import at
 from scone_policy.scalars import PLACEHOLDER, Model, OptionalText, ReferableSwitch, by_reference, matching, text
-from scone_policy.sets import elements, member_map, members
+from scone_policy.sets import member_map, members
 
 TOLERATIONS = frozenset(
     {
@@ -57,21 +58,20 @@ def _toleration(value: object) -> str:
 
 def _advisory(value: object) -> str:
     found = text(value)
-    return found if is_reference(found) else advisory(found)
+    return found if is_reference(found) or found == ALL_ADVISORIES else advisory(found)
 
 
 _tolerate = members(_toleration, "must be a list of tolerations")
 
 
+_ignored = members(_advisory, 'must be a list of advisories, or "*"')
+
+
 def _advisories(value: object) -> tuple[str, ...]:
-    if value == ALL_ADVISORIES:
-        return (ALL_ADVISORIES,)
-    found = [text(item) for item in elements(value, 'must be a list of advisories, or "*"')]
-    if ALL_ADVISORIES in found:
-        if len(found) > 1:
-            raise ValueError('"*" must stand alone')
-        return (ALL_ADVISORIES,)
-    return tuple(sorted({_advisory(item) for item in found}))
+    found = _ignored(value)
+    if ALL_ADVISORIES in found and len(found) > 1:
+        raise ValueError('"*" must stand alone')
+    return found
 
 
 def _is_open(entries: tuple[str, ...]) -> bool:
@@ -110,11 +110,11 @@ class Attestation(Model):
     @model_validator(mode="after")
     def _azure(self) -> Self:
         if self.mode == "maa" and self.url is None:
-            raise ValueError("mode maa needs url")
+            raise at("mode maa needs url", "mode")
         if self.mode == "maa" and "maa-managed-tcb" not in self.tolerate and not _is_open(self.tolerate):
-            raise ValueError("mode maa needs maa-managed-tcb among the tolerations")
+            raise at("mode maa needs maa-managed-tcb among the tolerations", "mode")
         if self.mode in ("hardware", "none") and self.url is not None:
-            raise ValueError("url belongs to mode maa")
+            raise at("url belongs to mode maa", "url")
         return self
 
     def canonical(self) -> dict[str, object] | str:

@@ -6,10 +6,11 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 
 from scone_policy import command
-from scone_policy.attestation import Measurement, Variants, canonical_variants, merged
+from scone_policy.attestation import Measurement, Variant, Variants, canonical_variants, merged
 from scone_policy.canonical import present
 from scone_policy.holes import has_hole
 from scone_policy.otp import OneTimePassword
+from scone_policy.problems import at
 from scone_policy.scalars import PLACEHOLDER, Bytes16, Model, OptionalText, matching, optional, text
 from scone_policy.sets import member_map, members
 
@@ -112,27 +113,19 @@ class Service(Model):
     tags: Tags = ()
     one_time_password_shared_secret: OneTimePassword = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _modern(cls, data: object) -> object:
-        """`mrenclaves: [...]` is the old spelling of `attestation: {mrenclave: [...]}`."""
-        if not isinstance(data, dict) or "mrenclaves" not in data or data.get("attestation") is not None:
-            return data
-        found = data["mrenclaves"]
-        if not isinstance(found, list | tuple) or not found:
-            return data
-        return {**data, "attestation": {"mrenclave": list(found)}, "mrenclaves": None}
-
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if self.mrenclaves:
-            raise ValueError("mrenclaves and attestation exclude each other: use attestation")
+        """`mrenclaves: [...]`, the old spelling of `attestation: {mrenclave: [...]}`, becomes the new one."""
+        if self.mrenclaves and self.attestation:
+            raise at("mrenclaves and attestation exclude each other: use attestation", "mrenclaves")
         free = self.fspf_update_policy == "no_rollback_protection"
         if self.fspf_key is not None and self.fspf_tag is None and not free:
-            raise ValueError("fspf_key needs fspf_tag, unless fspf_update_policy is no_rollback_protection")
+            raise at("fspf_key needs fspf_tag, unless fspf_update_policy is no_rollback_protection", "fspf_key")
         if self.fspf_tag is not None and self.fspf_key is None:
-            raise ValueError("fspf_tag needs fspf_key")
-        object.__setattr__(self, "attestation", merged(self.attestation))
+            raise at("fspf_tag needs fspf_key", "fspf_tag")
+        variants = (Variant(mrenclave=self.mrenclaves),) if self.mrenclaves else self.attestation
+        object.__setattr__(self, "attestation", merged(variants))
+        object.__setattr__(self, "mrenclaves", ())
         return self
 
     @property

@@ -10,6 +10,7 @@ from scone_policy.access import NONE, AccessPolicy
 from scone_policy.canonical import ordered, present
 from scone_policy.config import SecretConfig
 from scone_policy.features import feature_problems
+from scone_policy.fitting import fitting_problems
 from scone_policy.holes import has_hole
 from scone_policy.images import Image
 from scone_policy.names import SessionName, session_name
@@ -110,19 +111,42 @@ def parse(source: str | Mapping[str, object], *, file: str | None = None) -> Ses
     return session
 
 
+def recall(text: str) -> Session:
+    """A session that was judged when it was taken: only its shape is looked at again, whatever rules came since.
+
+    Raises PolicyError, as `parse` does.
+    """
+    document = load(text)
+    session, problems = _shaped(document)
+    if session is None:
+        raise refuse(problems, document)
+    return session
+
+
 def check(document: Document) -> tuple[Session | None, list[Problem]]:
     """The session in the document, if its shape allows one, and all broken rules.
 
     Rules that look across sections (placeholders, images, attestation, versions) are judged once the shape is right.
     """
+    session, problems = _shaped(document)
+    if session is None:
+        return None, problems
+    assert isinstance(document.data, Mapping)
+    data = dict(document.data)
+    problems = [*_top_problems(session), *reference_problems(session)]
+    # What does not even resolve is said once.
+    problems += [] if problems else fitting_problems(session)
+    return session, [*problems, *feature_problems(session, data)]
+
+
+def _shaped(document: Document) -> tuple[Session | None, list[Problem]]:
     if not isinstance(document.data, Mapping):
         return None, [Problem(path=(), rule="a session description must be a map with name, version, services, …")]
     data = dict(document.data)
     try:
-        session = Session.model_validate(data, context={"name": _own_name(data)})
+        return Session.model_validate(data, context={"name": _own_name(data)}), []
     except ValidationError as error:
         return None, with_suggestions(problems_of(error), Session)
-    return session, [*_top_problems(session), *reference_problems(session), *feature_problems(session, data)]
 
 
 def written_problems(session: Session) -> list[Problem]:

@@ -1,31 +1,55 @@
 """Sets of short texts: lists without order on the wire, maps in the canonical form."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import TypeVar
+
+from pydantic import ValidationError
 
 from scone_policy.canonical import short_digest
 from scone_policy.holes import has_hole
 from scone_policy.placeholders import is_reference
+from scone_policy.problems import Problem, problems_of, refusal
+from scone_policy.source import Path
+
+_T = TypeVar("_T")
 
 
-def elements(value: object, rule: str) -> list[object]:
-    """The elements of a list, or of the map form (`{element: true}`, or any key with the element as its value).
+def elements(value: object, read: Callable[[object], _T], rule: str) -> list[_T]:
+    """What `read` makes of each element of a list, or of the map form (`{element: true}`, or a key for each element).
 
-    One reference (`$$SCONE::x$$`) may stand for the whole list: lists splice into lists. Raises ValueError(rule).
+    One reference (`$$SCONE::x$$`) may stand for the whole list: lists splice into lists. Raises ValueError(rule) for
+    what is no list, and names each element that `read` refuses.
     """
+    found: list[_T] = []
+    problems: list[Problem] = []
+    for place, item in _placed(value, rule):
+        try:
+            found.append(read(item))
+        except ValidationError as error:
+            problems += [replace(problem, path=(*place, *problem.path)) for problem in problems_of(error)]
+        except ValueError as error:
+            problems.append(Problem(path=place, rule=str(error)))
+    if problems:
+        raise refusal(*problems)
+    return found
+
+
+def _placed(value: object, rule: str) -> list[tuple[Path, object]]:
     if value is None:
         return []
     if isinstance(value, Mapping):
-        return [key if item is True else item for key, item in value.items()]
+        return [((str(key),), key if item is True else item) for key, item in value.items()]
     if isinstance(value, str) and (is_reference(value) or has_hole(value)):
-        return [value]
+        return [((), value)]
     if not isinstance(value, list | tuple):
         raise ValueError(rule)  # noqa: TRY004
-    return list(value)
+    return [((index,), item) for index, item in enumerate(value)]
 
 
 def members(read: Callable[[object], str], rule: str) -> Callable[[object], tuple[str, ...]]:
-    """A reader of a set whose elements `read` checks: sorted, each once."""
-    return lambda value: tuple(sorted({read(item) for item in elements(value, rule)}))
+    """A reader of a set whose elements `read` checks: sorted, each once. One text is a set of one."""
+    return lambda value: tuple(sorted(set(elements([value] if isinstance(value, str) else value, read, rule))))
 
 
 def member_map(entries: Iterable[str]) -> dict[str, object]:

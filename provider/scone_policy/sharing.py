@@ -11,6 +11,7 @@ from scone_policy.holes import has_hole
 from scone_policy.keyhash import is_key_hash
 from scone_policy.names import SessionReference
 from scone_policy.placeholders import is_reference
+from scone_policy.problems import at
 from scone_policy.scalars import Model, OptionalText, Segment, lower_hex, optional, text
 
 _session_hash = lower_hex(32)
@@ -24,6 +25,8 @@ def one_line(value: str) -> dict[str, object] | None:
 
     Raises ValueError for an unknown or repeated part, and for a relative name, which this spelling does not take.
     """
+    if re.match("https?://[^/]*/[a-z_]+=", value):
+        raise ValueError("a one-line reference begins with the host: leave out https://")
     host, slash, rest = value.partition("/")
     if not slash or not re.match("[a-z_]+=", rest):
         return None
@@ -41,18 +44,27 @@ def one_line(value: str) -> dict[str, object] | None:
 
 
 def spread(value: object) -> object:
-    """A map whose `session` is a one-line reference, or such a text alone, with its parts as keys of the map."""
+    """A map whose `session` or `namespace` is a one-line reference, or such a text alone, its parts as keys of the map.
+
+    Under `namespace` the session that the reference names is the one of the namespace.
+    """
     if isinstance(value, str):
         return one_line(value) or value
-    if not isinstance(value, Mapping) or not isinstance(value.get("session"), str):
+    if not isinstance(value, Mapping):
         return value
-    parts = one_line(value["session"])
-    if parts is None:
-        return value
-    rest = {key: item for key, item in value.items() if key != "session"}
-    if double := sorted(set(rest) & set(parts)):
-        raise ValueError(f"{double[0]} stands both beside the one-line reference and in it")
-    return {**rest, **parts}
+    found = dict(value)
+    for way in ("session", "namespace"):
+        written = value.get(way)
+        parts = one_line(written) if isinstance(written, str) else None
+        if parts is None:
+            continue
+        if way == "namespace" and "namespace" not in parts:
+            parts = {way if key == "session" else key: item for key, item in parts.items()}
+        del found[way]
+        if double := sorted(set(found) & set(parts)):
+            raise ValueError(f"{double[0]} stands both beside the one-line reference and in it")
+        found |= parts
+    return found
 
 
 def _key(value: object) -> str:
@@ -150,11 +162,11 @@ class Import(Model):
     def _trusted(self) -> Self:
         keys = [key for key in (self.cas_key, self.cas_software_key) if key is not None]
         if self.cas_url is None and keys:
-            raise ValueError("cas_key and cas_software_key belong to cas_url")
+            given = "cas_key" if self.cas_key is not None else "cas_software_key"
+            raise at("cas_key and cas_software_key belong to cas_url", given)
         if self.cas_url is not None and len(keys) != 1:
-            raise ValueError(
-                "cas_url needs cas_key or cas_software_key, one of them: another CAS is trusted by its key"
-            )
+            rule = "cas_url needs cas_key or cas_software_key, one of them: another CAS is trusted by its key"
+            raise at(rule, "cas_url")
         return self
 
     def canonical(self) -> dict[str, object]:

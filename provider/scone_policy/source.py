@@ -181,7 +181,8 @@ class _Reader:
             assert isinstance(event, yaml.ScalarEvent)
             value = self._scalar(event)
         if word is not None:
-            value = Tagged({word: value or None})
+            plain = isinstance(event, yaml.ScalarEvent) and event.style not in _QUOTED
+            value = Tagged({word: None if plain and value in NULLS else value or None})
         size = self._nodes - before
         if event.anchor:
             self._anchors[event.anchor] = (value, size)

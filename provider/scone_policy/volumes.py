@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 
 from scone_policy.canonical import keyed, present
 from scone_policy.names import SessionReference
+from scone_policy.problems import at
 from scone_policy.scalars import (
     PLACEHOLDER,
     Bytes16,
@@ -130,9 +131,10 @@ class Volume(Model):
         if self.import_ is not None:
             for key in ("fspf_key", "fspf_tag", "export"):
                 if getattr(self, key):
-                    raise ValueError(f"an imported volume has no {key} of its own")
+                    raise at(f"an imported volume has no {key} of its own", key)
         if (self.fspf_key is None) != (self.fspf_tag is None):
-            raise ValueError("fspf_key and fspf_tag belong together: give both, or neither and CAS makes them")
+            given = "fspf_key" if self.fspf_tag is None else "fspf_tag"
+            raise at("fspf_key and fspf_tag belong together: give both, or neither and CAS makes them", given)
         return self
 
     def canonical(self) -> dict[str, object]:

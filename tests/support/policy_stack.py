@@ -1,8 +1,8 @@
 """One policy of one stack, driven through its dynamic provider as the engine does it, against a real CAS."""
 
-import json
 from typing import Any
 
+import scone_policy
 from scone_provider.cas.client import CasClient
 from scone_provider.resources.security_policy import SecurityPolicyProvider
 from support.provider_process import ProviderProcess
@@ -84,6 +84,6 @@ def versions(client: CasClient, name: str) -> list[str]:
 
 
 def put(client: CasClient, wanted: dict[str, Any]) -> str:
-    """Upload beside Pulumi, on top of what is there; the hash."""
+    """Upload beside Pulumi, on top of what is there, in the wire form; the hash."""
     found = client.read(str(wanted["name"]))
-    return client.upload(json.dumps(wanted | ({"predecessor": found.hash} if found is not None else {})))
+    return client.upload(scone_policy.parse(wanted).wire(predecessor=found.hash if found is not None else None))

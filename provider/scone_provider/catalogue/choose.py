@@ -1,8 +1,10 @@
 """Finds the entry of the catalogue for each service of a mesh that has no manifest, and fits it to that service."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
+from scone_policy.holes import has_hole
 from scone_provider.catalogue.entry import Curated, Entry
 from scone_provider.catalogue.load import MANIFEST, POLICY, VALUES
 from scone_provider.derive.chart import kubernetes_name
@@ -11,6 +13,8 @@ from scone_provider.manifest.mesh import Mesh, name_of_image
 from scone_provider.manifest.overrides import read_override
 from scone_provider.manifest.problems import Findings
 from scone_provider.manifest.service import ServiceManifest
+
+_LATEST = "latest"
 
 
 def curate(mesh: Mesh, manifests: Mapping[str, ServiceManifest], catalogue: Sequence[Entry]) -> dict[str, Curated]:
@@ -37,51 +41,80 @@ def curate(mesh: Mesh, manifests: Mapping[str, ServiceManifest], catalogue: Sequ
             )
             continue
         image = f"{folder}/{kubernetes_name(service)}:{_tag(wanted.image)}"
-        if image == wanted.image.partition("@")[0]:
+        if image == _tagged(wanted.image).partition("@")[0]:
             findings.add(
                 f"the confidential image of the service {service} would take the place of its native one, {image}",
                 where=where,
                 fix="Give another repo.destination, or the service another name.",
             )
             continue
-        found[service] = _fitted(entry, service, native=wanted.image, image=image)
+        fitted = _fitted(entry, service, native=_tagged(wanted.image), image=image)
+        found[service] = replace(fitted, warnings=tuple(_doubts(entry, wanted.image, where)))
     findings.stop()
     return found
 
 
 def _entry(image: str, catalogue: Sequence[Entry], where: str, findings: Findings) -> Entry | None:
     name, tag = name_of_image(image), _tag(image)
-    for entry in catalogue:
-        if tag and entry.suits(image=name, tag=tag):
+    named = [entry for entry in catalogue if entry.description.image == name]
+    for entry in named:
+        if entry.suits(image=name, tag=tag) and entry.unfit(tag) is None:
             return entry
+    if "{{" in tag:
+        fix = "Use a variable of the program instead: $NAME."
+        findings.add(f"the tag of {image} is only known when it is too late", where=where, fix=fix)
+        return None
+    for entry in named:
+        if entry.unfit(tag) is None:
+            return entry
+    if named:
+        findings.add(
+            f"the catalogue's {name} cannot be {tag}: {named[0].unfit(tag)}",
+            where=where,
+            fix=f"Name one of {', '.join(named[0].description.tags)}, or give an entry of your own for {name}:{tag} "
+            "(docs/curated-services.md).",
+        )
+        return None
     known = sorted({entry.description.image for entry in catalogue})
-    tags = [pattern for entry in catalogue if entry.description.image == name for pattern in entry.description.tags]
-    if not tag and tags:
-        findings.add(
-            f"the image {image} of the catalogue needs a tag",
-            where=where,
-            fix=f"It has {name}:{f', {name}:'.join(tags)}.",
-        )
-    elif tags:
-        findings.add(
-            f"the catalogue's {name} is for {', '.join(tags)}, not for {tag}",
-            where=where,
-            fix=f"Name one of these, or give an entry of your own for {name}:{tag} (docs/curated-services.md).",
-        )
-    else:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
-        guess = f"Did you mean {near[0]}? " if near else ""
-        findings.add(
-            f"no service manifest builds {image}, and the catalogue has no {name}",
-            where=where,
-            fix=f"{guess}Give the service manifest whose build.to is {image}; "
-            f"images that need none are {', '.join(known)}.",
-        )
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+    guess = f"Did you mean {near[0]}? " if near else ""
+    findings.add(
+        f"no service manifest builds {image}, and the catalogue has no {name}",
+        where=where,
+        fix=f"{guess}Give the service manifest whose build.to is {image}; "
+        f"images that need none are {', '.join(known)}.",
+    )
     return None
 
 
+def _doubts(entry: Entry, image: str, where: str) -> Iterator[str]:
+    """What nobody knows about the version of an image."""
+    name, tag, made_for = name_of_image(image), _tag(image), ", ".join(entry.description.tags)
+    if has_hole(tag):
+        return
+    if "@" in image:
+        if not entry.suits(image=name, tag=tag):
+            yield f"the digest of {name} tells no version: the catalogue's entry was made for {made_for} ({where})"
+    elif not any(character.isdigit() for character in tag):
+        yield (
+            f"{name}:{tag} is another image every few weeks: it is locked to the digest that it has when it is first "
+            f"seen, and moves only with refresh_base; the catalogue's entry was made for {made_for} ({where})"
+        )
+    elif not entry.suits(image=name, tag=tag):
+        yield (
+            f"{name}:{tag} is taken for a native image of {name}, of a version that was not tried: "
+            f"the catalogue's entry was made for {made_for} ({where})"
+        )
+
+
 def _tag(image: str) -> str:
-    return image.partition("@")[0].rpartition("/")[2].partition(":")[2]
+    """The tag; without one, what a registry would take, or a name made of the digest."""
+    named, _, digest = image.partition("@")
+    return named.rpartition("/")[2].partition(":")[2] or (f"sha256-{digest[7:19]}" if digest else _LATEST)
+
+
+def _tagged(image: str) -> str:
+    return image if "@" in image or ":" in image.rpartition("/")[2] else f"{image}:{_LATEST}"
 
 
 def _repository(mesh: Mesh, manifests: Mapping[str, ServiceManifest]) -> str | None:

@@ -63,13 +63,15 @@ class Variable(Model):
 class Description(Manifest):
     """`entry.yaml`: which images the entry is for, and its variables.
 
-    `image` is the last part of the repository, `tags` are patterns with `*`. `fixed` are variables that have to have
+    `image` is the last part of the repository, `tags` are patterns with `*` for what the entry was made for, `unfit`
+    are patterns of versions that cannot work, each with its reason. `fixed` are variables that have to have
     one value for this service, whatever the mesh says: the port that the chart opens, the number of replicas.
     """
 
     description: Text
     image: Text
     tags: Texts
+    unfit: TextsByName = Field(default_factory=dict)
     variables: dict[str, Variable] = Field(default_factory=dict)
     fixed: TextsByName = Field(default_factory=dict)
 
@@ -90,17 +92,22 @@ class Entry:
     values: str | None = field(default=None, repr=False)
 
     def suits(self, *, image: str, tag: str) -> bool:
-        """Whether the entry is for an image of this name and tag; a tag that is not known yet suits."""
+        """Whether the entry was made for an image of this name and tag; a tag that is not known yet suits."""
         return image == self.description.image and (
             has_hole(tag) or any(fnmatchcase(tag, pattern) for pattern in self.description.tags)
         )
+
+    def unfit(self, tag: str) -> str | None:
+        """Why the entry cannot work with this version, where it knows that."""
+        found = (why for pattern, why in self.description.unfit.items() if fnmatchcase(tag, pattern))
+        return next(found, None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curated:
     """An entry for one service of a mesh: its manifest, policy template, chart values, and variables.
 
-    `folder` is where `copy` of the manifest is relative to.
+    `folder` is where `copy` of the manifest is relative to. `warnings`: what is uncertain about the image's version.
     """
 
     manifest: ServiceManifest
@@ -108,3 +115,4 @@ class Curated:
     description: Description
     policy: Document | None = None
     values: Document | None = None
+    warnings: tuple[str, ...] = ()

@@ -4,14 +4,15 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
+from scone_policy.cautions import cautions
 from scone_policy.errors import SconeError
 from scone_policy.holes import Holes
 from scone_policy.problems import refuse
+from scone_policy.session import Session, written_problems
 from scone_policy.session import check as check_session
-from scone_policy.session import written_problems
-from scone_policy.source import Document, load
+from scone_policy.source import load
 from scone_provider.commands.files import OpenVariables, assignments, text_of
 from scone_provider.derive.fill import filled_mesh
 from scone_provider.errors import ManifestError
@@ -20,22 +21,28 @@ from scone_provider.manifest.problems import stop
 from scone_provider.manifest.variables import MARK, ON_COMMAND_LINE, read
 
 _KINDS = ("mesh", "genservice")
+_SESSION_KEYS = frozenset(Session.model_fields)
 _SORTS = "Manifests begin with apiVersion and kind (genservice or mesh), sessions with name and version."
 _PLACE = re.compile(r"(?P<file>.*?):(?P<line>[0-9]+)(?:: (?P<path>.*))?", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One broken rule. `line` is 1 where the whole document is meant; `path` is empty there."""
+    """One broken rule. `line` is 1 where the whole document is meant; `path` is empty there.
+
+    `severity` is `error`, or `warning` for what breaks no rule but is better known.
+    """
 
     file: str
     line: int
     path: str
     rule: str
     fix: str
+    severity: str = "error"
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}: {self.path}: " if self.path else f"{self.file}:{self.line}: "
+        place += "warning: " if self.severity == "warning" else ""
         return f"{place}{self.rule}" + (f" → {self.fix}" if self.fix else "")
 
 
@@ -50,19 +57,20 @@ def run(files: Sequence[str], *, variables: Sequence[str], as_json: bool, tell: 
         for some in found.values():
             for one in some:
                 tell(str(one))
-    return 1 if any(found.values()) else 0
+    return 1 if any(one.severity == "error" for some in found.values() for one in some) else 0
 
 
 def findings(text: str, *, file: str, variables: Mapping[str, str]) -> list[Finding]:
-    """What is wrong with one document, in its order; empty when nothing is."""
+    """What is wrong with one document, in its order, or what to warn of; empty when nothing is."""
     try:
-        _judge(text, file, variables)
+        warnings = _judge(text, file, variables)
     except SconeError as error:
         return [_finding(part, file) for part in error.parts or (error,)]
-    return []
+    return [replace(_finding(part, file), severity="warning") for part in warnings]
 
 
-def _judge(text: str, file: str, variables: Mapping[str, str]) -> None:
+def _judge(text: str, file: str, variables: Mapping[str, str]) -> Sequence[SconeError]:
+    """Warnings. Raises SconeError for what breaks a rule."""
     # The text alone may be no YAML yet: a variable of the mesh needs no quotes.
     document = load(text, file=file) if MARK in text else read(text, file=file, variables=OpenVariables(variables))[0]
     data = document.data
@@ -80,28 +88,28 @@ def _judge(text: str, file: str, variables: Mapping[str, str]) -> None:
             where=document.where(("kind",)),
             fix=f"Did you mean {near[0]}?" if near else _SORTS,
         )
-    elif not {"name", "version", "services", "secrets"} & keys:
+    elif not _SESSION_KEYS & keys:
         what = "the document is empty" if data is None else "this is no service manifest, no Meshfile and no session"
         raise ManifestError(what, where=f"{file}:1", fix=_SORTS)
     else:
-        _judge_session(text, file, variables)
+        return _judge_session(text, file, variables)
+    return ()
 
 
-def _judge_session(text: str, file: str, variables: Mapping[str, str]) -> None:
+def _judge_session(text: str, file: str, variables: Mapping[str, str]) -> Sequence[SconeError]:
     if variables:
         document, missing = read(text, file=file, variables=variables, hint=ON_COMMAND_LINE)
         stop(missing, document)
     else:
         document = load(text, file=file)
-    _refuse(document)
-
-
-def _refuse(document: Document) -> None:
     session, problems = check_session(document)
     if session is not None:
         problems += written_problems(session)
-    if problems:
+    if problems or session is None:
         raise refuse(problems, document)
+    found = cautions(session)
+    warning = refuse(found, document) if found else None
+    return () if warning is None else warning.parts or (warning,)
 
 
 def _finding(error: SconeError, file: str) -> Finding:

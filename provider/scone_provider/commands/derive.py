@@ -17,6 +17,7 @@ from scone_provider.derive.image import encrypted_paths
 from scone_provider.errors import ManifestError
 from scone_provider.image.reference import parse_reference
 from scone_provider.manifest import Mesh, ServiceManifest, load_mesh, load_service
+from scone_provider.manifest.assign import assigned, is_built_as
 from scone_provider.manifest.overrides import FILES, ServiceFiles, overridden, read_override
 from scone_provider.manifest.variables import ON_COMMAND_LINE
 
@@ -40,8 +41,9 @@ def run(
     Without `manifest_files` the service manifests beside the Meshfile are taken, of which no two may build one image.
     """
     given = assignments(variables)
-    written = load_mesh(text_of(mesh_file), file=mesh_file, variables=given, hint=ON_COMMAND_LINE)
-    mesh = filled_mesh(written, release=release)
+    mesh = filled_mesh(
+        load_mesh(text_of(mesh_file), file=mesh_file, variables=given, hint=ON_COMMAND_LINE), release=release
+    )
     found: list[ServiceManifest] = []
     strange: list[SconeError] = []
     for file, text in _texts(mesh_file, manifest_files).items():
@@ -103,25 +105,15 @@ def _readable(file: Path) -> str | None:
 
 
 def _assigned(mesh: Mesh, manifests: Sequence[ServiceManifest], *, named: bool) -> dict[str, ServiceManifest]:
-    """Service → the manifest that builds its image. A service without one is the catalogue's.
-
-    `named`: the manifests were named one by one, so each of them has to be of use.
-    """
-    used = {service.image for service in mesh.services.values()}
-    by_image: dict[str, ServiceManifest] = {}
-    for manifest in manifests if named else [one for one in manifests if one.build.to in used]:
-        other = by_image.setdefault(manifest.build.to, manifest)
-        if other is not manifest:
-            raise ManifestError(
-                f"two manifests build {manifest.build.to}: the other is {other.file}",
-                where=manifest.where("build", "to"),
-                fix="Give each image one manifest."
-                if named
-                else f"Name the one that is meant: --manifest {other.file}",
-            )
-    if unused := sorted(set(by_image) - used):
-        raise UsageError(f"no service of the mesh uses {unused[0]}, which one of the manifests builds")
-    return {name: by_image[service.image] for name, service in mesh.services.items() if service.image in by_image}
+    """Service → the manifest that builds its image. `named`: the manifests were, so each of them has to be of use."""
+    if not named:
+        images = [service.image for service in mesh.services.values()]
+        manifests = [one for one in manifests if any(is_built_as(image, one.build.to) for image in images)]
+    try:
+        return {name: manifests[number] for name, number in assigned(mesh, manifests).items()}
+    except ManifestError as error:
+        fix = error.fix if named else "Name the manifest that is meant: --manifest FILE."
+        raise ManifestError(error.what, where=error.where, fix=fix) from None
 
 
 def _files(mesh: Mesh, service: str, variables: Mapping[str, str]) -> ServiceFiles:

@@ -18,6 +18,8 @@ MODELS: dict[str, type[BaseModel]] = {"session": Session, "service": ServiceMani
 _KEYS = {"injection_files": "path", "env": "service"}
 _SCALAR = ["string", "number", "boolean", "null"]
 _INTERNAL = ("reference",)
+_ONE_LINE = frozenset({"Import"})
+"""Models that may also be written as one line of text."""
 Node = dict[str, Any]
 
 
@@ -68,9 +70,10 @@ def _scalar(node: Node, by_reference: set[str]) -> Node:
         return {**node, "type": _SCALAR}
     if sort == "array":
         return {"anyOf": [node, {"type": [*_SCALAR, "object"]}]}
-    if node.get("$ref", "").removeprefix("#/$defs/") in by_reference:
+    reference = node.get("$ref", "").removeprefix("#/$defs/")
+    if reference in by_reference:
         return {"anyOf": [node, {"type": ["string", "array", "null"]}]}
-    return node
+    return {"anyOf": [node, {"type": "string"}]} if reference in _ONE_LINE else node
 
 
 def _property(name: str, node: Node, definitions: Node, named: Node) -> Node:

@@ -1,11 +1,12 @@
 """Values of the Helm chart of a mesh: services by their Kubernetes names, no lists, no secrets."""
 
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scone_policy.holes import has_hole
-from scone_policy.source import Number
+from scone_policy.source import Document, Number
 from scone_provider.derive.environment import ServiceVariables
 from scone_provider.derive.facts import ImageFacts
 from scone_provider.derive.variables import Value, Variables
@@ -16,12 +17,20 @@ from scone_provider.manifest.problems import Findings
 from scone_provider.manifest.variables import read_inner
 
 ENCLAVE_PORT = 18765
-MEMORY = "64Mi"
+LEAST_MEMORY = 64
+"""MiB for what is decrypted into one directory, where it is small or nobody looked."""
+SPARE_MEMORY = 32
 SIMULATION = "--only_for_testing-debug"
 DRAIN_SECONDS = 5
 """How long a pod that is taken down still serves: until every node has stopped sending it requests."""
 DEFAULT_PULL_SECRET = "sconeapps"  # noqa: S105 - the name of a Kubernetes object
 _LONGEST_NAME = 50
+_LONGEST_RELEASE = 53
+"""Helm's own limit."""
+_LONGEST_LABEL = 63
+"""RFC 1123; the names of Deployments and Services are `<release>-<service>`."""
+_RELEASE = re.compile("[a-z]([a-z0-9-]*[a-z0-9])?")
+_OWN_VALUES = ("services", "global")
 
 _Checked = dict[str, Any]
 
@@ -46,8 +55,30 @@ def enclave_address(cas_url: str) -> str:
     return f"{host}:{ENCLAVE_PORT}"
 
 
-def kubernetes_names(mesh: Mesh, findings: Findings, warnings: list[str]) -> dict[str, str]:
-    """Mesh name → Kubernetes name of every service; a changed one warns, a collision or an empty one is a finding."""
+def memory_size(needed: int) -> str:
+    """The size of a mount for `needed` bytes of files, as Kubernetes writes it.
+
+    A power of two with room to spare: few edits of a service's files change its release.
+    """
+    size = LEAST_MEMORY
+    while (size - SPARE_MEMORY) << 20 < needed:
+        size *= 2
+    return f"{size}Mi"
+
+
+def kubernetes_names(mesh: Mesh, *, release: str, findings: Findings, warnings: list[str]) -> dict[str, str]:
+    """Mesh name → Kubernetes name of every service; a changed one warns.
+
+    Notes a finding for a collision, for a name that is empty or too long beside the release's, and for a release that
+    Helm or Kubernetes would refuse.
+    """
+    if not _RELEASE.fullmatch(release) or len(release) > _LONGEST_RELEASE:
+        findings.add(
+            f"{release!r} cannot be the name of a Helm release",
+            where="release",
+            fix=f"Give a name of 1 to {_LONGEST_RELEASE} lower-case letters, digits and dashes, a letter first.",
+        )
+        release = ""
     found: dict[str, str] = {}
     taken: dict[str, str] = {}
     for name in mesh.services:
@@ -55,6 +86,12 @@ def kubernetes_names(mesh: Mesh, findings: Findings, warnings: list[str]) -> dic
         lowered = kubernetes_name(name)
         if not lowered or len(lowered) > _LONGEST_NAME:
             findings.add(f"no Kubernetes name of 1 to {_LONGEST_NAME} characters can be made of {name!r}", where=where)
+        elif len(release) + 1 + len(lowered) > _LONGEST_LABEL:
+            findings.add(
+                f"{release}-{lowered} has more than the {_LONGEST_LABEL} characters that Kubernetes takes",
+                where=where,
+                fix="Give a shorter release, or the service a shorter name.",
+            )
         elif lowered in taken:
             findings.add(f"{name} and {taken[lowered]} would both be named {lowered} in Kubernetes", where=where)
         elif lowered != name:
@@ -97,7 +134,7 @@ def service_values(
         "kind": "Deployment" if restart == "Always" else "Job",
         "restartPolicy": restart,
         "sgx": _one_of(variables, "useSGXDevPlugin", ("scone", "azure", "disabled"), plugin),
-        "memory": dict.fromkeys(sorted(image.encrypted_paths), MEMORY),
+        "memory": {path: memory_size(image.sizes.get(path, 0)) for path in sorted(image.encrypted_paths)},
         "pullSecrets": {},
         "policyDigest": policy_digest,
     }
@@ -124,8 +161,12 @@ def service_values(
     return values, warnings
 
 
-def extra_values(mesh: Mesh, variables: Variables) -> _Checked:
-    """`helm_extra_values` as a map, its variables replaced. Raises ManifestError when an Output stands in its text."""
+def extra_values(mesh: Mesh, variables: Variables, *, names: Mapping[str, str], warnings: list[str]) -> _Checked:
+    """`helm_extra_values` as a map, its variables replaced; what has no effect warns.
+
+    `names`: mesh name → Kubernetes name of every service. Notes a finding for what the chart could not use. Raises
+    ManifestError when an Output stands in its text.
+    """
     if mesh.helm_extra_values is None:
         return {}
     where = mesh.where("helm_extra_values")
@@ -135,9 +176,48 @@ def extra_values(mesh: Mesh, variables: Variables) -> _Checked:
             where=where,
             fix="Give it as a variable in env (helm or global), and write {{name}} in its place.",
         )
-    found = typed(_filled(read_inner(mesh.helm_extra_values).data, variables, where))
+    document = read_inner(mesh.helm_extra_values)
+    found = typed(_filled(document.data, variables, where))
     assert isinstance(found, dict)
+    _check_extra(mesh, document, variables.findings, names=names, warnings=warnings)
     return found
+
+
+def _check_extra(
+    mesh: Mesh, document: Document, findings: Findings, *, names: Mapping[str, str], warnings: list[str]
+) -> None:
+    where = mesh.where("helm_extra_values")
+
+    def at(*path: str) -> str:
+        return f"{'.'.join(path)} (line {document.line(path)} of the text)"
+
+    data: Any = document.data
+    charts = {names[name] for name, service in mesh.services.items() if service.helm_chart}
+    for key in data:
+        if key == "policies":
+            rule = f"{at(key)}: policies are derived, not given"
+            findings.add(rule, where=where, fix="Use image_policy of a service.")
+        elif key not in (*_OWN_VALUES, *charts):
+            near = difflib.get_close_matches(key, [*_OWN_VALUES, *names.values()], n=1)
+            guess = f"; did you mean {near[0] if near[0] in _OWN_VALUES else f'services.{near[0]}'}?" if near else ""
+            warnings.append(
+                f"{at(key)} has no effect: the chart takes `services`; services' own charts take `global`, and "
+                f"what stands under their names{guess} ({where})"
+            )
+    services = data.get("services", {})
+    if not isinstance(services, Mapping):
+        findings.add(f"{at('services')}: must be a map of services", where=where)
+        return
+    for name, values in services.items():
+        if name not in names.values():
+            near = [names[name]] if name in names else difflib.get_close_matches(name, names.values(), n=1)
+            findings.add(
+                f"{at('services', name)}: the chart has no service {name}",
+                where=where,
+                fix=f"Did you mean {near[0]}?" if near else f"It has {', '.join(sorted(names.values()))}.",
+            )
+        elif not isinstance(values, Mapping):
+            findings.add(f"{at('services', name)}: must be a map of the service's values", where=where)
 
 
 def _filled(tree: object, variables: Variables, where: str) -> object:

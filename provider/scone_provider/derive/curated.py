@@ -1,16 +1,17 @@
 """The variables of a curated service: what its entry of the catalogue says beside, and above, the Meshfile."""
 
 import difflib
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from scone_policy.source import Document
 from scone_provider.catalogue.entry import Curated
 from scone_provider.derive.chart import typed
 from scone_provider.derive.template import filled
-from scone_provider.derive.variables import Value, Variables
+from scone_provider.derive.variables import Value, Variables, names_in
 from scone_provider.errors import ManifestError
-from scone_provider.manifest.mesh import Mesh
+from scone_provider.manifest.mesh import CHARTS, EVERYONE, Mesh
+from scone_provider.manifest.service import ServiceManifest
 
 CHART_VARIABLES = (
     "APP_SERVICE_PORT",
@@ -20,17 +21,21 @@ CHART_VARIABLES = (
     "sgxEpcMem",
     "useSGXDevPlugin",
 )
-_SIZE = re.compile("volume_.+_size")
 
 
 def settled(curated: Curated, mesh: Mesh, variables: Variables) -> Variables:
     """The variables of a service with its entry's: defaults below what the mesh gives, fixed ones above, choices made.
 
-    Notes a finding for a variable of the service's own section of `env` that means nothing to it, and for a value that
-    the entry does not take.
+    Notes a finding for a value of the service's own section of `env` that is the entry's to say, and for one that the
+    entry does not take.
     """
     description = curated.description
-    _check_own(curated, mesh, variables)
+    for name in sorted(_given(mesh, variables.service) & set(description.fixed)):
+        variables.findings.add(
+            f"{name} of the service {variables.service} is always {description.fixed[name]}",
+            where=mesh.where("env", variables.service, "env", name),
+            fix=f"Leave it out; its variables are {', '.join(sorted(description.variables))}.",
+        )
     defaults = {
         name: Value(text=one.default, where=description.where("variables", name, "default"))
         for name, one in description.variables.items()
@@ -66,21 +71,50 @@ def chart_values(curated: Curated, variables: Variables) -> Mapping[str, Any]:
     return found
 
 
-def _check_own(curated: Curated, mesh: Mesh, variables: Variables) -> None:
-    service, description = variables.service, curated.description
-    known = {*description.variables, *CHART_VARIABLES, *curated.manifest.environment.global_} - set(description.fixed)
-    for name in mesh.env[service].env if service in mesh.env else ():
+def unused(
+    curated: Curated, mesh: Mesh, variables: Variables, *, manifest: ServiceManifest, template: Document | None
+) -> list[str]:
+    """A warning for each variable of the service's own section of `env` that nothing uses.
+
+    `manifest` and `template` are those that count: with the files that the Meshfile names beside the service. Notes a
+    finding for one that is a misspelt other one.
+    """
+    service, warnings = variables.service, []
+    used = _used(curated, mesh, service, manifest=manifest, template=template)
+    fixed = set(curated.description.fixed)
+    known = {name.lower(): name for name in sorted(used - fixed)}
+    for name in sorted(_given(mesh, service) - used - fixed):
         where = mesh.where("env", service, "env", name)
-        if name in description.fixed:
-            variables.findings.add(
-                f"{name} of the service {service} is always {description.fixed[name]}",
-                where=where,
-                fix=f"Leave it out; its variables are {', '.join(sorted(description.variables))}.",
+        near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.75)
+        if near:
+            fix = f"Did you mean {known[near[0]]}?"
+            variables.findings.add(f"the service {service} has no variable {name}", where=where, fix=fix)
+        else:
+            warnings.append(
+                f"{name} has no effect on the service {service}: nothing uses it; its variables are "
+                f"{', '.join(sorted(curated.description.variables))} ({where})"
             )
-        elif name not in known and not _SIZE.fullmatch(name):
-            near = difflib.get_close_matches(name, known, n=1)
-            variables.findings.add(
-                f"the service {service} has no variable {name}",
-                where=where,
-                fix=f"Did you mean {near[0]}?" if near else f"It has {', '.join(sorted(description.variables))}.",
-            )
+    return warnings
+
+
+def _given(mesh: Mesh, service: str) -> set[str]:
+    return set(mesh.env[service].env) if service in mesh.env else set()
+
+
+def _used(
+    curated: Curated, mesh: Mesh, service: str, *, manifest: ServiceManifest, template: Document | None
+) -> set[str]:
+    """The names of variables that have an effect on the service."""
+    description, documents = curated.description, (template, curated.values)
+    texts = [
+        manifest.model_dump(warnings=False),
+        [document.data for document in documents if document is not None],
+        [section.env for name, section in mesh.env.items() if name in (EVERYONE, CHARTS, service)],
+        [(one.default, one.choices) for one in description.variables.values()],
+        description.fixed,
+    ]
+    volumes = [volume.name for volume in manifest.build.volumes]
+    more = template.data.get("volumes") if template is not None and isinstance(template.data, Mapping) else None
+    volumes += [str(one.get("name") if isinstance(one, Mapping) else one) for one in more or ()]
+    sizes = {f"volume_{name}_size" for name in volumes}
+    return {*description.variables, *CHART_VARIABLES, *manifest.environment.global_, *sizes, *names_in(texts)}

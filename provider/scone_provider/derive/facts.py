@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from scone_provider.derive.container import Container
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFacts:
@@ -11,7 +13,7 @@ class ImageFacts:
 
     `reference`: repository@sha256:…; `measurement`: 64 hex digits; `fspf_tag`: 32 hex digits; `identity`: the image's
     name in key derivation (docs/image-format.md); `encrypted_paths`: mount points of decrypted directories (memory);
-    `volumes`: name → path of what the program writes to and nothing protects (one without a name goes by its path);
+    `sizes`: how many bytes each of these takes, where the files were looked at;
     `key`: what stands for the file-system key in a policy, by default the key that is derived for `identity`.
     """
 
@@ -20,7 +22,7 @@ class ImageFacts:
     fspf_tag: str
     identity: str
     encrypted_paths: tuple[str, ...] = ()
-    volumes: Mapping[str, str] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
     key: str | None = None
 
 
@@ -30,7 +32,7 @@ class MeshPlan:
 
     `shared_policy` holds what services share, where that is not the namespace's own session: on the CAS with the role
     `image`, or under another name. `imports` names, for each service, the policies that it takes secrets from, as
-    `policy_key` writes them: its pods depend on them too.
+    `policy_key` writes them: its pods depend on them too. `containers`: what the policy lays into each service's image.
     """
 
     namespace: str
@@ -41,6 +43,7 @@ class MeshPlan:
     warnings: tuple[str, ...]
     shared_policy: Mapping[str, Any] | None = field(default=None, repr=False)
     shared_key: str = ""
+    containers: Mapping[str, Container] = field(default_factory=dict)
 
 
 def policy_key(session: str, cas_url: str | None = None) -> str:

@@ -4,6 +4,7 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any
 
+from scone_provider.derive.container import Container
 from scone_provider.manifest.mesh import Mesh
 from scone_provider.manifest.rules import absolute
 from scone_provider.manifest.service import Build, ServiceManifest
@@ -26,13 +27,8 @@ def encrypted_paths(manifest: ServiceManifest) -> tuple[str, ...]:
         clear = {_absolute(path, build) for path in (*build.fs_dirs, *build.plains)}
         if not any(pwd == folder or pwd.startswith(f"{folder}/") for folder in clear):
             found.add(pwd)
-    return tuple(sorted(found))
-
-
-def volume_paths(manifest: ServiceManifest) -> dict[str, str]:
-    """Name → directory of the image that is a mount, for each of `volumes`; one without a name goes by its path."""
-    paths = [(volume, posixpath.normpath(volume.path)) for volume in manifest.build.volumes if volume.path]
-    return {volume.name or path: path for volume, path in paths}
+    # One that lies in another is part of it: the launcher expects one mount for both.
+    return tuple(path for path in sorted(found) if not any(path.startswith(f"{other}/") for other in found))
 
 
 def image_inputs(
@@ -42,15 +38,18 @@ def image_inputs(
     environment: Mapping[str, str],
     identity: str,
     cas_key: str | None = None,
+    container: Container | None = None,
 ) -> dict[str, Any]:
     """What the image is built from. Texts may be holes; no variable of the mesh stands in them any more (`fill`).
 
     `folder`: the manifest's folder, relative to the program. `environment`: the container's `SCONE_*` variables.
-    `identity`: names the image in key derivation (docs/image-format.md). Two entries are not for the image resource
+    `identity`: names the image in key derivation (docs/image-format.md). `container`: what the policy lays into it, by
+    default what the manifest alone says. Two entries are not for the image resource
     as they stand: `native` (`run`, `requirements`) is the native stage's, whose result takes the place of `from`, and
     `document` is what a builder of another toolchain gets. `from` is absent where nothing names a base.
     """
     build = manifest.build
+    laid = container or _own(manifest)
     inputs: dict[str, Any] = {
         "name": build.name,
         "identity": identity,
@@ -59,9 +58,9 @@ def image_inputs(
         "folder": folder,
         "copy": dict.fromkeys(build.copy_, True),
         "dirs": dict.fromkeys(encrypted_paths(manifest), True),
-        "injected": dict.fromkeys(manifest.injection_files, True),
+        "injected": dict.fromkeys(laid.files, True),
         "environment": {name: value for name, value in environment.items() if name in MEASURED},
-        "where": _places(manifest),
+        "where": _places(manifest, laid),
         "document": _document(manifest, environment),
     }
     # Only what is named: an image whose manifest says nothing of it has the inputs that it always had.
@@ -72,7 +71,7 @@ def image_inputs(
         "from": build.from_ or DEFAULT_BASES.get(build.kind),
         "native": {key: value for key in ("run", "requirements") if (value := getattr(build, key))},
         "binaries": dict.fromkeys(build.binaries, True),
-        "volumes": dict.fromkeys(volume_paths(manifest).values(), True),
+        "volumes": dict.fromkeys(laid.volumes, True),
         **{key: {_absolute(path, build): True for path in getattr(build, key)} for key in _PATH_KEYS},
     }
     if build.signature is not None and build.signature.sign:
@@ -94,7 +93,20 @@ def _absolute(path: str, build: Build) -> str:
     return absolute(path, build.pwd)
 
 
-def _places(manifest: ServiceManifest) -> dict[str, str]:
+def _own(manifest: ServiceManifest) -> Container:
+    """What the manifest alone lays into the container: for an image outside of a mesh, which has no policy yet."""
+    volumes = enumerate(manifest.build.volumes)
+    return Container(
+        files={path: manifest.where("injection_files", path) for path in manifest.injection_files},
+        volumes={
+            posixpath.normpath(volume.path): manifest.where("build", "volumes", number)
+            for number, volume in volumes
+            if volume.path
+        },
+    )
+
+
+def _places(manifest: ServiceManifest, laid: Container) -> dict[str, str]:
     """Where the manifest names each key of an image, and each item of it: `Places` of `scone_provider.image`."""
     build = manifest.build
     found = {
@@ -107,11 +119,8 @@ def _places(manifest: ServiceManifest) -> dict[str, str]:
             found[f"{key} {named}"] = manifest.where("build", key, index)
         if items:
             found[key] = manifest.where("build", key)
-    for index, volume in enumerate(build.volumes):
-        if volume.path:
-            found[f"volumes {posixpath.normpath(volume.path)}"] = manifest.where("build", "volumes", index)
-    for path in manifest.injection_files:
-        found[f"injection_files {path}"] = manifest.where("injection_files", path)
+    found |= {f"volumes {path}": where for path, where in laid.volumes.items()}
+    found |= {f"injection_files {path}": where for path, where in laid.files.items()}
     return found
 
 

@@ -5,18 +5,21 @@ from collections.abc import Mapping, Sequence
 from scone_policy.source import Document
 from scone_provider.catalogue.entry import Curated
 from scone_provider.derive.chart import extra_values, kubernetes_names, service_values
-from scone_provider.derive.curated import chart_values, settled
+from scone_provider.derive.container import container_of
+from scone_provider.derive.curated import chart_values, settled, unused
 from scone_provider.derive.environment import environment_of
 from scone_provider.derive.facts import ImageFacts, MeshPlan, policy_key
 from scone_provider.derive.fill import filled_mesh, filled_service
 from scone_provider.derive.image import destination
 from scone_provider.derive.policy import delivered, namespace_policy, service_policy
+from scone_provider.derive.policy_warnings import policy_warnings
 from scone_provider.derive.roles import check_owners, roles_of, shares_elsewhere
 from scone_provider.derive.secrets import plan_secrets
-from scone_provider.derive.template import laid_over
+from scone_provider.derive.template import merged
 from scone_provider.derive.variables import mesh_variables, variables_of
-from scone_provider.derive.volumes import check_sizes, volumes_of
+from scone_provider.derive.volumes import check_sizes
 from scone_provider.derive.warnings import mesh_warnings, unused_variables
+from scone_provider.manifest.assign import is_built_as
 from scone_provider.manifest.fields import is_open
 from scone_provider.manifest.mesh import Mesh
 from scone_provider.manifest.problems import Findings
@@ -63,6 +66,9 @@ def derive(
     variables |= {name: settled(one, mesh, variables[name]) for name, one in curated.items()}
     manifests = {name: filled_service(manifest, variables[name]) for name, manifest in manifests.items()}
     _check_destinations(mesh, manifests, findings)
+    for name, one in curated.items():
+        warnings += one.warnings
+        warnings += unused(one, mesh, variables[name], manifest=services[name], template=templates.get(name))
     environments = {name: environment_of(manifest, variables[name]) for name, manifest in manifests.items()}
     given = {
         name: delivered(
@@ -79,10 +85,11 @@ def derive(
         texts=texts,
         findings=findings,
     )
-    names = kubernetes_names(mesh, findings, warnings)
+    names = kubernetes_names(mesh, release=release, findings=findings, warnings=warnings)
     findings.stop()
     policies = {}
     charts = {}
+    containers = {}
     for name, manifest in manifests.items():
         policies[name] = service_policy(
             mesh,
@@ -94,21 +101,27 @@ def derive(
             variables=variables[name],
             owners=owners,
         )
+        containers[name], volumes = container_of(
+            policies[name], manifest, template=given[name].template, variables=variables[name]
+        )
         charts[names[name]], more = service_values(
             mesh,
             image=images[name],
             environment=environments[name],
-            volumes=volumes_of(manifest, variables[name]),
+            volumes=volumes,
             variables=variables[name],
             policy_digest=policy_digests.get(name, ""),
             revision=revisions.get(name),
         )
         warnings += more
+        warnings += policy_warnings(
+            mesh, manifest, policies[name], template=given[name].template, image=images[name], variables=variables[name]
+        )
         if name in curated:
-            charts[names[name]] = laid_over(charts[names[name]], chart_values(curated[name], variables[name]))
-    check_sizes(mesh, manifests, findings)
+            charts[names[name]] = merged(charts[names[name]], chart_values(curated[name], variables[name]))
+    check_sizes(mesh, {name: policy.get("volumes", {}) for name, policy in policies.items()}, findings)
     whole = mesh_variables(mesh, release=release, cas_keys=cas_keys, findings=findings)
-    extra = extra_values(mesh, whole)
+    extra = extra_values(mesh, whole, names=names, warnings=warnings)
     findings.stop()
     warnings += unused_variables(
         mesh, manifests, {name: variables[name].used for name in manifests if name not in curated}
@@ -129,6 +142,7 @@ def derive(
         imports={name: _imports(policy) for name, policy in policies.items()},
         chart={"services": dict(sorted(charts.items())), "extra": extra},
         warnings=tuple(dict.fromkeys(warnings)),
+        containers=containers,
     )
 
 
@@ -169,7 +183,11 @@ def _check_services(
                 where=where,
                 fix=f"Give the service manifest whose build.to is {service.image}.",
             )
-        elif manifest.build.to != service.image and not is_open(manifest.build.to) and not is_open(service.image):
+        elif (
+            not is_built_as(service.image, manifest.build.to)
+            and not is_open(manifest.build.to)
+            and not is_open(service.image)
+        ):
             findings.add(
                 f"the service {name} uses {service.image}, but its manifest builds {manifest.build.to}",
                 where=mesh.where("services", name, "image"),

@@ -26,6 +26,22 @@ _SERVICE = (
     "one_time_password_shared_secret",
 )
 _MEASURED = "c0" * 32
+_ATTESTATION = ("security", "attestation")
+_WHOLE = (
+    ("access_policy", "*"),
+    (*_ATTESTATION, "tolerate"),
+    (*_ATTESTATION, "ignore_advisories"),
+    (*_ATTESTATION, "trusted_scone_qe_pubkeys"),
+    ("services", "*", "platforms"),
+)
+"""Maps that are sets: a template that names one says all of it, or it could only ever widen who is trusted."""
+_EMPTY: Mapping[str, Canonical] = {
+    "mode": {"mode": "hardware", "url": None},
+    "tolerate": {"tolerate": {}},
+    "ignore_advisories": {"ignore_advisories": {}},
+    "trusted_scone_qe_pubkeys": {"trusted_scone_qe_pubkeys": {}},
+}
+"""What a template may say of attestation although it is the default, which the canonical form leaves out."""
 
 
 def filled(document: Document, variables: Variables) -> Document:
@@ -64,11 +80,27 @@ def sections_of(document: Document, *, service: str) -> Canonical:
 
 
 def laid_over(policy: Mapping[str, Any], sections: Mapping[str, Any]) -> Canonical:
-    """The policy with the template's sections merged in by key; where both say something, the template does."""
-    found = dict(policy)
-    for key, value in sections.items():
+    """The policy with the template's sections merged in by key; where both say something, the template does.
+
+    What is a set (who may read, what is tolerated) is replaced whole: a template can narrow it.
+    """
+    return _merged(policy, sections, whole=_WHOLE)
+
+
+def merged(base: Mapping[str, Any], more: Mapping[str, Any]) -> Canonical:
+    """`more` over `base`, maps merged by key."""
+    return _merged(base, more, whole=())
+
+
+def _merged(base: Mapping[str, Any], more: Mapping[str, Any], *, whole: Sequence[tuple[str, ...]]) -> Canonical:
+    found = dict(base)
+    for key, value in more.items():
         old = found.get(key)
-        found[key] = laid_over(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+        below = [path[1:] for path in whole if path[0] in ("*", key)]
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and () not in below:
+            found[key] = _merged(old, value, whole=below)
+        else:
+            found[key] = value
     return found
 
 
@@ -127,6 +159,13 @@ def _only(session: Session, data: Mapping[str, object]) -> Canonical:
     if isinstance(found.get("access_policy"), Mapping) and isinstance(data.get("access_policy"), Mapping):
         written: Any = data["access_policy"]
         found["access_policy"] = {key: value for key, value in found["access_policy"].items() if key in written}
+    security = data.get("security")
+    attestation = security.get("attestation") if isinstance(security, Mapping) else None
+    if isinstance(attestation, Mapping):
+        said_empty = {key: value for name, one in _EMPTY.items() if name in attestation for key, value in one.items()}
+        canonical_security = found.get("security", {})
+        whole = {**said_empty, **canonical_security.get("attestation", {})}
+        found["security"] = {**canonical_security, "attestation": whole}
     return found
 
 

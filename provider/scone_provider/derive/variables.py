@@ -22,6 +22,17 @@ class Value:
     where: str
 
 
+def names_in(tree: object) -> set[str]:
+    """The names of all variables (`{{name}}`) in the texts of a JSON-like tree, keys included."""
+    if isinstance(tree, str):
+        return set(_REFERENCE.findall(tree))
+    if isinstance(tree, Mapping):
+        return set().union(*(names_in(key) | names_in(value) for key, value in tree.items()))
+    if isinstance(tree, list | tuple):
+        return set().union(*map(names_in, tree))
+    return set()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Variables:
     """The variables of one service: its own env section, then helm, then global, then its manifest's defaults.

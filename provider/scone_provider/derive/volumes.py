@@ -2,8 +2,8 @@
 
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from scone_policy.holes import has_hole
@@ -23,7 +23,7 @@ class Volume:
 
     name: str
     path: str
-    definition: Mapping[str, Any]
+    definition: Mapping[str, Any] = field(default_factory=dict)
     size: str | None = None
 
     @property
@@ -50,29 +50,32 @@ def volumes_of(manifest: ServiceManifest, variables: Variables) -> Sequence[Volu
             for key, value in (("export", entry.export), ("import", entry.import_))
             if value
         }
-        found[name] = Volume(name=name, path=path, definition=definition, size=_size(name, variables))
+        found[name] = Volume(name=name, path=path, definition=definition, size=size_of(name, variables))
     return [found[name] for name in sorted(found)]
 
 
-def check_sizes(mesh: Mesh, manifests: Mapping[str, ServiceManifest], findings: Findings) -> None:
-    """Notes a finding for each `volume_<name>_size` whose volume no service that could see it has."""
-    volumes = {name: {volume.name for volume in manifest.build.volumes} for name, manifest in manifests.items()}
+def check_sizes(mesh: Mesh, volumes: Mapping[str, Collection[str]], findings: Findings) -> None:
+    """Notes a finding for each `volume_<name>_size` whose volume no service that could see it has.
+
+    `volumes`: service → names of its volumes.
+    """
     for section, given in mesh.env.items():
-        known = set().union(*volumes.values()) if section in (EVERYONE, CHARTS) else volumes.get(section, set())
+        shared = section in (EVERYONE, CHARTS)
+        known = {name for names in volumes.values() for name in names} if shared else set(volumes.get(section, ()))
         for variable in given.env:
             match = _SIZED.fullmatch(variable)
             if match is None or match["volume"] in known:
                 continue
-            whose = "no service" if section in (EVERYONE, CHARTS) else f"not the service {section}"
-            names = ", ".join(sorted(name for name in known if name))
             findings.add(
-                f"{variable} asks for room for the volume {match['volume']}, which {whose} has",
+                f"{variable} asks for room for the volume {match['volume']}, which "
+                f"{'no service' if shared else f'not the service {section}'} has",
                 where=mesh.where("env", section, "env", variable),
-                fix=f"Volumes here are {names}." if names else "Name it in build.volumes of the manifest.",
+                fix=f"Volumes here are {', '.join(sorted(known))}." if known else "Name it in build.volumes.",
             )
 
 
-def _size(name: str, variables: Variables) -> str | None:
+def size_of(name: str, variables: Variables) -> str | None:
+    """The size that the variable `volume_<name>_size` asks for. Notes a finding for one that Kubernetes cannot read."""
     value = variables.get(f"volume_{name}_size")
     if value is None or not value.text:
         return None

@@ -75,7 +75,7 @@ def read_context(
         links=tuple(link for link in tree.links if not within(link[0], tuple(dirs))),
         directories=tuple(path for path in tree.directories if not within(path, tuple(dirs))),
     )
-    texts = _requirements(folder.resolve(), requirements, places) if requirements else {}
+    texts = read_requirements(folder, requirements, places) if requirements else {}
     main = posixpath.normpath(requirements) if requirements else None
     return Context(pwd=pwd, files=clear, requirements=texts, main=main)
 
@@ -113,8 +113,9 @@ def _one_line(command: str) -> str:
     return " ".join(line for line in kept if line)
 
 
-def _requirements(folder: Path, main: str, places: Mapping[str, str]) -> dict[str, bytes]:
-    """The requirements file and those that it includes, by path relative to the folder."""
+def read_requirements(folder: Path, main: str, places: Mapping[str, str]) -> dict[str, bytes]:
+    """The requirements file and those that it includes, by path relative to the folder. Raises ImageError."""
+    folder = folder.resolve()
     where = places.get("requirements", f"{folder}: build.requirements")
     ignore = read_ignore(folder)
     found: dict[str, bytes] = {}

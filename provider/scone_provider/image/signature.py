@@ -37,16 +37,20 @@ def stack_key(image_key: bytes) -> ec.EllipticCurvePrivateKey:
 
 def read_key(path: Path, *, where: str) -> ec.EllipticCurvePrivateKey:
     """The private key in a file. Raises ImageError, which never shows what the file holds."""
+    return parse_key(read_key_file(path, where=where), where=where)
+
+
+def read_key_file(path: Path, *, where: str) -> bytes:
+    """What stands in a key file, whatever its format. Raises ImageError."""
     try:
         with path.open("rb") as file:
-            text = file.read(_KEY_LIMIT)
+            return file.read(_KEY_LIMIT)
     except OSError as error:
         raise ImageError(
             f"the key file {path.name!r} cannot be read: {error.strerror}",
             where=where,
             fix="`key` is relative to the manifest; without it the stack's own key signs",
         ) from None
-    return parse_key(text, where=where)
 
 
 def parse_key(text: bytes, *, where: str) -> ec.EllipticCurvePrivateKey:

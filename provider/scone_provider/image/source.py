@@ -11,6 +11,7 @@ from pathlib import Path
 from scone_provider.errors import ImageError
 from scone_provider.image import dockerignore
 
+_PAGE = 4096
 _IGNORED = frozenset({"__pycache__"})
 """Compiled Python depends on machine and moment: it would give every build another digest."""
 
@@ -76,6 +77,23 @@ def scan_source(
     return scan.tree()
 
 
+def encrypted_sizes(folder: Path, copy: Sequence[str], *, into: str, dirs: Sequence[str]) -> dict[str, int]:
+    """How much memory each of `dirs` takes when it is decrypted, in bytes; `copy` and `into` as of `scan_source`.
+
+    Looks at sizes alone and reads no file. Raises ImageError as `scan_source` does.
+    """
+    scan = _Sizes(folder, into, SourceLimits(), {})
+    for entry in copy:
+        scan.add(entry)
+    tree = scan.tree()
+    others = (*tree.directories, *(path for path, _ in tree.links))
+    pages = {**dict.fromkeys(others, 1), **{file.path: -(-file.size // _PAGE) for file in tree.files}}
+    return {
+        place: sum(count for path, count in pages.items() if path == place or path.startswith(f"{place}/")) * _PAGE
+        for place in dirs
+    }
+
+
 class _Scan:
     def __init__(self, folder: Path, into: str, limits: SourceLimits, places: Mapping[str, str]) -> None:
         self._folder, self._into, self._limits = folder.resolve(), into, limits
@@ -137,7 +155,7 @@ class _Scan:
             raise self._refuse(relative, "is neither file, folder nor link", fix="do not copy it")
         return True
 
-    def _file(self, path: Path, relative: str, place: str, status: os.stat_result) -> SourceFile:
+    def _judge(self, relative: str, status: os.stat_result) -> None:
         self._left -= status.st_size
         if status.st_size > self._limits.file or self._left < 0:
             raise self._refuse(
@@ -145,6 +163,9 @@ class _Scan:
                 f"is too big: a file may have {self._limits.file} bytes, all of them {self._limits.total}",
                 fix="put big data on a volume",
             )
+
+    def _file(self, path: Path, relative: str, place: str, status: os.stat_result) -> SourceFile:
+        self._judge(relative, status)
 
         def load() -> bytes:
             return self._load(path, relative)
@@ -186,6 +207,16 @@ class _Scan:
     def _refuse(self, entry: str, what: str, *, fix: str = "") -> ImageError:
         where = self._places.get(f"copy {self._entry}") or f"{self._folder}: build.copy"
         return ImageError(f"{entry!r} {what}", where=where, fix=fix)
+
+
+class _Sizes(_Scan):
+    """Files that nobody will read: their sizes as the file system tells them."""
+
+    def _file(self, path: Path, relative: str, place: str, status: os.stat_result) -> SourceFile:
+        self._judge(relative, status)
+        return SourceFile(
+            path=place, mode=0o644, size=status.st_size, sha256="", load=lambda: self._load(path, relative)
+        )
 
 
 def read_ignore(folder: Path) -> dockerignore.Ignore:

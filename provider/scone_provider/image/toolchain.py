@@ -60,11 +60,30 @@ class Builder:
             )
         self._command, self._limits, self._tell = tuple(command), limits or BuilderLimits(), tell
 
-    def build(self, *, manifest: Mapping[str, Any], folder: Path, to: str, native_image: str | None) -> BuiltImage:
-        """Has a confidential image built and pushed to `to`. Raises ImageError."""
+    def build(
+        self,
+        *,
+        manifest: Mapping[str, Any],
+        folder: Path,
+        to: str,
+        native_image: str | None,
+        requirements: Sequence[str] = (),
+        signing_key: str | None = None,
+    ) -> BuiltImage:
+        """Has a confidential image built and pushed to `to`. Raises ImageError.
+
+        `requirements` (the main file first) and `signing_key` are files, relative to `folder`.
+        """
         answer = self._ask(
-            {"operation": "build", "manifest": manifest, "folder": str(folder.resolve()), "to": to}
-            | {"native_image": native_image}
+            {
+                "operation": "build",
+                "manifest": manifest,
+                "folder": str(folder.resolve()),
+                "to": to,
+                "native_image": native_image,
+                "requirements": list(requirements),
+                "signing_key": None if signing_key is None else {"file": str(folder.resolve() / signing_key)},
+            }
         )
         image = _pinned(answer.get("image"), to)
         measured = answer.get("mrenclave")

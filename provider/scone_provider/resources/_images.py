@@ -1,7 +1,9 @@
 """What the resources of images share: the registry as the stack's settings say, and progress."""
 
 import sys
+from collections.abc import Mapping
 
+from scone_provider.errors import ImageError
 from scone_provider.image.registry import Registry
 from scone_provider.image.transport import RegistryOptions
 from scone_provider.settings import Settings
@@ -15,3 +17,14 @@ def registry_of(settings: Settings) -> Registry:
 def tell(line: str) -> None:
     """One line of progress: the engine shows a provider's output as `info` lines."""
     print(line, file=sys.stdout, flush=True)  # noqa: T201
+
+
+def check_demanded(inputs: Mapping[str, object], digest: str | None, *, where: str) -> None:
+    """Raise ImageError when another image was built than the one that `demanded` of the inputs names, if any."""
+    demanded = inputs.get("demanded")
+    if demanded and demanded != digest:
+        raise ImageError(
+            f"the Meshfile demands {demanded}, and what is built is {digest}",
+            where=where,
+            fix="leave the digest out, or build from the files, base and key that it was built from",
+        )

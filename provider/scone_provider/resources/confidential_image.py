@@ -27,7 +27,7 @@ from scone_provider.image.signature import delete_signature, parse_key, public_p
 from scone_provider.image.source import scan_source
 from scone_provider.image.transport import RegistryUnavailableError
 from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean
-from scone_provider.resources._images import registry_of, tell
+from scone_provider.resources._images import check_demanded, registry_of, tell
 
 _WITH_KEY = ("files", "fspf_tag", "digest", "reference")
 _COMPUTED = (*_WITH_KEY, "measurement")
@@ -36,7 +36,8 @@ _COMPUTED = (*_WITH_KEY, "measurement")
 class ConfidentialImageProvider(SconeProvider):
     """Plans in `check`, pushes in `create` and `update`, looks in `read`, removes in `delete` where asked to.
 
-    Inputs are those of `scone_provider.derive.image`, `delete_images`, `refresh_base`, and two that `check` consumes:
+    Inputs are those of `scone_provider.derive.image`, `delete_images`, `refresh_base`, `demanded` (the only digest that
+    is right), and two that `check` consumes:
     `preview`, because only a preview may leave unknown what cannot be known yet (docs/adr/002-preview-flag.md), and
     `where`, the lines of the manifest, whose numbers must not make a difference.
     `check` adds `signature.public_key`, `base` (locked), `files` (path → keyed fingerprint), `measurement`, `fspf_tag`,
@@ -67,6 +68,7 @@ class ConfidentialImageProvider(SconeProvider):
             _tell_notes(facts)
             return inputs | {"base": base.to_dict()} | _known_without_key(facts)
         plan = self._plan(wanted, base)
+        check_demanded(inputs, plan.digest, where=where.get("demanded", "image"))
         if preview:
             _tell_notes(plan)
         return inputs | {"base": base.to_dict()} | _known(plan)

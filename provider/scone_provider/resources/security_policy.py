@@ -10,6 +10,7 @@ from pulumi.output import UNKNOWN
 from pulumi.runtime.rpc import wrap_rpc_secret
 
 import scone_policy
+from scone_policy.cautions import cautions
 from scone_policy.diff import compare
 from scone_policy.digest import without_private
 from scone_policy.holes import has_hole
@@ -84,6 +85,8 @@ class SecurityPolicyProvider(SconeProvider):
             refuse_testing({"cas.tolerance": trust.testing_switches, **parts})
         canonical = session.canonical()
         _warn_about_regeneration(olds, session)
+        for caution in cautions(session):
+            pulumi.log.warn(f"{session.name}: {show(caution.path)}: {caution.rule}. {caution.fix}")
         inputs: Props = {
             "cas": trust.to_props(),
             "name": session.name,

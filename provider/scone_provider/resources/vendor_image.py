@@ -1,6 +1,7 @@
 """`VendorImage`: an image that a builder command around another toolchain makes; known once it was made."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -10,15 +11,18 @@ from pulumi.output import UNKNOWN
 
 from scone_policy.holes import has_hole
 from scone_policy.services import MARKER
+from scone_provider.errors import ImageError
 from scone_provider.image.keys import derive_keys
+from scone_provider.image.native import read_requirements
 from scone_provider.image.push import delete_image, image_exists
 from scone_provider.image.reference import parse_reference
 from scone_provider.image.registry import Deletion
+from scone_provider.image.signature import read_key_file
 from scone_provider.image.source import scan_source
 from scone_provider.image.toolchain import Builder
 from scone_provider.policy_state import seal_fspf_key
 from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean
-from scone_provider.resources._images import registry_of, tell
+from scone_provider.resources._images import check_demanded, registry_of, tell
 
 _COMPUTED = ("files", "reference", "measurement", "fspf_tag", "key")
 
@@ -26,10 +30,11 @@ _COMPUTED = ("files", "reference", "measurement", "fspf_tag", "key")
 class VendorImageProvider(SconeProvider):
     """Looks at the sources in `check`, has the image built in `create` and `update`.
 
-    Inputs: `identity`, `to`, `manifest` (the document), `folder`, `copy`, `builder` (the command's words by number),
-    `native_image`, `delete_images`, and `where`, as of ConfidentialImage. `check` adds `files`. Outputs add
-    `reference`, `measurement`, `fspf_tag`, `key` (what stands for the key in a policy: sealed under the stack's image
-    key) and `pushed`.
+    Inputs: `identity`, `to`, `manifest` (the document), `folder`, `copy`, `requirements` (a file), `signature`,
+    `builder` (the command's words by number), `native_image`, `delete_images`, `demanded`, and `where`, as of
+    ConfidentialImage. `check` adds `files`: keyed fingerprints of what is copied, by its absolute path in the image,
+    and of requirements and signing key, by their path relative to the folder. Outputs add `reference`, `measurement`,
+    `fspf_tag`, `key` (what stands for the key in a policy: sealed under the stack's image key) and `pushed`.
     """
 
     replace_on = ("identity",)
@@ -41,15 +46,11 @@ class VendorImageProvider(SconeProvider):
         inputs = unknowns.hide({key: value for key, value in news.items() if key not in _COMPUTED})
         where = cast("Mapping[str, str]", inputs.pop("where", None) or {})
         Builder(_words(inputs), tell=tell)
-        copy = tuple(sorted(cast("Mapping[str, object]", inputs.get("copy") or {})))
-        tree = scan_source(Path(str(inputs["folder"])), copy, into="/", places=where)
+        sources = _sources(inputs, where)
         image_key = self.settings.image_key
         if image_key is None or has_hole(inputs["to"]):
-            files: dict[str, object] = dict.fromkeys((file.path for file in tree.files), UNKNOWN)
-        else:
-            keys = derive_keys(image_key, identity=parse_reference(str(inputs["to"])).repository)
-            files = {file.path: keys.fingerprint(file.read())[:16] for file in tree.files}
-        return unknowns.show(inputs) | {"files": files}
+            return unknowns.show(inputs) | {"files": dict.fromkeys(sources, UNKNOWN)}
+        return unknowns.show(inputs) | {"files": _fingerprints(sources, image_key, str(inputs["to"]))}
 
     @clean
     def create(self, props: Props) -> CreateResult:
@@ -82,13 +83,23 @@ class VendorImageProvider(SconeProvider):
 
     def _build(self, props: Props, *, pushed: Mapping[str, object]) -> Props:
         image_key = self.settings.require_image_key()
-        native = props.get("native_image")
+        if _fingerprints(_sources(props, {}), image_key, str(props["to"])) != props["files"]:
+            raise ImageError(
+                "the files changed since this deployment was planned; nothing was built",
+                where=f"{props['name']}: build.copy",
+                fix="run `pulumi up` again",
+            )
+        native, main = props.get("native_image"), props.get("requirements")
+        required = read_requirements(Path(str(props["folder"])), str(main), {}) if main else ()
         built = Builder(_words(props), tell=tell).build(
             manifest=cast("Mapping[str, object]", props["manifest"]),
             folder=Path(str(props["folder"])),
             to=str(props["to"]),
             native_image=str(native) if native else None,
+            requirements=tuple(required),
+            signing_key=_signing_key(props),
         )
+        check_demanded(props, parse_reference(built.image).digest, where=f"{props['name']}: image")
         return props | {
             "reference": built.image,
             "measurement": built.measurement,
@@ -96,6 +107,38 @@ class VendorImageProvider(SconeProvider):
             "key": MARKER + seal_fspf_key(image_key, built.fspf_key),
             "pushed": {**pushed, built.image: True},
         }
+
+
+def _sources(inputs: Props, where: Mapping[str, str]) -> dict[str, Callable[[], bytes]]:
+    """What the image is made of, by path: absolute in the image for what is copied, relative to the folder else."""
+    folder = Path(str(inputs["folder"]))
+    copy = tuple(sorted(cast("Mapping[str, object]", inputs.get("copy") or {})))
+    tree = scan_source(folder, copy, into="/", places=where)
+    found: dict[str, Callable[[], bytes]] = {file.path: file.read for file in tree.files}
+    if main := inputs.get("requirements"):
+        for path, text in read_requirements(folder, str(main), where).items():
+            found[path] = partial(bytes, text)
+    if key := _signing_key(inputs):
+        at = where.get("signature", f"{inputs['name']}: build.signature")
+        if any(file.origin == Path(folder, key).resolve() for file in tree.files):
+            raise ImageError(
+                "the signing key would be copied into the image",
+                where=at,
+                fix="keep it in a folder that `copy` does not name, or leave it out by .dockerignore",
+            )
+        found[key] = partial(bytes, read_key_file(Path(folder, key), where=at))
+    return found
+
+
+def _fingerprints(sources: Mapping[str, Callable[[], bytes]], image_key: bytes, to: str) -> dict[str, str]:
+    keys = derive_keys(image_key, identity=parse_reference(to).repository)
+    return {path: keys.fingerprint(read())[:16] for path, read in sources.items()}
+
+
+def _signing_key(inputs: Props) -> str | None:
+    signature = inputs.get("signature")
+    key = signature.get("key") if isinstance(signature, Mapping) else None
+    return str(key) if key else None
 
 
 def _words(inputs: Props) -> list[str]:

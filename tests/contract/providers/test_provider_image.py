@@ -324,3 +324,13 @@ def test_what_is_not_protected_is_said_in_preview(
     assert "hello: plain_files: nobody notices when /usr/bin/tool is changed" in capsys.readouterr().out
     assert provider.check({}, {**wanted, "preview": False}).failures == []
     assert "nobody notices" not in capsys.readouterr().out
+
+
+def test_another_digest_than_the_one_demanded(process: ProviderProcess, inputs: Inputs) -> None:
+    """A preview already refuses to build another image than the one that the Meshfile names by digest."""
+    known = check(process, inputs())
+    places = {"demanded": "mesh.yaml:9: services.api.image"}
+    assert check(process, inputs(demanded=known["digest"], where=places))["reference"] == known["reference"]
+    text = refusal(process, inputs(demanded=f"sha256:{'12' * 32}", where=places))
+    assert text.startswith("mesh.yaml:9: services.api.image: the Meshfile demands sha256:1212")
+    assert f"what is built is {known['digest']}" in text

@@ -94,3 +94,57 @@ def test_mistakes_are_failures_of_check(process: ProviderProcess, inputs: dict[s
     assert failures[0][1].startswith("service.yaml:9: build.copy[0]: 'gone' does not exist")
     _, failures = process.check(VendorImageProvider, {**inputs, "builder": {}})
     assert "this is no command" in failures[0][1]
+
+
+def test_requirements_and_signing_key_are_sources(
+    process: ProviderProcess, inputs: dict[str, Any], tmp_path: Path
+) -> None:
+    """What requirements include, and another signing key, are differences; the builder is told where all of it is."""
+    (tmp_path / "requirements.txt").write_text("-r more/base.txt\nflask==3.1.0\n")
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "base.txt").write_text("requests==2.32.0\n")
+    (tmp_path / "sign.pem").write_text(PLANTED)
+    asked = {**inputs, "requirements": "requirements.txt", "signature": {"sign": True, "key": "sign.pem"}}
+    before = check(process, asked)
+    assert set(before["files"]) == {"/App.java", "requirements.txt", "more/base.txt", "sign.pem"}
+    for file, text in (("more/base.txt", "requests==2.32.5\n"), ("sign.pem", "another")):
+        (tmp_path / file).write_text(text)
+        after = check(process, asked)
+        assert {path for path in after["files"] if after["files"][path] != before["files"][path]} == {file}
+        before = after
+    process.create(VendorImageProvider, before)
+    (told,) = [json.loads(line)["request"] for line in (tmp_path / "record").read_text().splitlines()]
+    assert told["requirements"] == ["requirements.txt", "more/base.txt"]
+    assert told["signing_key"] == {"file": str(tmp_path / "sign.pem")}
+    assert PLANTED not in str(before)
+
+
+def test_signing_key_stays_outside(process: ProviderProcess, inputs: dict[str, Any], tmp_path: Path) -> None:
+    """A key that `copy` takes along, or that is not there, is a failure with its line."""
+    (tmp_path / "sign.pem").write_text(PLANTED)
+    places = {"signature": "service.yaml:12: build.signature"}
+    for key, copy, words in (("sign.pem", "sign.pem", "would be copied"), ("gone.pem", "App.java", "cannot be read")):
+        news = {**inputs, "copy": {copy: True}, "signature": {"sign": True, "key": key}, "where": places}
+        _, failures = process.check(VendorImageProvider, news)
+        assert failures[0][1].startswith("service.yaml:12: build.signature: ")
+        assert words in failures[0][1]
+
+
+def test_files_that_change_between_plan_and_build(
+    process: ProviderProcess, inputs: dict[str, Any], tmp_path: Path
+) -> None:
+    """Nobody approved what is built of other files than `check` saw: the builder is not asked."""
+    planned = check(process, inputs)
+    (tmp_path / "App.java").write_text("slipped in")
+    with pytest.raises(Exception, match="the files changed since this deployment was planned"):
+        process.create(VendorImageProvider, planned)
+    assert not (tmp_path / "record").exists()
+
+
+def test_another_digest_than_the_one_demanded(process: ProviderProcess, inputs: dict[str, Any]) -> None:
+    """What the Meshfile demands by digest is what is deployed, or nothing is."""
+    right = REFERENCE.rpartition("@")[2]
+    process.create(VendorImageProvider, check(process, {**inputs, "demanded": right}))
+    wrong = check(process, {**inputs, "demanded": f"sha256:{'12' * 32}"})
+    with pytest.raises(Exception, match=f"api: image: the Meshfile demands sha256:(12)+, and what is built is {right}"):
+        process.create(VendorImageProvider, wrong)

@@ -50,6 +50,18 @@ def test_check_canonicalises(process: ProviderProcess) -> None:
     assert first == second
 
 
+def test_cautions_are_warnings(process: ProviderProcess) -> None:
+    """What breaks no rule but is better known is told in the preview, and nothing is refused for it."""
+    risky = {**policy(environment={"A": "$$SCONE::made$$"}), "security": {"attestation": {"ignore_advisories": "*"}}}
+    before = len(process.messages())
+    _, failures = process.check(SecurityPolicyProvider, {"cas": CAS, "policy": risky})
+    assert failures == []
+    told = process.messages()[before:]
+    assert 'acme/api: security.attestation.ignore_advisories: "*" without debug-mode' in told
+    assert "acme/api: services.api.environment.A: $$SCONE::made$$ may hold NUL" in told
+    assert "Write $$SCONE::made:hex$$." in told
+
+
 def test_explicit_secret_is_marked(process: ProviderProcess) -> None:
     """The value comes back wrapped as a secret, by `check` itself: the engine encrypts it whatever it knew before."""
     inputs, _ = process.check(SecurityPolicyProvider, {"cas": CAS, "policy": policy()})

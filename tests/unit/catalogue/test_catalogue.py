@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from scone_policy import parse
+from scone_policy.source import Document, load
 from scone_provider.catalogue.choose import curate
 from scone_provider.catalogue.load import load_catalogue
 from scone_provider.derive import ImageFacts, MeshPlan, derive
 from scone_provider.errors import ManifestError
 from scone_provider.manifest import Mesh, ServiceManifest, load_mesh, load_service
+from scone_provider.manifest.overrides import ServiceFiles, overridden
 
 MESH = """\
 apiVersion: scone/5.8
@@ -52,10 +54,18 @@ def plan_of(
     return plan_of_mesh(mesh, own, catalogue=catalogue)
 
 
-def plan_of_mesh(mesh: Mesh, own: Mapping[str, ServiceManifest], *, catalogue: Sequence[str] = ()) -> MeshPlan:
-    """What is derived from a mesh whose `own` services have manifests."""
+def plan_of_mesh(
+    mesh: Mesh,
+    own: Mapping[str, ServiceManifest],
+    *,
+    catalogue: Sequence[str] = (),
+    files: Mapping[str, ServiceFiles] | None = None,
+    templates: Mapping[str, Document] | None = None,
+) -> MeshPlan:
+    """What is derived from a mesh whose `own` services have manifests, and some of them files beside them."""
     curated = curate(mesh, own, load_catalogue(catalogue))
     manifests = {**own, **{name: one.manifest for name, one in curated.items()}}
+    manifests = {name: overridden(one, (files or {}).get(name, ServiceFiles())) for name, one in manifests.items()}
     facts = {
         name: ImageFacts(
             reference=f"{one.build.to.rpartition(':')[0]}@sha256:{'ab' * 32}",
@@ -65,8 +75,8 @@ def plan_of_mesh(mesh: Mesh, own: Mapping[str, ServiceManifest], *, catalogue: S
         )
         for name, one in manifests.items()
     }
-    templates = {name: one.policy for name, one in curated.items() if one.policy is not None}
-    return derive(mesh, manifests, facts, release="rel", templates=templates, curated=curated)
+    found = {name: one.policy for name, one in curated.items() if one.policy is not None} | dict(templates or {})
+    return derive(mesh, manifests, facts, release="rel", templates=found, curated=curated)
 
 
 def env(service: str, **values: object) -> str:
@@ -147,8 +157,12 @@ def test_image_goes_where_those_of_the_mesh_go() -> None:
     [
         ("reddis:7", "no service manifest builds reddis:7, and the catalogue has no reddis\n  → Did you mean redis?"),
         ("team/billing:1", "images that need none are mariadb, memcached, nginx, redis."),
-        ("redis", "the image redis of the catalogue needs a tag\n  → It has redis:6*, redis:7*."),
-        ("redis:2.8", "the catalogue's redis is for 6*, 7*, not for 2.8"),
+        ("redis:2.8", "the catalogue's redis cannot be 2.8: Redis speaks TLS since version 6"),
+        ("redis:5", "Redis speaks TLS since version 6"),
+        ("memcached:1.5.22-alpine", "TLS is part of memcached's images since version 1.6"),
+        ("nginx:1.18", "the catalogue's nginx cannot be 1.18: the option -e"),
+        ("mariadb:10.3-focal", "came with MariaDB 10.4\n  → Name one of 10, "),
+        ("redis:{{version}}", "the tag of redis:{{version}} is only known when it is too late"),
         ("r.example/team/one:7", "the catalogue has no one"),
         ("r.example/team/redis:7", "would take the place of its native one, r.example/team/redis:7"),
     ],
@@ -160,10 +174,50 @@ def test_image_that_is_no_curated_one(image: str, message: str) -> None:
     assert message in text
 
 
+def doubts(image: str) -> str:
+    """What a preview warns about the version of an image."""
+    return "\n".join(one for one in plan_of({"one": image}).warnings if "made for" in one)
+
+
+@pytest.mark.parametrize(
+    "image",
+    ["redis:7", "redis:6.2-alpine", "memcached:1", "nginx:1", "nginx:1.29", "mariadb:10", "mariadb:11.4", "redis:7@"],
+)
+def test_usual_tags_are_taken_silently(image: str) -> None:
+    """Major versions, and what belongs to them, with and without a digest."""
+    assert doubts(image.replace("@", f"@sha256:{'ab' * 32}")) == ""
+
+
+@pytest.mark.parametrize(
+    ("image", "tag", "doubt"),
+    [
+        ("redis", "latest", "redis:latest is another image every few weeks: it is locked to the digest"),
+        ("redis:alpine", "alpine", "redis:alpine is another image"),
+        ("nginx:stable", "stable", "nginx:stable is another image"),
+        ("mariadb:lts", "lts", "mariadb:lts is another image"),
+        ("redis:8", "8", "redis:8 is taken for a native image of redis, of a version that was not tried"),
+        ("r.example/sconectl/redis:5.8.0", "5.8.0", "redis:5.8.0 is taken for a native image of redis"),
+        ("memcached:2", "2", "the catalogue's entry was made for 1, 1-*, 1.6*"),
+        (f"redis@sha256:{'ab' * 32}", f"sha256-{'ab' * 6}", "the digest of redis tells no version"),
+    ],
+)
+def test_tags_of_unknown_meaning(image: str, tag: str, doubt: str) -> None:
+    """They are taken, and a warning with the line says what nobody knows; each has a confidential image of its own."""
+    assert doubt in doubts(image)
+    assert "(mesh.yaml:8: services.one.image)" in doubts(image)
+    mesh = load_mesh(
+        f"{MESH}services: [{{name: one, image: '{image}'}}]\nrepo: {{destination: r.example/t}}\n", file="m.yaml"
+    )
+    manifest = curate(mesh, {}, load_catalogue())["one"].manifest
+    assert manifest.build.to == f"r.example/t/one:{tag}"
+    assert manifest.build.from_ == ("redis:latest" if image == "redis" else image)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"redis_prot": 7}, "the service redis has no variable redis_prot\n  → Did you mean "),
+        ({"redis_prot": 7}, "the service redis has no variable redis_prot\n  → Did you mean REDIS_PORT?"),
+        ({"volume_date_size": "1Gi"}, "redis has no variable volume_date_size\n  → Did you mean volume_data_size?"),
         ({"REDIS_PORT": "http"}, "REDIS_PORT of the service redis must be what matches [1-9][0-9]{3,4}"),
         ({"redis_auth": "none"}, "redis_auth of the service redis must be one of certificate, certificate+password"),
         ({"replicaCount": 3}, "replicaCount of the service redis is always 1"),
@@ -175,6 +229,22 @@ def test_wrong_variable(values: Mapping[str, object], message: str) -> None:
     text = refusal({"redis": "redis:7"}, env=env("redis", **values))
     assert text.startswith("mesh.yaml:7: env.redis.env")
     assert message in text
+
+
+def test_own_variables_that_something_uses() -> None:
+    """A variable of the section may be declared by files beside the service, or used by other values; else it warns."""
+    values = {"who": "me", "redis_client_name": "{{who}}", "extra": 1, "declared": 2, "level": 3}
+    lines = f"{MESH}{env('redis', **values)}services: [{{name: redis, image: 'redis:7'}}]\n"
+    mesh = load_mesh(f"{lines}repo: {{destination: r.example/t}}\n", file="mesh.yaml")
+    template = load("services: [{name: redis, environment: {X: '{{extra}}'}}]\n", file="policy.yaml")
+    declared = ServiceFiles(env=load("[{name: declared}]\n", file="env.yaml"))
+    plan = plan_of_mesh(mesh, {}, files={"redis": declared}, templates={"redis": template})
+    served = plan.policies["redis"]["services"]["redis"]["environment"]
+    assert (served["X"], served["declared"]) == ("1", "2")
+    assert plan.policies["redis"]["secrets"]["redis_client_cert"]["common_name"] == "me"
+    (unused,) = [warning for warning in plan.warnings if "has no effect" in warning]
+    assert unused.startswith("level has no effect on the service redis: nothing uses it")
+    assert unused.endswith("(mesh.yaml:7: env.redis.env.level)")
 
 
 def test_missing_secret_of_a_sibling() -> None:

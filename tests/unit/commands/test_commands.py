@@ -150,6 +150,21 @@ def test_a_key_that_is_a_variable_is_shown_without_marks(folder: Path, capsys: p
     assert capsys.readouterr().out.startswith("service.yaml:7: …: unknown key")
 
 
+def test_check_warns_without_refusing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What breaks no rule but is better known is told as a warning, with its place; the exit code stays 0."""
+    star = SESSION % ("ab" * 32) + "security:\n  attestation:\n    ignore_advisories: '*'\n"
+    (folder / "star.yaml").write_text(star)
+    assert main(["check", "star.yaml", "good.yaml"]) == 0
+    place = "star.yaml:8: security.attestation.ignore_advisories"
+    assert capsys.readouterr().out.startswith(f'{place}: warning: "*" without debug-mode: ')
+    assert main(["check", "--json", "star.yaml"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["star.yaml"]
+    assert (found["severity"], found["line"]) == ("warning", 8)
+    (folder / "star.yaml").write_text(star.replace("'*'", "'*'\n    tolerate: [debug-mode]"))
+    assert main(["check", "star.yaml"]) == 0
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.usefixtures("folder")
 def test_check_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     """Machines get one object: every file, with its findings taken apart."""
@@ -157,8 +172,26 @@ def test_check_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out)
     assert found["good.yaml"] == []
     fix = found["bad.yaml"][1].pop("fix")
-    assert found["bad.yaml"][1] == {"file": "bad.yaml", "line": 6, "path": "zonk", "rule": "unknown key"}
+    assert found["bad.yaml"][1] == {
+        "file": "bad.yaml",
+        "line": 6,
+        "path": "zonk",
+        "rule": "unknown key",
+        "severity": "error",
+    }
     assert fix.startswith("Known here are access_policy, ")
+
+
+@pytest.mark.parametrize(
+    "section", ["volumes", "images", "access_policy", "security", "secret_config", "salt", "predecessor"]
+)
+def test_any_section_makes_a_session(folder: Path, section: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A document with nothing but one section of a session is one, and told what it lacks."""
+    (folder / "x.yaml").write_text(f"{section}:\n")
+    assert main(["check", "x.yaml"]) == 1
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "x.yaml:1: name: the required key is missing"
+    assert second.startswith("x.yaml:1: version: the required key is missing")
 
 
 @pytest.mark.usefixtures("folder")
@@ -249,7 +282,7 @@ def test_manifests_beside_the_meshfile_are_found(folder: Path, capsys: pytest.Ca
     assert main(["derive", str(folder / "mesh.yaml"), *values]) == 1
     said = capsys.readouterr().err
     assert "service.yaml:3: build.to: two manifests build r.example/a/web:1: the other is " in said
-    assert "Name the one that is meant: --manifest " in said
+    assert "Name the manifest that is meant: --manifest FILE." in said
     (folder / "again.yml").unlink()
     (folder / "service.yaml").unlink()
     assert main(["derive", "mesh.yaml", *values]) == 1
@@ -261,6 +294,15 @@ def test_derive_names_the_place_of_a_mistake(folder: Path, capsys: pytest.Captur
     (folder / "again.yaml").write_text(MANIFEST)
     assert derived("--manifest", "again.yaml") == 1
     assert capsys.readouterr().err.startswith("pulumi-scone: again.yaml:3: build.to: two manifests build ")
+    (folder / "again.yaml").write_text(MANIFEST.replace("/web:1", "/wep:1"))
+    assert derived("--manifest", "again.yaml") == 1
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "pulumi-scone: again.yaml:3: build.to: no service of the mesh uses registry.example/shop/wep:1, "
+    )
+    assert (
+        "Make build.to and image equal (the nearest is registry.example/shop/web:1, mesh.yaml:6: services.web)." in said
+    )
     assert derived("--owner", "me") == 1
     assert capsys.readouterr().err.startswith("pulumi-scone: owners: an owner is named by the hash of a key, ")
     (folder / "mesh.yaml").write_text(MESH.replace('/web:1"}', '/web:1", image_policy: gone.yaml}'))

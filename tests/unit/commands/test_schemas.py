@@ -1,6 +1,7 @@
 """`pulumi-scone schema`: schemas that editors can use, which take good documents and refuse misspelt keys."""
 
 import copy
+import functools
 import json
 import os
 from collections.abc import Iterator
@@ -9,12 +10,21 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
 from jsonschema import Draft202012Validator
 
+from scone_policy import parse
+from scone_policy.source import load
 from scone_provider.cli import main
 from scone_provider.commands.files import OpenVariables
 from scone_provider.commands.schema import MODELS, schema
 from scone_provider.manifest.variables import read
+from unit.scone_policy import test_policy_conformance as conformance
+from unit.scone_policy import test_policy_language as language
+from unit.scone_policy import test_policy_rules as rules
+from unit.scone_policy import test_policy_session as sessions
+from unit.scone_policy import test_policy_spellings as spellings
+from unit.scone_policy.policy_strategies import wire_sessions
 
 ROOT = Path(__file__).parents[3]
 LENIENT = {"environment", "payload", "export", "access_policy", "attestation", "images"}
@@ -80,7 +90,13 @@ def test_schema_takes_lists_by_name() -> None:
 
 def judged(name: str, data: object) -> list[str]:
     """What the schema has against a document."""
-    return [f"{error.json_path}: {error.message}" for error in Draft202012Validator(schema(name)).iter_errors(data)]
+    return [f"{error.json_path}: {error.message}" for error in validator(name).iter_errors(data)]
+
+
+@functools.cache
+def validator(name: str) -> Draft202012Validator:
+    """The judge of one sort of document."""
+    return Draft202012Validator(schema(name))
 
 
 def test_good_documents_are_taken() -> None:
@@ -101,6 +117,35 @@ def test_good_documents_are_taken() -> None:
     assert min(seen.values()) > 0, seen
     for name, text in DOCUMENTS.items():
         assert judged(name, yaml.safe_load(text)) == []
+
+
+def accepted() -> Iterator[Any]:
+    """Every session that the tests of the language take, in the form in which it is written there."""
+    for data in (side for pairs in (language.EQUAL, sessions.EQUAL, rules.EQUAL) for pair in pairs for side in pair):
+        yield data if "name" in data else {"name": "a", "version": "0.3", "security": data}
+    yield from (data for data, _, _ in language.FEATURES)
+    yield from rules.TAKEN
+    yield from conformance.accepted()
+    for text in (side for pairs in (spellings.NULLS, spellings.ALIKE) for pair in pairs.values() for side in pair):
+        yield load(spellings.head(text)).data
+    one_line = f"cas.example/cas_key={'ab' * 32},session=a/b,secret=z"
+    for taken in (one_line, {"session": one_line.partition(",secret")[0], "secret": "z"}):
+        yield {"name": "a", "version": "0.3", "secrets": [{"name": "k", "kind": "ascii", "import": taken}]}
+
+
+def test_every_accepted_session_is_taken() -> None:
+    """The schema refuses nothing that the models take, as it was written and in its canonical form."""
+    documents = list(accepted())
+    assert len(documents) > 100
+    for data in documents:
+        for form in (data, parse(data).canonical()):
+            assert judged("session", form) == [], data
+
+
+@given(wire_sessions())
+def test_every_generated_session_is_taken(data: dict[str, Any]) -> None:
+    """The same for sessions with every feature of the language."""
+    assert judged("session", data) == []
 
 
 @pytest.mark.parametrize("name", sorted(DOCUMENTS))

@@ -94,9 +94,9 @@ def test_variables_of_the_mesh_reach_every_resource(run: Run) -> None:
     assert policy.inputs["policy"]["secrets"]["password"]["import"]["cas_url"] == "image.north"
     image = found.only("dynamic/scone:ConfidentialImage", "app-api").inputs
     assert (image["to"], image["pwd"], image["identity"]) == ("localhost:5000/team/api:1", "/north", "team/api")
-    assert set(image["dirs"]) == {"/north", "/north/north"}
+    assert set(image["dirs"]) == {"/north"}
     values = found.only(RELEASE).inputs["values"]["services"]["api"]
-    assert (values["cas"], set(values["memory"])) == ("north.cas:18765", {"/north", "/north/north"})
+    assert (values["cas"], set(values["memory"])) == ("north.cas:18765", {"/north"})
     assert [r.name for r in found.resources if "{{" in str(r.inputs)] == []
 
 
@@ -257,7 +257,7 @@ def test_files_beside_a_service(run: Run, tmp_path: Path) -> None:
         "PIN": "$$SCONE::pin$$",
     }
     assert found["secrets"]["pin"]["kind"] == "binary"
-    assert found["security"]["attestation"]["tolerate"] == {"debug-mode": True, "hyperthreading": True}
+    assert found["security"]["attestation"]["tolerate"] == {"hyperthreading": True}
 
 
 def beside(folder: Path) -> Any:
@@ -338,3 +338,42 @@ def test_production_looks_at_every_cas(run: Run) -> None:
 
     with pytest.raises(pulumi.RunError, match="--only_for_testing-debug"):
         result.append(run(program, config={"scone:production": "true", "project:production": "true"}))
+
+
+def test_template_reaches_the_image(run: Run, tmp_path: Path) -> None:
+    """What a policy template injects and mounts, image and chart are made for: else no pod would start."""
+    write_files(tmp_path, mesh=MESH_FILE.replace("api:1\n", "api:1\n    image_policy: policy.yaml\n"))
+    (tmp_path / "api.py").write_text("")
+    (tmp_path / "policy.yaml").write_text(
+        "images:\n  - name: api\n    injection_files: [{path: /new, content: x}]\n"
+        "    volumes: [{name: scratch, path: /scratch}]\nvolumes: [{name: scratch}]\n"
+    )
+    found = run(lambda: MeshDeployment("app", FROM_FILES))
+    image = found.only("dynamic/scone:ConfidentialImage").inputs
+    policy = found.only("dynamic/scone:SecurityPolicy", "app-api").inputs["policy"]
+    assert set(image["injected"]) == set(policy["images"]["api"]["injection_files"]) == {"/new"}
+    assert set(image["volumes"]) == set(policy["images"]["api"]["volumes"]) == {"/scratch"}
+    volumes = found.only("helm.sh/v3:Release").inputs["values"]["services"]["api"]["volumes"]
+    assert volumes == {"scratch": {"path": "/scratch"}}
+
+
+@pytest.mark.parametrize("image", ["localhost:5000/team/api:1", "localhost:5000/team/api"])
+def test_image_by_digest(run: Run, tmp_path: Path, image: str) -> None:
+    """A digest in the Meshfile is demanded of what is built; the manifest is found without it."""
+    (tmp_path / "api.py").write_text("")
+    digest = f"sha256:{'ab' * 32}"
+    mesh: Any = {**MESH, "services": [{"name": "api", "image": f"{image}@{digest}"}]}
+    found = deploy(run, {**TYPED, "mesh": mesh})
+    inputs = found.only("dynamic/scone:ConfidentialImage").inputs
+    assert (inputs["demanded"], inputs["to"]) == (digest, "localhost:5000/team/api:1")
+    assert inputs["where"]["demanded"] == "<mesh>: services.api.image"
+    assert "demanded" not in deploy(run, TYPED).only("dynamic/scone:ConfidentialImage").inputs
+
+
+def test_memory_follows_the_files(run: Run, tmp_path: Path) -> None:
+    """A service with much to decrypt gets a mount that holds it; files that are not there are the image's to refuse."""
+    with (tmp_path / "api.py").open("wb") as file:
+        file.truncate(100 << 20)
+    assert deploy(run, TYPED).only(RELEASE).inputs["values"]["services"]["api"]["memory"] == {"/app": "256Mi"}
+    (tmp_path / "api.py").unlink()
+    assert deploy(run, TYPED).only(RELEASE).inputs["values"]["services"]["api"]["memory"] == {"/app": "64Mi"}

@@ -14,12 +14,14 @@ from unit.components.component_meshes import (
     MESH_FILE,
     SERVICE,
     SERVICE_FILE,
+    SWITCHES,
     TYPED,
     write_files,
 )
 from unit.components.conftest import Result, Run
 
 PLANTED = "planted-e77a"
+OTHER: Any = {**SERVICE, "build": {**SERVICE["build"], "to": "localhost:5000/team/apj:1"}}
 PRODUCTION = {"scone:production": "true", "project:production": "true"}
 
 
@@ -111,8 +113,14 @@ def test_unreadable_files(run: Run, tmp_path: Path) -> None:
         (MeshDeployment, {"mesh": MESH, "manifest_files": "service.yaml"}, "manifest_files: this is no list of texts"),
         (MeshDeployment, {**TYPED, "variables": {"REPO": 5}}, "variables.REPO: this is a int"),
         (MeshDeployment, {**TYPED, "variables": ["REPO"]}, "variables: this is a list"),
-        (MeshDeployment, {**TYPED, "manifests": [SERVICE, SERVICE]}, "<mesh>: services.api: two manifests build"),
+        (MeshDeployment, {**TYPED, "manifests": [SERVICE, SERVICE]}, "<manifest api>: build.to: two manifests build"),
+        (
+            MeshDeployment,
+            {**TYPED, "manifests": [SERVICE, OTHER]},
+            "<manifest api>: build.to: no service of the mesh uses",
+        ),
         (MeshDeployment, {"mesh": MESH}, "<mesh>: services.api.image: no service manifest builds"),
+        (MeshDeployment, {**TYPED, "release": "My Release"}, "release: 'My Release' cannot be the name of a Helm"),
         (MeshDeployment, ["mesh.yaml"], "args: this is a list"),
         (MeshDeployment, {**TYPED, "owners": "abc"}, "owners: this is no list of texts, but a str"),
         (MeshDeployment, {**TYPED, "owners": ["abc"]}, "owners: an owner is named by the hash of a key"),
@@ -164,6 +172,19 @@ def test_production_refuses_what_is_for_testing(run: Run, tmp_path: Path) -> Non
         MeshDeployment("app", FROM_FILES)
 
     assert len(run(program, config=PRODUCTION).resources) == 9
+
+
+def test_production_holds_for_policy_templates(run: Run, tmp_path: Path) -> None:
+    """What the Meshfile does not tolerate, its template does not either: refused with the template's line."""
+    mesh = MESH_FILE.replace("debug-mode", "outdated-tcb").replace("api:1\n", "api:1\n    image_policy: p.yaml\n")
+    write_files(tmp_path, mesh=mesh.replace(SWITCHES, ""))
+    template = tmp_path / "p.yaml"
+    template.write_text("security:\n  attestation:\n    tolerate: [debug]\n")
+    text = refusal(run, MeshDeployment, FROM_FILES, config=PRODUCTION)
+    assert text.startswith("p.yaml:3: security.attestation.tolerate: this stack is for production")
+    template.write_text("security:\n  attestation:\n    mode: none\n")
+    text = refusal(run, MeshDeployment, FROM_FILES, config=PRODUCTION)
+    assert text.startswith("p.yaml:3: security.attestation.mode: this stack is for production")
 
 
 def test_production_names_every_place_at_once(run: Run, tmp_path: Path) -> None:

@@ -172,13 +172,17 @@ def test_builder_of_another_toolchain(run: Run) -> None:
     }
 
     def program() -> None:
-        MeshDeployment("app", {"mesh": MESH, "manifests": [manifest(kind="java17")]})
+        signed = {"sign": True, "key": "sign.pem"}
+        content = manifest(kind="java17", requirements="requirements.txt", signature=signed)
+        MeshDeployment("app", {"mesh": MESH, "manifests": [content]})
 
     config = {"scone:builder": '["python3", "builder.py"]'}
     found = run(program, config=config, computed={DYNAMIC + "VendorImage": made})
     image = found.only("dynamic/scone:VendorImage")
     assert image.inputs["builder"] == {"0": "python3", "1": "builder.py"}
     assert image.inputs["manifest"]["build"]["kind"] == "java17"
+    assert image.inputs["requirements"] == "requirements.txt"
+    assert image.inputs["signature"] == {"sign": True, "key": "sign.pem"}
     policy = found.only(":SecurityPolicy", "app-api").inputs
     assert "private" not in policy
     service = policy["policy"]["services"]["api"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from scone_provider.derive import derive
 from scone_provider.derive.fill import filled_mesh, filled_services, with_destination
-from scone_provider.derive.image import encrypted_paths, image_inputs, volume_paths
+from scone_provider.derive.image import encrypted_paths, image_inputs
 from scone_provider.errors import ManifestError
 from scone_provider.manifest import Mesh, load_mesh, load_service
 from scone_provider.manifest.overrides import ServiceFiles, overridden, read_override
@@ -106,8 +106,8 @@ def test_image_policy_and_chart_agree() -> None:
     written = {"api": with_destination(load_service(SERVICE, file="api.yaml"), mesh, release="rel")}
     assert written["api"].build.to == mesh.services["api"].image
     found = filled_services(mesh, written, release="rel", cas_keys={})["api"]
-    assert encrypted_paths(found) == ("/srv", "/srv/srv/secret")
-    assert volume_paths(found) == {"srv": "/var/srv"}
+    assert encrypted_paths(found) == ("/srv",)
+
     inputs = image_inputs(found, folder=".", environment={}, identity="blue/api")
     assert {key: inputs[key] for key in ("to", "from", "pwd", "command", "copy", "native", "fs_files", "injected")} == {
         "to": "r.test/blue/api:1",

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from scone_provider.derive.image import encrypted_paths, image_inputs, volume_paths
+from scone_provider.derive.image import encrypted_paths, image_inputs
 from scone_provider.manifest import ServiceManifest, load_service
 
 BUILD = {"name": "api", "kind": "python", "to": "r.test/team/api:1", "command": "python3 api.py", "pwd": "/app"}
@@ -55,10 +55,11 @@ def test_every_key_is_an_input_in_absolute_paths() -> None:
     assert found["where"]["plains /app/cache"] == "m.yaml: build.plains[0]"
 
 
-def test_volumes_have_names() -> None:
-    """A chart mounts them by name; one without a name goes by its path."""
-    found = volume_paths(manifest(volumes=[{"name": "data", "path": "/var/data/"}, {"path": "/scratch"}]))
-    assert found == {"data": "/var/data", "/scratch": "/scratch"}
+def test_volumes_are_mount_points() -> None:
+    """An image has a directory for each, named or not, in the one spelling of its path; errors find its line."""
+    found = inputs(volumes=[{"name": "data", "path": "/var/data/"}, {"path": "/scratch"}])
+    assert found["volumes"] == {"/var/data": True, "/scratch": True}
+    assert found["where"]["volumes /scratch"].endswith("build.volumes[1]")
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_volumes_have_names() -> None:
     [
         ({}, ()),
         ({"copy": ["api.py"]}, ("/app",)),
-        ({"copy": ["api.py"], "dirs": ["models", "/data/"]}, ("/app", "/app/models", "/data")),
+        ({"copy": ["api.py"], "dirs": ["models", "/app2", "/data/"]}, ("/app", "/app2", "/data")),
         ({"copy": ["api.py"], "fs_dirs": ["/app"]}, ()),
         ({"copy": ["api.py"], "fs_dirs": ["."]}, ()),
         ({"copy": ["api.py"], "plains": ["/app/"]}, ()),
@@ -77,7 +78,7 @@ def test_volumes_have_names() -> None:
     ],
 )
 def test_what_is_encrypted(build: dict[str, Any], encrypted: tuple[str, ...]) -> None:
-    """`dirs`, and for Python the folder that `copy` fills, unless the manifest says that this one is not secret."""
+    """`dirs`, and for Python the folder that `copy` fills unless it is to be clear; each with all that is in it."""
     assert encrypted_paths(manifest(**build)) == encrypted
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scone_provider.errors import ImageError
-from scone_provider.image.source import SourceLimits, scan_source
+from scone_provider.image.source import SourceLimits, encrypted_sizes, scan_source
 
 
 @pytest.fixture
@@ -119,3 +119,17 @@ def test_a_file_that_changes_after_it_was_seen_is_refused(project: Path, change:
         path.symlink_to("run.sh")
     with pytest.raises(ImageError):
         file.read()
+
+
+def test_sizes_of_what_is_encrypted(tmp_path: Path) -> None:
+    """Memory is counted in pages, by directory, from the file system alone: no file has to be readable for it."""
+    (tmp_path / "lib" / "deep").mkdir(parents=True)
+    (tmp_path / "app.py").write_bytes(b"x")
+    (tmp_path / "lib" / "big").write_bytes(b"x" * 4097)
+    (tmp_path / "lib" / "deep" / "link").symlink_to("../big")
+    with (tmp_path / "lib" / "huge").open("wb") as file:
+        file.truncate(100 << 20)
+    found = encrypted_sizes(tmp_path, ["app.py", "lib"], into="/app", dirs=["/app", "/app/lib/deep", "/other"])
+    assert found == {"/app": (100 << 20) + 6 * 4096, "/app/lib/deep": 2 * 4096, "/other": 0}
+    with pytest.raises(ImageError, match="does not exist"):
+        encrypted_sizes(tmp_path, ["gone"], into="/app", dirs=["/app"])

@@ -77,6 +77,8 @@ def test_question_and_answer(build: Build, answer: dict[str, Any], tmp_path: Pat
             "folder": str(tmp_path),
             "to": TO,
             "native_image": "r.test/native@" + DIGEST,
+            "requirements": [],
+            "signing_key": None,
         }
     ]
     assert told == ["pulling the toolchain"]

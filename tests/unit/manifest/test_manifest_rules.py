@@ -102,7 +102,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
                 "volumes": [{"name": "a", "path": "/a", "export": ["s"], "import": {"session": "s", "volume": "v"}}]
             }
         },
-        "build.volumes[0]",
+        "build.volumes[0].export",
         "has no export of its own",
     ),
     (local("SCONE_HEAP", "lots"), "environment.local.SCONE_HEAP", "a size such as 64M"),

@@ -129,6 +129,7 @@ def test_tls_handshake(cas, person, tmp_path: Path) -> None:
         ({"dns": ["b.example", "a.example"]}, "b.example"),
         ({"dns": ["*.example."]}, "*.example"),
         ({"san": ["ip:10.0.0.1", "dns:c.example"]}, "c.example"),
+        ({"san": ["dns:z.example", "dns:a.example"]}, "z.example"),
         ({"san": ["ip:10.0.0.1"]}, "leaf"),
         ({"dns": ["x" * 60 + ".example"]}, "leaf"),
     ],
@@ -259,11 +260,11 @@ def test_validity(cas, person) -> None:
 
 REFUSED = [
     ({"leaf": {"issuer": "key"}}, 400, r"secrets\.leaf\.issuer"),
-    ({"leaf": {"common_name": "x" * 65}}, 400, r"secrets\.leaf of 'app': common_name must have 1 to 64"),
+    ({"leaf": {"common_name": "x" * 65}}, 400, r"secrets\.leaf\.common_name: common_name must have 1 to 64"),
     (
         {"other": {"kind": "x509", "private_key": "key"}, "leaf": {"issuer": "other"}},
         400,
-        r"secrets\.leaf\.issuer of 'app': names a certificate that is not one of a CA",
+        r"secrets\.leaf\.issuer: must name a secret of this session, of kind x509-ca",
     ),
 ]
 

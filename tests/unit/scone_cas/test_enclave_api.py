@@ -244,14 +244,14 @@ def test_withdrawn_import_is_said(cas, person) -> None:
     assert (status, error["code"]) == (403, "secret_unavailable")
 
 
-def test_binary_in_environment_is_refused_at_upload(cas, person) -> None:
-    """Raw bytes that may hold NUL are refused where no NUL can stand, with the way out."""
-    from scone_cas.messages import Refusal
-
-    with pytest.raises(Refusal, match="raw:hex"):
-        cas.upload(SERVICE.replace("$$SCONE::raw:hex$$", "$$SCONE::raw$$"), person("ann"))
-    fine = SERVICE.replace("$$SCONE::raw:hex$$", "$$SCONE::raw$$").replace('"00ff"', '"4142"')
-    cas.upload(fine, person("ann"))
+def test_binary_in_environment_must_be_text(cas, person) -> None:
+    """Raw bytes stand in a variable where they are text; where they are not, the service is told which and why."""
+    raw = SERVICE.replace("$$SCONE::raw:hex$$", "$$SCONE::raw$$")
+    first = cas.upload(raw, person("ann"))
+    status, error = attest(cas)
+    assert (status, error["code"]) == (403, "secret_unavailable")
+    assert error["message"] == "environment.RAW: a secret put in here is not text"
+    cas.upload(raw.replace('"00ff"', '"4142"') + f"predecessor: {first.hash}\n", person("ann"))
     assert attest(cas)[1]["environment"]["RAW"] == "AB"
 
 

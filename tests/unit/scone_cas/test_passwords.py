@@ -173,7 +173,9 @@ def test_secret_of_another_session(cas, person) -> None:
 def test_unfit_secret_is_said(cas, person) -> None:
     """A secret that is no shared secret refuses the service, and nothing of it is shown."""
     text = SESSION.replace(SECRET, "$$SCONE::shared$$")
-    cas.upload(text + "secrets: [{name: shared, kind: ascii, value: too-short}]\n", person("ann"))
+    own = "secrets: [{name: shared, kind: ascii, value: too-short, export: {session: app}}]\n"
+    cas.upload(f"name: own\nversion: '0.3'\n{own}", person("ann"))
+    cas.upload(text + "secrets: [{name: shared, import: {session: own, secret: shared}}]\n", person("ann"))
     _, error = EnclaveSide(cas).attest(f"app/main@{at(NOON)}")
     assert error["code"] == "secret_unavailable"
     assert "one_time_password_shared_secret" in error["message"]

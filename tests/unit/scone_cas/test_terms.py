@@ -208,16 +208,20 @@ def test_any_secret_is_answered(cas, person, value: str, place: str) -> None:
     tolerated = {"attestation": {"tolerate": ["debug-mode", "$$SCONE::x$$"] if place == "t" else ["debug-mode"]}}
     if place == "s":
         tolerated["attestation"]["one_time_password_shared_secret"] = "$$SCONE::x$$"  # type: ignore[assignment]
-    secret = {"name": "x", "kind": "binary", "value": value.encode().hex() or "20"}
-    before = cas.sessions.live("app")
-    described = json.loads(session(service=service.get(place, {}), security=tolerated, secrets=[secret]))
-    cas.upload(json.dumps(described | ({"predecessor": before.hash} if before else {})), person("ann"))
+    secret = {"name": "x", "kind": "binary", "value": value.encode().hex() or "20", "export": {"session": "app"}}
+    taken = {"name": "x", "import": {"session": "own", "secret": "x"}}
+    owner = {"name": "own", "version": "0.3", "secrets": [secret]}
+    for described in (owner, json.loads(session(service=service.get(place, {}), security=tolerated, secrets=[taken]))):
+        before = cas.sessions.live(described["name"])
+        cas.upload(json.dumps(described | ({"predecessor": before.hash} if before else {})), person("ann"))
     assert EnclaveSide(cas).attest("app/main")[0] in (200, 403)
 
 
 def demanded(fragments: dict[str, object], **parts: object) -> Terms:
-    """The terms of a session whose config fragments have these values."""
-    secrets = [{"name": name, "kind": "config-fragment", "value": value} for name, value in fragments.items()]
+    """The terms of a session whose config fragments, of other sessions, have these values."""
+    secrets = [
+        {"name": name, "kind": "config-fragment", "import": {"session": "own", "secret": name}} for name in fragments
+    ]
     found = parse(session(secrets=secrets, **parts))
     values = {name: Value(kind="config-fragment", content=dump(value).encode()) for name, value in fragments.items()}
     return terms(found, found.services["main"], Filler(found, values.__getitem__))

@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scone_cas import spelling
-from scone_cas.spelling import spell, text_form
+from scone_cas.spelling import spell
 from scone_cas.values import Value, from_stored, to_stored
 from scone_policy.kinds import KINDS
-from scone_policy.placeholders import SUFFIXES
+from scone_policy.placeholders import SUFFIXES, text_form
 
 KIND_NAMES = st.sampled_from(sorted(KINDS))
 SUFFIX = st.sampled_from(sorted({suffix for suffixes in SUFFIXES.values() for suffix in suffixes} | {":x", ":", "."}))

@@ -195,14 +195,15 @@ def test_without_rollback_protection(world) -> None:
     [
         (None, None, "rollback_protected"),
         ("ephemeral", None, "ephemeral"),
-        ("ephemeral", "rollback_protected", "ephemeral"),
+        ("ephemeral", "rollback_protected", "rollback_protected"),
+        ("no_rollback_protection", "rollback_protected", "rollback_protected"),
         ("ephemeral", "no_rollback_protection", "no_rollback_protection"),
         ("no_rollback_protection", "ephemeral", "ephemeral"),
         (None, "no_rollback_protection", "no_rollback_protection"),
     ],
 )
 def test_the_mount_decides_before_the_volume(world, volume, mount, policy: str) -> None:
-    """The mount's policy counts where it is not the default, else the volume's."""
+    """What the mount says counts, be it the default, else what the volume says."""
     world.upload(volumes=[{"name": "db", "update_policy": volume}], mount={"update_policy": mount})
     assert world.volume()["update_policy"] == policy
 

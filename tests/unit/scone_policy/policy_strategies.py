@@ -100,7 +100,7 @@ IMPORTS = st.one_of(
     HEX32.map(lambda key: {"session": "x", "secret": "s", "cas_url": "cas.example", "cas_software_key": key}),
 )
 CERTIFICATES = optional(
-    common_name=TEXT, valid_for=st.sampled_from(["90 days", "59d", "1 year"]), issuer=st.just("authority")
+    common_name=PRINTABLE, valid_for=st.sampled_from(["90 days", "59d", "1 year"]), issuer=st.just("authority")
 )
 GENERATED = {
     "ascii": optional(size=st.integers(1, 64)),
@@ -230,11 +230,12 @@ def wire_sessions(draw: st.DrawFn) -> dict[str, Any]:
     """A session as plain data in wire shape: lists of maps with names."""
     names = st.lists(NAMES, max_size=2, unique=True)
     image_names, volume_names = draw(names), draw(names)
-    secret_names = [name for name in draw(names) if name not in ("fragment", "signing-key", "authority")]
+    secret_names = [name for name in draw(names) if name not in ("fragment", "signing-key", "authority", "t")]
     helpers = [
         {"name": "fragment", "kind": "config-fragment", "import": {"session": "other", "secret": "fragment"}},
         {"name": "signing-key", "kind": "private-key", "key_type": "P-384"},
         {"name": "authority", "kind": "x509-ca", "private_key": "signing-key"},
+        {"name": "t", "kind": "aad-token", "import": {"session": "other", "secret": "t"}},
     ]
     security = draw(optional(singleton_enclaves=SWITCHES, service_access_token=PRINTABLE))
     security["attestation"] = draw(ATTESTATION | st.just(REFERENCE))

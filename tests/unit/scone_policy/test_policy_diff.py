@@ -101,6 +101,147 @@ def test_one_edit_is_one_change(edit: dict[str, Any], path: str, trust: Trust, w
     assert change.path in str(change)
 
 
+SIGNED = {"mrsigner": OTHER, "isvprodid": 1, "isvsvn_min": 5}
+VARIANT = {"mrenclave": HEX, "signer": SIGNED}
+ATTESTED: list[tuple[Any, Any, str, Trust, str]] = [
+    ({"signer": SIGNED}, {"signer": {**SIGNED, "isvsvn_min": 2}}, "signer.isvsvn_min", Trust.WIDENS, "more versions"),
+    ({"signer": SIGNED}, {"signer": {**SIGNED, "isvsvn_max": 9}}, "signer.isvsvn_max", Trust.NARROWS, "fewer versions"),
+    ({"signer": SIGNED}, {"signer": {**SIGNED, "isvprodid": 2}}, "signer.isvprodid", Trust.CHANGES, "another product"),
+    (
+        {"signer": {"mrsigner": OTHER}},
+        {"signer": {"mrsigner": OTHER, "isvprodid": 2}},
+        "signer.isvprodid",
+        Trust.NARROWS,
+        "only this product",
+    ),
+    (
+        {"signer": {"mrsigner": OTHER}},
+        {"signer": {"mrsigner": OTHER, "isvsvn_min": "$$SCONE::s$$"}},
+        "signer.isvsvn_min",
+        Trust.NARROWS,
+        "fewer versions",
+    ),
+    ({"signer": SIGNED}, {"signer": {**SIGNED, "mrsigner": HEX}}, "signer.mrsigner", Trust.CHANGES, "another one"),
+    ({"mrenclave": HEX}, VARIANT, "signer", Trust.NARROWS, "demanded too"),
+    ({"signer": SIGNED}, VARIANT, "mrenclave", Trust.NARROWS, "only this program"),
+    (VARIANT, {**VARIANT, "mrenclave": OTHER}, "mrenclave", Trust.CHANGES, "another program"),
+    (VARIANT, {**VARIANT, "mrenclave": [HEX, OTHER]}, "mrenclave", Trust.WIDENS, "additional program"),
+    (
+        [{"mrenclave": HEX}, {"signer": SIGNED}],
+        [{"mrenclave": HEX}, {"signer": {**SIGNED, "isvsvn_min": 2}}],
+        "signer.isvsvn_min",
+        Trust.WIDENS,
+        "more versions",
+    ),
+    (
+        [{"mrenclave": HEX}, {"signer": SIGNED}, {"signer": {"mrsigner": HEX}}],
+        [{"mrenclave": HEX}, {"signer": SIGNED}, {"signer": {"mrsigner": HEX, "isvprodid": 3}}],
+        "signer.isvprodid",
+        Trust.NARROWS,
+        "only this product",
+    ),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "path", "trust", "words"), ATTESTED)
+def test_attestation_is_judged_part_by_part(before: Any, after: Any, path: str, trust: Trust, words: str) -> None:
+    """An edit within a variant shows at its key, with whether it lets in more or fewer; so does the way back."""
+    old, new = (policy(services__api__attestation=side) for side in (before, after))
+    (change,) = compare(old, new)
+    assert (change.path, change.trust) == (f"services.api.attestation.{path}", trust)
+    assert words in change.meaning
+    (back,) = compare(new, old)
+    assert (back.path, back.trust) == (change.path, OPPOSITE[trust])
+
+
+def test_versions_are_judged_as_a_range() -> None:
+    """One version instead of a range that holds it narrows, whatever came and went on paper."""
+    ranged, exact, same = (
+        policy(services__api__attestation={"signer": {"mrsigner": OTHER, **versions}})
+        for versions in ({"isvsvn_min": 2}, {"isvsvn": 3}, {"isvsvn_min": 3, "isvsvn_max": 3})
+    )
+    assert {change.trust for change in compare(ranged, exact)} == {Trust.NARROWS}
+    assert {change.trust for change in compare(exact, ranged)} == {Trust.WIDENS}
+    assert {change.meaning for change in compare(exact, same)} == {"the same versions as before, in other words"}
+
+
+FREE = "no_rollback_protection"
+LIMITS: list[tuple[dict[str, Any], dict[str, Any], str, Trust]] = [
+    (
+        {},
+        {"security__attestation__trusted_scone_qe_pubkeys": [HEX]},
+        "security.attestation.trusted_scone_qe_pubkeys",
+        Trust.NARROWS,
+    ),
+    (
+        {"security__attestation__trusted_scone_qe_pubkeys": [HEX]},
+        {"security__attestation__trusted_scone_qe_pubkeys": [HEX, OTHER]},
+        f"security.attestation.trusted_scone_qe_pubkeys.{OTHER}",
+        Trust.WIDENS,
+    ),
+    ({}, {"services__api__platforms": [HEX]}, "services.api.platforms", Trust.NARROWS),
+    (
+        {"services__api__platforms": [HEX]},
+        {"services__api__platforms": [HEX, OTHER]},
+        f"services.api.platforms.{OTHER}",
+        Trust.WIDENS,
+    ),
+    ({"volumes__v": {}}, {"volumes__v": {"update_policy": FREE}}, "volumes.v.update_policy", Trust.WIDENS),
+    (
+        {"volumes__v": {"update_policy": "ephemeral"}},
+        {"volumes__v": {"update_policy": FREE}},
+        "volumes.v.update_policy",
+        Trust.WIDENS,
+    ),
+    ({"volumes__v": {}}, {"volumes__v": {"update_policy": "ephemeral"}}, "volumes.v.update_policy", Trust.CHANGES),
+    (
+        {"volumes__v": {"export": {"session": "b"}}},
+        {"volumes__v": {"export": {"to": {"session": "b"}, "update_policy": FREE}}},
+        "volumes.v.export.b.update_policy",
+        Trust.WIDENS,
+    ),
+    (
+        {"volumes__v": {"export": {"session": "b"}}},
+        {"volumes__v": {"export": {"to": {"session": "b", "session_hash": HEX}}}},
+        "volumes.v.export.b.session_hash",
+        Trust.NARROWS,
+    ),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "path", "trust"), LIMITS)
+def test_limits_and_update_policies(before: dict[str, Any], after: dict[str, Any], path: str, trust: Trust) -> None:
+    """No list is no limit, older files are more than the newest ones; the way back is the opposite."""
+    old, new = policy(**before), policy(**after)
+    (change,) = compare(old, new)
+    assert (change.path, change.trust) == (path, trust)
+    (back,) = compare(new, old)
+    assert (back.path, back.trust) == (path, OPPOSITE[trust])
+
+
+@pytest.mark.parametrize(
+    ("volume", "before", "after", "trust"),
+    [
+        (None, None, FREE, Trust.WIDENS),
+        (FREE, None, "rollback_protected", Trust.NARROWS),
+        (FREE, None, FREE, Trust.CHANGES),
+        (None, None, "rollback_protected", Trust.CHANGES),
+        (FREE, "rollback_protected", None, Trust.WIDENS),
+    ],
+)
+def test_mounts_are_judged_with_their_volume(
+    volume: str | None, before: str | None, after: str | None, trust: Trust
+) -> None:
+    """What a mount leaves open is what its volume says."""
+
+    def mounted(own: str | None) -> dict[str, Any]:
+        mount = {"/v": {"name": "v", "update_policy": own}}
+        return policy(volumes__v={"update_policy": volume}, images__i={"volumes": mount, "injection_files": ["/a"]})
+
+    (change,) = compare(mounted(before), mounted(after))
+    assert (change.path, change.trust) == ("images.i.volumes./v.update_policy", trust)
+
+
 A, B, C = ({"signer": key} for key in PUBLIC_KEYS[:3])
 TWO = {"require-at-least-2": [A, B, C]}
 RIGHTS = [

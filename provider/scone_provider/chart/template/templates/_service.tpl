@@ -171,7 +171,15 @@ spec:
     {{- end }}
 {{- end }}
 
-{{/* The claim of one volume. */}}
+{{/* `<release>-<name>-<suffix>` in 63 characters: the front is cut, never what tells two apart. */}}
+{{- define "scone.suffixed" -}}
+{{- $front := printf "%s-%s" .release .name | trunc (int (sub 62 (len .suffix))) | trimSuffix "-" -}}
+{{ printf "%s-%s" $front .suffix }}
+{{- end }}
+
+{{/* The claim of one volume. Two services may be cut to one front: then the suffix is over their names, too. */}}
 {{- define "scone.claim" -}}
-{{ printf "%s-%s-%s" .release .name (sha256sum .volume | trunc 10) | trunc 63 }}
+{{- $whole := printf "%s-%s" .release .name -}}
+{{- $told := ternary .volume (printf "%s/%s" $whole .volume) (le (len $whole) 52) -}}
+{{ include "scone.suffixed" (dict "release" .release "name" .name "suffix" (sha256sum $told | trunc 10)) }}
 {{- end }}
