@@ -225,8 +225,6 @@ _PARAMETERS = tuple(
 
 
 def _texts(value: object) -> list[str]:
-    if isinstance(value, str):
-        return [value]
     return [item for item in value if isinstance(item, str)] if isinstance(value, list | tuple) else []
 
 

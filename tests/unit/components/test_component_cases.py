@@ -96,7 +96,7 @@ def test_variables_of_the_mesh_reach_every_resource(run: Run) -> None:
     assert (image["to"], image["pwd"], image["identity"]) == ("localhost:5000/team/api:1", "/north", "team/api")
     assert set(image["dirs"]) == {"/north"}
     values = found.only(RELEASE).inputs["values"]["services"]["api"]
-    assert (values["cas"], set(values["memory"])) == ("north.cas:18765", {"/north", "/north/north"})
+    assert (values["cas"], set(values["memory"])) == ("north.cas:18765", {"/north"})
     assert [r.name for r in found.resources if "{{" in str(r.inputs)] == []
 
 
