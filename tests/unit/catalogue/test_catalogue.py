@@ -218,6 +218,7 @@ def test_tags_of_unknown_meaning(image: str, tag: str, doubt: str) -> None:
     [
         ({"redis_prot": 7}, "the service redis has no variable redis_prot\n  → Did you mean REDIS_PORT?"),
         ({"volume_date_size": "1Gi"}, "redis has no variable volume_date_size\n  → Did you mean volume_data_size?"),
+        ({"REDIS_PORT": "443"}, "from 1024 on, because it runs without rights"),
         ({"REDIS_PORT": "http"}, "REDIS_PORT of the service redis must be what matches [1-9][0-9]{3,4}"),
         ({"redis_auth": "none"}, "redis_auth of the service redis must be one of certificate, certificate+password"),
         ({"replicaCount": 3}, "replicaCount of the service redis is always 1"),
