@@ -5,7 +5,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -19,6 +19,7 @@ from scone_cas.entra_settings import EntraSettings
 from scone_cas.key_store import KeyStore
 from scone_cas.live import Live
 from scone_cas.messages import Refusal
+from scone_cas.outcomes import Listed, Uploaded
 from scone_cas.peer_protocol import Ask, Shared
 from scone_cas.peers import Peers, check_number
 from scone_cas.sharing import Owned, Wanted
@@ -34,29 +35,6 @@ from scone_policy.sharing import Import
 _CACHED = 512
 _LARGEST_PUBLIC = 1024 * 1024
 """Bytes of all public values of a session in one answer: anybody may ask."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Uploaded:
-    """What an upload led to. `number` counts the versions of the name from 1."""
-
-    name: str
-    hash: str
-    number: int
-    salted: bool
-
-    @property
-    def public_hash(self) -> str | None:
-        """The hash where anyone may know it, for logs."""
-        return self.hash if self.salted else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Listed:
-    """Names of sessions right below a namespace, in order; `following`: the last of them, if there are more."""
-
-    names: tuple[str, ...]
-    following: str | None
 
 
 class Sessions:

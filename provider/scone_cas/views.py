@@ -3,23 +3,23 @@
 import dataclasses
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from scone_cas import certificates, keys, log, sharing, tokens
+from scone_cas import certificates, keys, sharing, tokens
 from scone_cas.certificates import Issuer
 from scone_cas.entra import Certified, Entra, TokenError, TokenRequest
 from scone_cas.key_store import KeyStore, key_type
 from scone_cas.key_store_settings import HeldSecret
-from scone_cas.key_store_token import KeyStoreError
 from scone_cas.keys import SigningKey
 from scone_cas.live import FETCHED, Live
+from scone_cas.live_secrets import certificate_of, given, in_words, kind_of, named, place, spki
 from scone_cas.messages import Refusal
 from scone_cas.needed import NeededError
 from scone_cas.peers import Peers
@@ -114,7 +114,7 @@ class View:
         if known is not None:
             return known
         if self._depth >= _DEEPEST:
-            raise Refusal(400, f"{_place(live, name)}: is made from more than {_DEEPEST} others, or from itself")
+            raise Refusal(400, f"{place(live, name)}: is made from more than {_DEEPEST} others, or from itself")
         self._depth += 1
         try:
             found = self._made[live.hash, name] = self._taken(live, name) or self._make(
@@ -168,7 +168,7 @@ class View:
         secret = live.session.secrets[name]
         held = self._held(live.session.name, name)
         if held is not None:
-            with _in_words(live, name):
+            with in_words(live, name):
                 self._check_held(live, name, held)
             return
         if secret.import_ is not None:
@@ -179,7 +179,7 @@ class View:
             self._jwt_key(live, name, secret)
         elif secret.kind == "aad-token":
             if secret.export_public is True:
-                raise Refusal(400, f"{_place(live, name)}: {_NEVER_PUBLIC}")
+                raise Refusal(400, f"{place(live, name)}: {_NEVER_PUBLIC}")
             self._token_request(live, name, secret)
 
     def is_held(self, session: str, name: str) -> bool:
@@ -208,59 +208,59 @@ class View:
         """A new certificate for a secret that CAS generates, without its other parts. Raises Refusal."""
         secret = live.session.secrets[name]
         assert secret.private_key is not None
-        with _in_words(live, name, "private_key"):
-            key = self.signing_key(live, _named(live, secret.private_key))
-        with _in_words(live, name, "issuer" if secret.issuer else ""):
+        with in_words(live, name, "private_key"):
+            key = self.signing_key(live, named(live, secret.private_key))
+        with in_words(live, name, "issuer" if secret.issuer else ""):
             issuer = self._issuer(live, secret)
             signer = self._issuer_key(live, secret) if issuer is not None else key
-            if issuer is not None and _spki(issuer.certificate) != keys.public_der(signer):
+            if issuer is not None and spki(issuer.certificate) != keys.public_der(signer):
                 raise ValueError("names a certificate of another key than the one that is reachable")
             certificate = certificates.issue(
                 name, secret, subject_key=key.public_key(), signer=signer, issuer=issuer, now=self._means.clock()
             )
-        return Value(kind=_kind(secret), content=certificate.public_bytes(Encoding.DER))
+        return Value(kind=kind_of(secret), content=certificate.public_bytes(Encoding.DER))
 
     def is_stale(self, live: Live, name: str) -> bool:
         """Whether a stored certificate must be made anew: it ends soon, or its issuer or itself has another key."""
         secret = live.session.secrets[name]
-        with _in_words(live, name):
-            return self._is_stale(live, secret, _certificate(live, name), self._issuer(live, secret))
+        with in_words(live, name):
+            return self._is_stale(live, secret, certificate_of(live, name), self._issuer(live, secret))
 
     def _is_stale(self, live: Live, secret: Secret, certificate: x509.Certificate, issuer: Issuer | None) -> bool:
         if certificates.is_due(certificate, self._means.clock()):
             return True
         if issuer is not None and not certificates.is_signed_by(certificate, issuer):
             return True
-        key = _named(live, secret.private_key)
+        key = named(live, secret.private_key)
         # A key of the session itself changes with the session only, and then the certificate is made anew.
         may_change = live.session.secrets[key].import_ is not None or self.is_held(live.session.name, key)
-        return may_change and keys.public_der(self.signing_key(live, key)) != _spki(certificate)
+        return may_change and keys.public_der(self.signing_key(live, key)) != spki(certificate)
 
     def _taken(self, live: Live, name: str) -> Value | None:
         """The value of a secret that the key store holds."""
         key_store = self._means.key_store
         if key_store is None or not self.is_held(live.session.name, name):
             return None
-        with _in_words(live, name):
+        with in_words(live, name):
             return key_store.value(live.session.name, name)
 
     def _make(self, live: Live, name: str, secret: Secret) -> Value:
-        with _in_words(live, name):
+        with in_words(live, name):
             if secret.kind in CERTIFICATES:
                 return self._x509(live, name, secret)
             if secret.value is not None:
-                return _given(secret)
+                return given(secret)
             match secret.kind:
                 case "public-key":
-                    key = self.signing_key(live, _named(live, secret.private_key))
+                    key = self.signing_key(live, named(live, secret.private_key))
                     return Value(kind="public-key", content=keys.public_der(key))
                 case "jwt":
                     return Value(kind="jwt", content=self._jwt(live, name, secret))
                 case "aad-token":
                     return Value(kind="aad-token", content=self._token(live, name, secret))
         if name not in live.generated:
-            raise Refusal(503, f"{_place(live, name)}: was held by a key store, which does not hold it any more")
-        return from_stored(_kind(secret), live.generated[name])
+            raise Refusal(503, f"{place(live, name)}: was held by a key store, which does not hold it any more")
+        return from_stored(kind_of(secret), live.generated[name])
 
     def _x509(self, live: Live, name: str, secret: Secret) -> Value:
         if secret.value is not None:
@@ -268,15 +268,15 @@ class View:
             chain = "".join(pem.armour(pem.CERTIFICATE, der) for der in above).encode()
         else:
             issuer = self._issuer(live, secret)
-            certificate = _certificate(live, name)
+            certificate = certificate_of(live, name)
             if self._is_stale(live, secret, certificate, issuer):
-                certificate = certificates.load(from_stored(_kind(secret), self._means.renew(live, name)).content)
+                certificate = certificates.load(from_stored(kind_of(secret), self._means.renew(live, name)).content)
             content = certificate.public_bytes(Encoding.DER)
             chain = issuer.whole_chain if issuer is not None else b""
         more, signer = {"chain": chain}, None
         if secret.private_key is not None:
-            key = _named(live, secret.private_key)
-            if secret.value is not None and keys.public_der(self.signing_key(live, key)) != _spki(
+            key = named(live, secret.private_key)
+            if secret.value is not None and keys.public_der(self.signing_key(live, key)) != spki(
                 certificates.load(content)
             ):
                 raise ValueError(f"the certificate is not one of the key {key}")
@@ -284,12 +284,12 @@ class View:
             signer = found.signer
             if signer is None:
                 more["private_key"] = found.content
-        return Value(kind=_kind(secret), content=content, more=more, signer=signer)
+        return Value(kind=kind_of(secret), content=content, more=more, signer=signer)
 
     def _issuer(self, live: Live, secret: Secret) -> Issuer | None:
         if secret.issuer is None:
             return None
-        name = _named(live, secret.issuer)
+        name = named(live, secret.issuer)
         found = self.value(live, name)
         if found.kind not in CERTIFICATES:
             raise ValueError(f"{name} is a secret of kind {found.kind}, not x509-ca")
@@ -297,10 +297,10 @@ class View:
 
     def _issuer_key(self, live: Live, secret: Secret) -> SigningKey:
         """The key of the issuer, which need not be known where the issuer only is imported."""
-        name = _named(live, secret.issuer)
+        name = named(live, secret.issuer)
         issuer = live.session.secrets[name]
         if issuer.private_key is not None:
-            return self.signing_key(live, _named(live, issuer.private_key))
+            return self.signing_key(live, named(live, issuer.private_key))
         found = self.value(live, name)
         if found.signer is not None:
             return found.signer
@@ -316,15 +316,15 @@ class View:
         assert secret.validity is not None
         key = self._jwt_key(live, name, secret)
         payload = {
-            claim: self._text(live, f"{_place(live, name)}: payload.{claim}", text)
+            claim: self._text(live, f"{place(live, name)}: payload.{claim}", text)
             for claim, text in (secret.payload or {}).items()
         }
         seconds = durations.seconds(secret.validity.for_)
         return tokens.jwt(payload, key=key, now=self._means.clock(), seconds=seconds)
 
     def _jwt_key(self, live: Live, name: str, secret: Secret) -> ec.EllipticCurvePrivateKey:
-        with _in_words(live, name, "signer"):
-            signer = _named(live, secret.signer)
+        with in_words(live, name, "signer"):
+            signer = named(live, secret.signer)
             key = self.signing_key(live, signer)
             if not isinstance(key, ec.EllipticCurvePrivateKey) or not keys.is_p384(key):
                 raise ValueError(f"ES384 needs a P-384 key, and {signer} has another type")
@@ -332,7 +332,7 @@ class View:
 
     def _token(self, live: Live, name: str, secret: Secret) -> bytes:
         if self._anyone:
-            raise Refusal(400, f"{_place(live, name)}: {_NEVER_PUBLIC}")
+            raise Refusal(400, f"{place(live, name)}: {_NEVER_PUBLIC}")
         request, now = self._token_request(live, name, secret), self._means.clock()
         if not self._waits and not self._means.entra.knows(request, now=now):
             self._needed.append(partial(self._fetch, request, now))
@@ -340,7 +340,7 @@ class View:
         try:
             return self._means.entra.token(request, now=now, nonce=str(uuid.uuid4()))
         except TokenError as problem:
-            raise Refusal(502, f"{_place(live, name)}: there is no token: {problem}") from None
+            raise Refusal(502, f"{place(live, name)}: there is no token: {problem}") from None
 
     def _fetch(self, request: TokenRequest, now: datetime) -> None:
         with suppress(TokenError):  # remembered, and said at delivery
@@ -349,15 +349,15 @@ class View:
     def _token_request(self, live: Live, name: str, secret: Secret) -> TokenRequest:
         proof: str | Certified
         if secret.application_secret is not None:
-            proof = self._text(live, f"{_place(live, name)}: application_secret", secret.application_secret)
+            proof = self._text(live, f"{place(live, name)}: application_secret", secret.application_secret)
         else:
-            with _in_words(live, name, "private_key"):
+            with in_words(live, name, "private_key"):
                 proof = Certified(key=self._rsa_key(live, secret), thumbprint=secret.certificate_thumbprint or "")
         return TokenRequest(tenant_id=secret.tenant_id or "", client_id=secret.client_id or "", proof=proof)
 
     def _rsa_key(self, live: Live, secret: Secret) -> rsa.RSAPrivateKey:
         written = secret.private_key or ""
-        key = self.signing_key(live, _named(live, written)) if is_reference(written) else keys.load_pem(written)
+        key = self.signing_key(live, named(live, written)) if is_reference(written) else keys.load_pem(written)
         if not isinstance(key, rsa.RSAPrivateKey):
             raise ValueError("the key of an application's certificate must be RSA")  # noqa: TRY004
         return key
@@ -380,58 +380,3 @@ class View:
             else:
                 found.append(part)
         return "".join(found)
-
-
-def _given(secret: Secret) -> Value:
-    """The value that the description gives."""
-    given, kind = str(secret.value), _kind(secret)
-    match kind:
-        case "binary":
-            return Value(kind=kind, content=bytes.fromhex(given))
-        case "private-key" | "public-key":
-            label = pem.PRIVATE_KEY if kind == "private-key" else pem.PUBLIC_KEY
-            return Value(kind=kind, content=pem.blocks(given, label)[0])
-    return Value(kind=kind, content=given.encode())
-
-
-def _certificate(live: Live, name: str) -> x509.Certificate:
-    kind = _kind(live.session.secrets[name])
-    return certificates.load(from_stored(kind, live.generated[name]).content)
-
-
-def _spki(certificate: x509.Certificate) -> bytes:
-    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
-def _kind(secret: Secret) -> str:
-    assert secret.kind is not None
-    return secret.kind
-
-
-def _named(live: Live, written: str | None) -> str:
-    """The secret that a key such as `issuer` names, as its name or as a placeholder. Raises ValueError."""
-    assert written is not None
-    (part,) = parts(written)
-    secrets = live.session.secrets
-    if isinstance(part, Placeholder):
-        return resolve(part, {name: secret.kind for name, secret in secrets.items()})[0]
-    if part not in secrets:
-        raise ValueError(f"{part} is no secret of this session")
-    return part
-
-
-def _place(live: Live, name: str) -> str:
-    return f"secrets.{name} of '{live.session.name}'"
-
-
-@contextmanager
-def _in_words(live: Live, name: str, key: str = "") -> Iterator[None]:
-    """Turns ValueError, whose words are meant for the secret's owner, into a refusal; and what the key store says."""
-    try:
-        yield
-    except KeyStoreError as problem:
-        log.event("key-store-fault", session=live.session.name, secret=name, what=problem.what, where=problem.where)
-        raise Refusal(503, f"{_place(live, name)}: the CAS's key store: {problem.what}") from None
-    except ValueError as problem:
-        where = f"secrets.{name}.{key}" if key else f"secrets.{name}"
-        raise Refusal(400, f"{where} of '{live.session.name}': {problem}") from None

@@ -16,8 +16,9 @@ from scone_cas.challenges import Challenges
 from scone_cas.entra_settings import EntraSettings
 from scone_cas.key_store_settings import KeyStoreSettings
 from scone_cas.messages import Request, Response
+from scone_cas.outcomes import Uploaded
 from scone_cas.parts import Parts, assemble, initialise
-from scone_cas.sessions import Sessions, Uploaded
+from scone_cas.sessions import Sessions
 from scone_cas.state import prepare_directory
 from scone_cas.store import Store
 from scone_cas.unlocked import sealer, unlock
