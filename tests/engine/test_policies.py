@@ -278,7 +278,7 @@ def test_policy_file(project: PulumiProject) -> None:
 
 
 def test_lost_update_is_refused_and_shows_both_sides(project: PulumiProject, cas: EmbeddedCas) -> None:
-    """Someone else's change since our last write stops the update, names path and values, and loses nothing."""
+    """A change since our last write, past our state, stops the update, names path and values, and loses nothing."""
     beside = client(project, cas)
     found = beside.read("acme/api")
     assert found is not None
@@ -286,7 +286,7 @@ def test_lost_update_is_refused_and_shows_both_sides(project: PulumiProject, cas
     edit(project, "/app/api.py", "/app/other.py")
     done = project.up(check=False)
     assert done.status != 0
-    assert "someone else changed this policy" in done.text
+    assert "own key wrote versions that its state does not have" in done.text
     assert "environment.USER" in done.text
     assert "mallory" in done.text
     assert "Traceback" not in done.text
