@@ -1,6 +1,8 @@
 """Brings a planned image into its registry, finds it there, and removes it: by digest, and only what is missing."""
 
+import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from scone_provider.errors import ImageError
@@ -22,6 +24,15 @@ class PushReport:
     sent: int
     mounted: int
     present: int
+
+
+def alone(reference: str, cache: BaseCache) -> AbstractContextManager[None]:
+    """While it is held, nobody else on this machine pushes into the reference's repository.
+
+    Services that share an image push it at the same time, and registries mix up equal manifests that arrive together.
+    """
+    place = parse_reference(reference).name
+    return cache.lock(f"push.{hashlib.sha256(place.encode()).hexdigest()}")
 
 
 def push_image(

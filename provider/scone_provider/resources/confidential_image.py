@@ -19,7 +19,7 @@ from scone_provider.image.launcher import launcher_bytes
 from scone_provider.image.layout import PATH_KEYS, ImageInputs, wanted_paths
 from scone_provider.image.locked import LockedBase
 from scone_provider.image.measurement import MeasuredEnvironment
-from scone_provider.image.push import delete_image, image_exists, push_image
+from scone_provider.image.push import alone, delete_image, image_exists, push_image
 from scone_provider.image.reference import parse_reference
 from scone_provider.image.registry import Deletion
 from scone_provider.image.resolve import extend_base, resolve_base
@@ -118,13 +118,14 @@ class ConfidentialImageProvider(SconeProvider):
                 fix="run `pulumi up` again",
             )
         registry = registry_of(self.settings)
-        ours = {**pushed}
-        if not image_exists(plan.pinned, registry=registry):
-            ours[plan.pinned] = True
-        push_image(plan, base, registry=registry, cache=BaseCache(), progress=tell)
-        key = self._signing_key(props, {})
-        if key is not None and push_signature(plan.pinned, key, registry=registry):
-            tell(f"{plan.reference}: signed")
+        ours, cache = {**pushed}, BaseCache()
+        with alone(plan.reference, cache):
+            if not image_exists(plan.pinned, registry=registry):
+                ours[plan.pinned] = True
+            push_image(plan, base, registry=registry, cache=cache, progress=tell)
+            key = self._signing_key(props, {})
+            if key is not None and push_signature(plan.pinned, key, registry=registry):
+                tell(f"{plan.reference}: signed")
         return props | {"pushed": ours}
 
     def _with_public_key(self, inputs: Props, wanted: ImageInputs, where: Mapping[str, str], *, preview: bool) -> Props:

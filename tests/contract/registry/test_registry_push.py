@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from scone_provider.image.build import ImagePlan, plan_image
 from scone_provider.image.cache import BaseCache
 from scone_provider.image.layout import wanted_paths
 from scone_provider.image.locked import LockedBase
-from scone_provider.image.push import delete_image, image_exists, push_image, tag_digest
+from scone_provider.image.push import alone, delete_image, image_exists, push_image, tag_digest
 from scone_provider.image.reference import parse_reference
 from scone_provider.image.registry import Deletion, Registry
 from scone_provider.image.resolve import resolve_base
@@ -100,6 +101,22 @@ def test_a_second_push_sends_nothing(
     push_image(plan, base, registry=client(), cache=cache)
     again = push_image(plan, base, registry=client(), cache=cache)
     assert (again.sent, again.mounted) == (0, 0)
+
+
+def test_services_that_share_an_image_push_it_once(
+    planned: Callable[..., tuple[ImagePlan, LockedBase]], client: Callable[..., Registry], cache: BaseCache
+) -> None:
+    """Eight at the same time: one sends, the others find it there. (Without `alone` a registry may refuse some.)"""
+    plan, base = planned()
+
+    def push(_: int) -> int:
+        with alone(plan.reference, cache):
+            return push_image(plan, base, registry=client(), cache=cache).sent
+
+    with ThreadPoolExecutor(8) as pool:
+        sent = sorted(pool.map(push, range(8)))
+    assert sent[:7] == [0] * 7
+    assert sent[7] > 0
 
 
 def test_an_edited_program_sends_only_its_own_layer(
