@@ -14,6 +14,7 @@ from pulumi_scone._sources import (
     files_of,
     given_variables,
     hidden_identity,
+    is_for_production,
     read_manifest,
     read_mesh,
     refuse_in_production,
@@ -38,7 +39,7 @@ from scone_provider.image.source import encrypted_sizes
 from scone_provider.manifest import Mesh, ServiceManifest
 from scone_provider.manifest.assign import assigned, digest_of, is_built_as
 from scone_provider.manifest.overrides import overridden
-from scone_provider.production import DEBUG_MODE, testing_parts
+from scone_provider.production import DEBUG_MODE, refuse_testing, testing_parts
 from scone_provider.trust import testing_switches, tolerance_map
 
 
@@ -92,7 +93,8 @@ class Draft:
             curated=curated,
             revisions=self._revisions,
         )
-        self._refuse_templates_in_production(templates)
+        if is_for_production():
+            self._refuse_testing_templates(templates)
         charts = own_charts(self.mesh)
         self._own_charts = {kubernetes_name(service) for service in charts}
         self.chart = lay_out(
@@ -109,7 +111,7 @@ class Draft:
         self._folders |= {service: one.folder for service, one in found.items()}
         return found
 
-    def _refuse_templates_in_production(self, templates: Mapping[str, Document]) -> None:
+    def _refuse_testing_templates(self, templates: Mapping[str, Document]) -> None:
         """What the Meshfile does not say, a policy template or a fragment of a manifest may."""
         found: dict[str, tuple[str, ...]] = {}
         for service, policy in self.plan.policies.items():
@@ -120,7 +122,7 @@ class Draft:
                     found[template.where(path)] = names
                 elif path[0] == "secrets":
                     found[self.manifests[service].where(*path)] = names
-        refuse_in_production(found)
+        refuse_testing(found)
 
     @property
     def summary(self) -> Mapping[str, object]:

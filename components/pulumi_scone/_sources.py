@@ -80,10 +80,15 @@ def builder_words(args: Mapping[str, Any]) -> list[str]:
     return list(words)
 
 
+def is_for_production() -> bool:
+    """Whether the stack says so of itself."""
+    prefix, _, key = SETTING.partition(":")
+    return is_production(pulumi.Config(prefix).get(key))
+
+
 def refuse_in_production(places: Places) -> None:
     """Raise SconeError for what is only for testing, where the stack is for production."""
-    prefix, _, key = SETTING.partition(":")
-    if is_production(pulumi.Config(prefix).get(key)):
+    if is_for_production():
         refuse_testing(places)
 
 

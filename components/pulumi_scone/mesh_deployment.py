@@ -61,8 +61,8 @@ class MeshDeployment(pulumi.ComponentResource):
                 for service, policy in policies.items()
             ),
         ]
-        secrets = self._pull_secrets(name, args, draft)
         values = draft.chart_values()
+        secrets = self._pull_secrets(name, args, draft, values["services"])
         self.chart = Release(
             name,
             ReleaseArgs(
@@ -130,10 +130,11 @@ class MeshDeployment(pulumi.ComponentResource):
                 arguments[key] = draft.values.show(getattr(cas, key))
         return CasNamespace(name, arguments, pulumi.ResourceOptions(parent=self))  # type: ignore[arg-type]
 
-    def _pull_secrets(self, name: str, args: MeshDeploymentArgs, draft: Draft) -> list[Secret]:
+    def _pull_secrets(
+        self, name: str, args: MeshDeploymentArgs, draft: Draft, services: Mapping[str, Any]
+    ) -> list[Secret]:
         with user_errors():
             hosts = [host_of(to) for to in draft.destinations.values()] if args.get("pull_secret") else []
-            services = draft.chart_values()["services"]
             return pull_secrets(name, args, services, hosts, pulumi.ResourceOptions(parent=self))
 
     def _other_cases(self, name: str, draft: Draft, namespace: CasNamespace) -> dict[str, Way]:
