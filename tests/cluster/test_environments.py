@@ -56,6 +56,10 @@ class Environment(PulumiProject):
         """The pods of the service."""
         return json.loads(self.run("kubectl", "-n", self.namespace, "get", "pods", "-o", "json"))["items"]
 
+    def wait_until_gone(self) -> None:
+        """Until no pod of the service is left: Kubernetes removes them in its own time."""
+        self.run("kubectl", "-n", self.namespace, "wait", "pods", "--all", "--for=delete", "--timeout=60s")
+
     def answers(self) -> list[dict[str, str]]:
         """What each pod answers over HTTP, in the order of their names."""
         addresses = [pod["status"]["podIP"] for pod in self.pods()]
@@ -165,7 +169,7 @@ def test_destroy_leaves_nothing(deployed: tuple[Environment, Environment]) -> No
     dev, stage = deployed
     stage.destroy()
     assert stage.resources() == {}
-    assert [pod for pod in stage.pods() if "deletionTimestamp" not in pod["metadata"]] == []
+    stage.wait_until_gone()
     assert [answer["stage"] for answer in dev.answers()] == ["dev"]
     dev.destroy()
     assert dev.resources() == {}

@@ -199,7 +199,7 @@ def test_destroy_leaves_nothing(notes: Notes) -> None:
     """Last: release, claims and policies are gone; what Redis kept on the node is its owner's to remove."""
     notes.destroy()
     assert notes.resources() == {}
-    assert notes.get("deployments") == notes.get("persistentvolumeclaims") == []
+    assert notes.left("deployments") == notes.left("persistentvolumeclaims") == []
 
 
 def _body(content: str) -> bytes:

@@ -85,6 +85,13 @@ class MeshProject(PulumiProject):
         """All objects of a kind in the namespace."""
         return json.loads(self.kube("get", kind, "-o", "json"))["items"]
 
+    def left(self, kind: str, *, seconds: float = 60) -> list[str]:
+        """A kind's objects that do not go within `seconds`: Kubernetes removes pods and claims in its own time."""
+        deadline = time.monotonic() + seconds
+        while (found := self.get(kind)) and time.monotonic() < deadline:
+            time.sleep(0.3)
+        return [item["metadata"]["name"] for item in found]
+
     def workload(self) -> str:
         """Name of the one Deployment."""
         (found,) = self.get("deployments")

@@ -1,6 +1,7 @@
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,9 +14,9 @@ from tools.devstack.process import Daemon, Supervisor
 
 SLEEPER = Daemon(name="sleeper", argv=("sleep", "600"))
 LISTENER = """
-import socket, sys, time
-server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
-server.accept()
+import socket, time
+server = socket.create_server(("127.0.0.1", 0))
+print(server.getsockname()[1], flush=True)
 time.sleep(600)
 """
 
@@ -26,11 +27,12 @@ def pid_of(supervisor: Supervisor, name: str) -> int:
     return record.pid
 
 
-def free_port() -> int:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+def listen(supervisor: Supervisor, name: str) -> int:
+    """The port of a new daemon that says itself when it listens: whoever tries the port could take it first."""
+    supervisor.start(Daemon(name=name, argv=(sys.executable, "-c", LISTENER)))
+    while not (text := supervisor.log_of(name).read_text()).endswith("\n"):
+        assert supervisor.alive(name)
+    return int(text)
 
 
 def test_a_daemon_runs_detached_and_is_found_by_another_supervisor(supervisor: Supervisor, tmp_path: Path) -> None:
@@ -153,10 +155,7 @@ def test_members_of_its_session_end_with_the_daemon(supervisor: Supervisor) -> N
 
 def test_a_taken_port_is_an_error_that_names_its_holder(supervisor: Supervisor) -> None:
     """What holds the port is named with its pid, and nothing is started."""
-    port = free_port()
-    supervisor.start(Daemon(name="first", argv=(sys.executable, "-c", LISTENER, str(port))))
-    while not ports.holder("127.0.0.1", port):
-        assert supervisor.alive("first")
+    port = listen(supervisor, "first")
     pid = pid_of(supervisor, "first")
     with pytest.raises(DevstackError, match=rf"port {port} .* taken by \S+ \(pid {pid}\)"):
         supervisor.start(Daemon(name="second", argv=("sleep", "600"), ports=(("127.0.0.1", port),)))
@@ -184,17 +183,15 @@ def test_a_daemon_does_not_inherit_the_callers_secrets(supervisor: Supervisor, m
 
 def test_nobody_holds_a_free_port() -> None:
     """A port on which nothing listens has no holder and accepts nothing."""
-    port = free_port()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
     assert ports.holder("127.0.0.1", port) is None
     assert not ports.accepts("127.0.0.1", port)
 
 
 def test_another_address_is_no_conflict(supervisor: Supervisor) -> None:
     """A listener at one address of the machine does not keep others from the same port at another address."""
-    port = free_port()
-    supervisor.start(Daemon(name="first", argv=(sys.executable, "-c", LISTENER, str(port))))
-    while not ports.holder("127.0.0.1", port):
-        assert supervisor.alive("first")
+    port = listen(supervisor, "first")
     assert ports.holder("127.0.0.2", port) is None
     assert ports.holder("0.0.0.0", port) is not None  # noqa: S104 - asks, does not listen
 
