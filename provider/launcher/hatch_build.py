@@ -79,7 +79,8 @@ def find_go(source: pathlib.Path) -> str:
     """The path of a Go of exactly the needed version."""
     needed = needed_go(source)
     found = []
-    for candidate in (shutil.which("go"), "/usr/local/go/bin/go", f"/usr/lib/{needed.rpartition('.')[0]}/bin/go"):
+    of_debian = f"/usr/lib/go-{needed.removeprefix('go').rpartition('.')[0]}/bin/go"
+    for candidate in (shutil.which("go"), "/usr/local/go/bin/go", of_debian):
         if candidate and pathlib.Path(candidate).is_file():
             version = run([candidate, "env", "GOVERSION"], folder=source)
             if version == needed:

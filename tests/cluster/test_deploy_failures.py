@@ -22,6 +22,50 @@ def test_unpullable_image_fails_with_kubernetes_words(new_mesh: Callable[..., Me
     assert mesh.preview_steps() == {}
 
 
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_a_cluster_without_room_says_what_lacks(new_mesh: Callable[..., MeshProject]) -> None:
+    """A quota that is used up, then no node for the pod: `up` repeats Kubernetes' words; with room, the next finishes.
+
+    Each wait is the watch's own (45 s in which nothing moves), so it runs in the long tests.
+    """
+    mesh = new_mesh()
+    mesh.kube("create", "quota", "none", "--hard=pods=0")
+    text = mesh.up(check=False).text
+    assert "service pythonapp (mesh.yaml:" in text
+    assert "Kubernetes makes no pods: FailedCreate" in text
+    assert "exceeded quota: none" in text
+    assert "Traceback" not in text
+
+    mesh.kube("delete", "quota", "none")
+    mesh.edit("mesh.yaml", "services:\n", _NOWHERE + "services:\n")
+    text = mesh.up(check=False).text
+    assert "service pythonapp (mesh.yaml:" in text
+    assert "no node takes the pod: 0/1 nodes are available" in text
+    assert "make room, or lower `resources` and `replicaCount`" in text
+    assert "Traceback" not in text
+
+    mesh.edit("mesh.yaml", _NOWHERE, "")
+    mesh.up()
+    mesh.log_until("Integrity OK")
+    assert mesh.preview_steps() == {}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_a_job_that_fails_for_good(new_mesh: Callable[..., MeshProject]) -> None:
+    """A program that ends with an error each time makes `up` fail with the Job, without the program's own words."""
+    mesh = new_mesh()
+    mesh.edit("mesh.yaml", "env:\n  - service: global\n    env:\n", _JOB.replace("OnFailure", "Never"))
+    mesh.edit("print_env.py", 'print("Integrity OK", flush=True)', 'sys.exit("planted in the program\'s own words")')
+    done = mesh.up(check=False)
+    assert done.status != 0
+    assert "service pythonapp (mesh.yaml:" in done.text
+    assert "the Job failed: BackoffLimitExceeded" in done.text
+    assert "planted" not in done.text
+    assert "kubectl logs -l app.kubernetes.io/name=pythonapp" in done.text
+
+
 @pytest.fixture
 def job(new_mesh: Callable[..., MeshProject]) -> MeshProject:
     """The example as a Job, with a port, deployed."""
@@ -64,6 +108,13 @@ _EXTRA = """helm_extra_values: |
   services:
     pythonapp:
       image: localhost:5000/nobody/nothing@sha256:0000000000000000000000000000000000000000000000000000000000000000
+
+"""
+_NOWHERE = """helm_extra_values: |
+  services:
+    pythonapp:
+      nodeSelector:
+        disk: none
 
 """
 _JOB = """env:
