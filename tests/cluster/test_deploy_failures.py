@@ -7,15 +7,21 @@ import pytest
 from support.mesh import MeshProject
 
 
+def failure(mesh: MeshProject) -> str:
+    """What an `up` says that must fail: the service and where it stands, and nothing of Python's."""
+    done = mesh.up(check=False)
+    assert done.status != 0
+    assert "service pythonapp (mesh.yaml:" in done.text
+    assert "Traceback" not in done.text
+    return done.text
+
+
 def test_unpullable_image_fails_with_kubernetes_words(new_mesh: Callable[..., MeshProject]) -> None:
     """A pod whose image cannot be pulled makes `up` fail with the service, the reason, and what to do."""
     mesh = new_mesh()
     mesh.edit("mesh.yaml", "services:\n", _EXTRA + "services:\n")
-    done = mesh.up(check=False)
-    assert done.status != 0
-    assert "service pythonapp" in done.text
-    assert "ImagePull" in done.text or "ErrImage" in done.text
-    assert "Traceback" not in done.text
+    text = failure(mesh)
+    assert "ImagePull" in text or "ErrImage" in text
     mesh.edit("mesh.yaml", _EXTRA, "")
     mesh.up()
     mesh.log_until("Integrity OK")
@@ -31,19 +37,15 @@ def test_a_cluster_without_room_says_what_lacks(new_mesh: Callable[..., MeshProj
     """
     mesh = new_mesh()
     mesh.kube("create", "quota", "none", "--hard=pods=0")
-    text = mesh.up(check=False).text
-    assert "service pythonapp (mesh.yaml:" in text
+    text = failure(mesh)
     assert "Kubernetes makes no pods: FailedCreate" in text
     assert "exceeded quota: none" in text
-    assert "Traceback" not in text
 
     mesh.kube("delete", "quota", "none")
     mesh.edit("mesh.yaml", "services:\n", _NOWHERE + "services:\n")
-    text = mesh.up(check=False).text
-    assert "service pythonapp (mesh.yaml:" in text
+    text = failure(mesh)
     assert "no node takes the pod: 0/1 nodes are available" in text
     assert "make room, or lower `resources` and `replicaCount`" in text
-    assert "Traceback" not in text
 
     mesh.edit("mesh.yaml", _NOWHERE, "")
     mesh.up()
@@ -58,12 +60,10 @@ def test_a_job_that_fails_for_good(new_mesh: Callable[..., MeshProject]) -> None
     mesh = new_mesh()
     mesh.edit("mesh.yaml", "env:\n  - service: global\n    env:\n", _JOB.replace("OnFailure", "Never"))
     mesh.edit("print_env.py", 'print("Integrity OK", flush=True)', 'sys.exit("planted in the program\'s own words")')
-    done = mesh.up(check=False)
-    assert done.status != 0
-    assert "service pythonapp (mesh.yaml:" in done.text
-    assert "the Job failed: BackoffLimitExceeded" in done.text
-    assert "planted" not in done.text
-    assert "kubectl logs -l app.kubernetes.io/name=pythonapp" in done.text
+    text = failure(mesh)
+    assert "the Job failed: BackoffLimitExceeded" in text
+    assert "planted" not in text
+    assert "kubectl logs -l app.kubernetes.io/name=pythonapp" in text
 
 
 @pytest.fixture

@@ -199,7 +199,8 @@ def test_destroy_leaves_nothing(notes: Notes) -> None:
     """Last: release, claims and policies are gone; what Redis kept on the node is its owner's to remove."""
     notes.destroy()
     assert notes.resources() == {}
-    assert notes.left("deployments") == notes.left("persistentvolumeclaims") == []
+    notes.wait_until_gone("persistentvolumeclaims")
+    assert notes.get("deployments") == notes.get("persistentvolumeclaims") == []
 
 
 def _body(content: str) -> bytes:

@@ -20,7 +20,7 @@ def test_destroy_leaves_nothing_and_up_works_again(new_mesh: Callable[..., MeshP
     mesh.destroy()
     assert mesh.get("deployments") == []
     assert [item for item in mesh.get("secrets") if item["type"].startswith("helm.sh")] == []
-    assert mesh.left("pods") == []
+    mesh.wait_until_gone("pods")
     assert _manifest_status(reference) == 404
     assert mesh.resources() == {}
 

@@ -85,12 +85,9 @@ class MeshProject(PulumiProject):
         """All objects of a kind in the namespace."""
         return json.loads(self.kube("get", kind, "-o", "json"))["items"]
 
-    def left(self, kind: str, *, seconds: float = 60) -> list[str]:
-        """A kind's objects that do not go within `seconds`: Kubernetes removes pods and claims in its own time."""
-        deadline = time.monotonic() + seconds
-        while (found := self.get(kind)) and time.monotonic() < deadline:
-            time.sleep(0.3)
-        return [item["metadata"]["name"] for item in found]
+    def wait_until_gone(self, kind: str) -> None:
+        """Until the namespace has no object of a kind: Kubernetes removes pods and claims in its own time."""
+        self.kube("wait", kind, "--all", "--for=delete", "--timeout=60s")
 
     def workload(self) -> str:
         """Name of the one Deployment."""
