@@ -1,7 +1,7 @@
 # Thin: everything stands in tools/devstack.
 devstack := python3 -m tools.devstack
 
-.PHONY: demo test test-long up down down-machine status lint unit clean-cache
+.PHONY: demo test test-long up down down-machine status lint unit contract lock clean-cache
 
 demo: ## set up what is missing, deploy the demo, show the confidential service's log
 	@$(devstack) demo
@@ -21,5 +21,9 @@ lint: ## style and types
 	@$(devstack) lint
 unit: ## the fast tests
 	@$(devstack) unit
+contract: ## provider, CAS and registry client against each other, without the engine
+	@$(devstack) contract
+lock: ## resolve the versions of all Python packages anew
+	@$(devstack) lock
 clean-cache: ## remove the toolchain's cache
 	@$(devstack) clean-cache

@@ -11,14 +11,14 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
-from tools.devstack import checks, files, host, status, teardown
+from tools.devstack import checks, files, host, status, teardown, venv
 from tools.devstack.demo import Demo
 from tools.devstack.errors import DevstackError
 from tools.devstack.paths import Paths
 from tools.devstack.progress import Progress, duration
 from tools.devstack.settings import Target, target
 from tools.devstack.stack import Stack, check_machine
-from tools.devstack.steps import Engine
+from tools.devstack.steps import Engine, Step
 from tools.devstack.variables import additions
 
 
@@ -102,8 +102,21 @@ class Commands:
 
     def unit(self, _: argparse.Namespace) -> None:
         """The fast tests."""
+        self._suite("unit")
+
+    def contract(self, _: argparse.Namespace) -> None:
+        """Our own processes against each other and a real registry, without Pulumi's engine."""
+        self._suite("contract")
+
+    def _suite(self, name: str) -> None:
         self._bring_up_venv()
-        checks.run(self._paths, checks.suite_phases(self._paths, suites=("unit",), long=False))
+        checks.run(self._paths, checks.suite_phases(self._paths, suites=(name,), long=False))
+
+    def lock(self, _: argparse.Namespace) -> None:
+        """Resolve the versions of all Python packages anew."""
+        self._bring_up_venv()
+        self._bring_up_step(venv.lock_step(self._paths, environ=self._environ))
+        say(f"wrote {self._paths.lock}: read its change, run the tests, commit it")
 
     def test(self, options: argparse.Namespace) -> None:
         """Set up, lint, every test."""
@@ -139,11 +152,13 @@ class Commands:
             files.write_json(self._paths.state / "named.json", wanted.as_dict())
 
     def _bring_up_venv(self) -> None:
+        self._bring_up_step(Stack(self._paths, target=Target(), environ=self._environ).venv())
+
+    def _bring_up_step(self, step: Step) -> None:
         with self._alone():
             self._make_state()
-            stack = Stack(self._paths, target=Target(), environ=self._environ)
             with Progress() as progress:
-                Engine(log=self._paths.log, progress=progress).bring_up([stack.venv()])
+                Engine(log=self._paths.log, progress=progress).bring_up([step])
 
     def _make_state(self) -> None:
         self._paths.state.mkdir(mode=0o700, exist_ok=True)
@@ -190,6 +205,8 @@ def parser() -> argparse.ArgumentParser:
     logs.add_argument("step")
     commands.add_parser("lint", help="style and types")
     commands.add_parser("unit", help="the fast tests")
+    commands.add_parser("contract", help="provider, CAS and registry client against each other, without the engine")
+    commands.add_parser("lock", help="write the newest versions of all Python packages to lock.txt")
     test = commands.add_parser("test", help="set up, lint, every test")
     test.add_argument("--long", action="store_true", help="also the long forms: about half an hour more")
     commands.add_parser("clean-cache", help="remove the toolchain's cache")

@@ -1,10 +1,12 @@
-"""Lint and tests, phase by phase, with the time that each took."""
+"""Lint and tests, phase by phase, with the time that each took; what waits for other programs runs beside another."""
 
+import itertools
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,21 +16,26 @@ from tools.devstack.progress import duration
 from tools.devstack.variables import environment
 
 SUITES = ("unit", "contract", "fuzz", "engine", "cluster")
+_BESIDE = ("engine", "cluster")
+"""Suites that run at the same time: both wait for other programs most of theirs."""
+_SPREAD = ("unit", "contract")
+"""Suites whose files share nothing, so that pytest-xdist spreads them over the cores."""
 _SOURCES = ("components", "provider", "tools", "tests", "bench")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """One command of a check; `silent` ones must also print nothing."""
+    """One command of a check; `silent` ones must also print nothing; neighbours with `beside` run at the same time."""
 
     name: str
     argv: tuple[str, ...]
     cwd: Path
     silent: bool = False
+    beside: bool = False
 
 
 def lint_phases(paths: Paths) -> Iterator[Phase]:
-    """Style, types, and the same for Go."""
+    """Style, types, workflows, and the same for Go."""
     bin_, root = paths.venv / "bin", paths.root
     yield Phase(name="ruff check", argv=(str(bin_ / "ruff"), "check", "."), cwd=root)
     yield Phase(name="ruff format", argv=(str(bin_ / "ruff"), "format", "--check", "."), cwd=root)
@@ -45,38 +52,68 @@ def lint_phases(paths: Paths) -> Iterator[Phase]:
         yield Phase(name="gofmt", argv=(gofmt, "-l", "."), cwd=launcher, silent=True)
         yield Phase(name="go vet", argv=("go", "vet", "./..."), cwd=launcher)
         yield Phase(name="go test", argv=("go", "test", "./..."), cwd=launcher)
+    workflows = sorted(str(path) for path in root.rglob(".github/workflows/*.yaml") if ".venv" not in path.parts)
+    if workflows:
+        module = paths.modules / "actionlint"
+        yield Phase(name="actionlint", argv=("go", "tool", "actionlint", *workflows), cwd=module)
 
 
 def suite_phases(paths: Paths, *, suites: tuple[str, ...], long: bool) -> Iterator[Phase]:
-    """One pytest run per suite that exists, the fast ones first."""
+    """One pytest run per suite that exists, the fast ones first; the order of tests is drawn anew in each run."""
     for suite in suites:
         folder = paths.root / "tests" / suite
         if any(folder.rglob("test_*.py")):
             chosen = () if long else ("-m", "not long")
+            spread = ("-n", "auto", "--dist", "loadfile") if suite in _SPREAD else ()
             yield Phase(
                 name=f"tests/{suite}",
-                argv=(str(paths.venv / "bin" / "python"), "-m", "pytest", "-q", *chosen, str(folder)),
+                argv=(str(paths.venv / "bin" / "python"), "-m", "pytest", "-q", *chosen, *spread, str(folder)),
                 cwd=paths.root,
+                beside=suite in _BESIDE,
             )
 
 
-def run(paths: Paths, phases: Iterator[Phase]) -> None:
+def run(paths: Paths, phases: Iterable[Phase]) -> None:
     """Run all phases, also after one has failed, and print what each took. Raises DevstackError naming the failed."""
     variables = environment(paths) | {
         "PYTHONPATH": ":".join(str(paths.root / name) for name in ("components", "provider", ".")),
         "CGO_ENABLED": "0",
     }
     failed, times = [], []
+    for beside, group in itertools.groupby(phases, key=lambda phase: phase.beside):
+        for phase, ok, seconds in _together([*group], variables) if beside else _in_turn(group, variables):
+            times.append(f"{phase.name} {duration(seconds)}{'' if ok else ' FAILED'}")
+            if not ok:
+                failed.append(phase.name)
+    print("== " + ", ".join(times), flush=True)
+    if failed:
+        raise DevstackError(f"failed: {', '.join(failed)}", where="checks", fix="the output of each is above")
+
+
+def _in_turn(phases: Iterable[Phase], variables: dict[str, str]) -> Iterator[tuple[Phase, bool, float]]:
     for phase in phases:
         print(f"== {phase.name}", flush=True)
         started = time.monotonic()
         ok = _passes(phase, variables)
-        times.append(f"{phase.name} {duration(time.monotonic() - started)}{'' if ok else ' FAILED'}")
-        if not ok:
-            failed.append(phase.name)
-    print("== " + ", ".join(times), flush=True)
-    if failed:
-        raise DevstackError(f"failed: {', '.join(failed)}", where="checks", fix="the output of each is above")
+        yield phase, ok, time.monotonic() - started
+
+
+def _together(phases: list[Phase], variables: dict[str, str]) -> Iterator[tuple[Phase, bool, float]]:
+    """All at once; each line says whose it is."""
+    print("== " + " beside ".join(phase.name for phase in phases), flush=True)
+
+    def one(phase: Phase) -> tuple[Phase, bool, float]:
+        started = time.monotonic()
+        with subprocess.Popen(
+            phase.argv, cwd=phase.cwd, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as running:
+            assert running.stdout is not None
+            for line in running.stdout:
+                print(f"{phase.name}: {line}", end="", flush=True)
+        return phase, not running.returncode, time.monotonic() - started
+
+    with ThreadPoolExecutor(max_workers=len(phases)) as pool:
+        yield from pool.map(one, phases)
 
 
 def _passes(phase: Phase, variables: dict[str, str]) -> bool:

@@ -63,6 +63,11 @@ class Paths:
         return self.root / "tools" / "devstack" / "constraints.txt"
 
     @property
+    def lock(self) -> Path:
+        """Versions of all Python packages, so that a release elsewhere never breaks a run of ours."""
+        return self.root / "tools" / "devstack" / "lock.txt"
+
+    @property
     def pulumi_home(self) -> Path:
         """PULUMI_HOME: plugins and workspaces."""
         return self.state / "pulumi"
