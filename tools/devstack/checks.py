@@ -15,7 +15,7 @@ from tools.devstack.paths import Paths
 from tools.devstack.progress import duration
 from tools.devstack.variables import environment
 
-SUITES = ("unit", "contract", "fuzz", "engine", "cluster")
+SUITES = ("unit", "contract", "fuzz", "upgrade", "engine", "cluster")
 _BESIDE = ("engine", "cluster")
 """Suites that run at the same time: both wait for other programs most of theirs."""
 _SPREAD = ("unit", "contract")
