@@ -190,20 +190,12 @@ def test_value_that_is_not_of_its_kind_is_refused(kind: str, content: bytes, mor
 
 
 WORDS = ("hash", "kind", "content", "more", "values", "value", "evidence", "body", "signature", "s")
+"""Keys of the answers, so that what is drawn gets past the first look."""
 BODIES = st.one_of(
     st.binary(max_size=300),
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=20),
-        lambda inner: (
-            st.lists(inner, max_size=3)
-            | st.dictionaries(
-                st.sampled_from(
-                    ["hash", "kind", "content", "more", "values", "value", "evidence", "body", "signature", "s"]
-                ),
-                inner,
-                max_size=5,
-            )
-        ),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=5),
     ).map(lambda found: json.dumps(found).encode()),
 )
 
@@ -224,10 +216,48 @@ def test_any_answer_is_read_or_refused(body: bytes) -> None:
 
 @settings(max_examples=200)
 @given(BODIES)
-def test_any_request_is_read_or_refused(body: bytes) -> None:
-    """Nothing that is asked of the route causes anything but one kind of error."""
+def test_what_is_no_request_is_refused(body: bytes) -> None:
+    """Nothing of another shape causes anything but one kind of error."""
     with pytest.raises(MalformedError):
         Ask.read(body)
+
+
+REQUESTS = st.fixed_dictionaries(
+    {
+        "session": st.sampled_from(["out", "a/b", "", "a//b", "/", "a b", "x" * 300, "ö", "a\n"]),
+        "secret": st.sampled_from(["s", "a-b_1", "", "a/b", "a b", "s\n", "$$SCONE::s$$", "x" * 300]),
+        "importer": st.sampled_from(["in/x", "in", "", "in/", "../x", "in x"]),
+        "importer_hash": st.sampled_from(["ab" * 32, "AB" * 32, "ab" * 31, "ab" * 33, "zz" * 32, "", "ab" * 32 + "\n"]),
+    }
+)
+
+
+@settings(max_examples=600)
+@given(REQUESTS)
+def test_a_request_of_the_right_shape_is_judged_field_by_field(asked: dict[str, str]) -> None:
+    """It is read as it was meant exactly when both names, the secret and the hash are well-formed."""
+    well_formed = (
+        asked["session"] in ("out", "a/b", "/")
+        and asked["secret"] in ("s", "a-b_1")
+        and asked["importer"] in ("in/x", "in")
+        and asked["importer_hash"] == "ab" * 32
+    )
+    body = json.dumps(asked).encode()
+    if well_formed:
+        assert vars(Ask.read(body)) == asked
+        assert Ask.read(Ask.read(body).write()) == Ask.read(body)
+    else:
+        with pytest.raises(MalformedError):
+            Ask.read(body)
+
+
+@pytest.mark.parametrize("field", ["session", "secret", "importer", "importer_hash"])
+@pytest.mark.parametrize("value", [None, 1, True, [], {}])
+def test_a_request_has_texts_only(field: str, value: object) -> None:
+    """Another type in any field is refused, as is a field that is missing or one too many."""
+    for body in (ASK | {field: value}, {key: text for key, text in ASK.items() if key != field}, ASK | {"more": "x"}):
+        with pytest.raises(MalformedError):
+            Ask.read(json.dumps(body).encode())
 
 
 def test_values_show_in_no_representation() -> None:
