@@ -47,7 +47,7 @@ image = ConfidentialImage(
         "manifest": {{
             "apiVersion": "scone/5.8",
             "kind": "genservice",
-            "name": "app",
+            "environment": {{"local": [{{"name": "USER", "value": "myself"}}]}},
             "build": {{
                 "kind": "python",
                 "name": "app",
