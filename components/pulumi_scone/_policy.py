@@ -11,7 +11,7 @@ from scone_policy.digest import masked
 from scone_policy.errors import SconeError
 from scone_policy.holes import has_hole, is_hole
 from scone_policy.problems import refuse
-from scone_policy.session import Session, check, secret_paths, written_problems
+from scone_policy.session import Session, check, marker_problems, secret_paths
 from scone_policy.source import Document, Path, load, show
 from scone_provider.manifest.variables import read
 from scone_provider.policy_state import PLAIN, plain_secret
@@ -38,7 +38,7 @@ class GivenPolicy:
         document = self._document(policy, file, variables)
         session, problems = check(document)
         if session is not None and not isinstance(policy, Mapping):
-            problems += written_problems(session)
+            problems += marker_problems(session)
         if problems and not isinstance(policy, Mapping):
             raise refuse(problems, document)
         self.policy = self._values.show(document.data)

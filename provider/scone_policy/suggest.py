@@ -7,9 +7,8 @@ from typing import get_args
 
 from pydantic import BaseModel
 
-from scone_policy.problems import Problem
+from scone_policy.problems import UNKNOWN_KEY, Problem
 
-_UNKNOWN = "unknown key"
 _INTERNAL = frozenset({"reference"})
 """Fields of the models that are no keys of a document."""
 
@@ -17,7 +16,7 @@ _INTERNAL = frozenset({"reference"})
 def with_suggestions(problems: Sequence[Problem], model: type[BaseModel]) -> list[Problem]:
     """`problems` of a document of this model; those about unknown keys say which keys there are."""
     return [
-        replace(problem, fix=_fix(problem, model)) if problem.rule == _UNKNOWN and not problem.fix else problem
+        replace(problem, fix=_fix(problem, model)) if problem.rule == UNKNOWN_KEY and not problem.fix else problem
         for problem in problems
     ]
 
@@ -31,7 +30,7 @@ def _fix(problem: Problem, model: type[BaseModel]) -> str:
         # A step that is no field is the name or number of an item: the model of the items stays.
         owner = _model_in(fields[step].annotation) if step in fields else owner
     if owner is None:
-        return ""
+        return "Leave it out."
     known = sorted(
         field.alias or name for name, field in owner.model_fields.items() if name not in _INTERNAL and not field.exclude
     )

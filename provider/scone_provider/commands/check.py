@@ -10,7 +10,7 @@ from scone_policy.cautions import cautions
 from scone_policy.errors import SconeError
 from scone_policy.holes import Holes
 from scone_policy.problems import refuse
-from scone_policy.session import Session, written_problems
+from scone_policy.session import Session, marker_problems
 from scone_policy.session import check as check_session
 from scone_policy.source import load
 from scone_provider.commands.files import OpenVariables, assignments, text_of
@@ -104,7 +104,7 @@ def _judge_session(text: str, file: str, variables: Mapping[str, str]) -> Sequen
         document = load(text, file=file)
     session, problems = check_session(document)
     if session is not None:
-        problems += written_problems(session)
+        problems += marker_problems(session)
     if problems or session is None:
         raise refuse(problems, document)
     found = cautions(session)

@@ -1,8 +1,8 @@
 r"""Replaces `$NAME` and `${NAME}`, as a shell would, in manifests that are YAML text.
 
 A value always stays inside of the scalar in which its variable stands: it is put there after the YAML was read, so
-that no quote, colon or line break in it can add a key. `$$` (and so `$$SCONE::x$$`), `$#`, `$1` are no variables and
-stay; `\$NAME` and `\${NAME}` are the texts `$NAME` and `${NAME}`. `{{name}}` is kept for the mesh, with or without
+that no quote, colon or line break in it can add a key. `$$`, `$#`, `$1` are no variables and stay, and so does the
+frame of `$$SCONE::x$$`, in which variables are replaced; `\$NAME` and `\${NAME}` are the texts `$NAME` and `${NAME}`. `{{name}}` is kept for the mesh, with or without
 quotes around it. Variables in comments need no value.
 """
 
@@ -23,7 +23,7 @@ MARK = "\ue000"
 """What stands for a variable while YAML is read; no text may hold it."""
 
 _VARIABLE = re.compile(
-    r"(?P<escaped>\$\$(?:SCONE::.*?\$\$)?)"
+    r"(?P<escaped>\$\$)"
     r"|(?<!\\)\\(?P<literal>\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*\}))"
     r"|\$(?:(?P<plain>[A-Za-z_][A-Za-z0-9_]*)|\{(?P<braced>[A-Za-z_][A-Za-z0-9_]*)\})"
     rf"|(?P<mesh>{MESH_NAME})"
