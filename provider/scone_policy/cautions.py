@@ -35,7 +35,7 @@ def _created(session: "Session") -> Iterator[Problem]:
     if session.creator is not None:
         yield Problem(
             path=("creator",),
-            rule="is filled in by CAS, never written by hand: what stands here is ignored",
+            rule="is filled in by CAS: what was printed here is ignored",
             fix="Leave it out.",
         )
 

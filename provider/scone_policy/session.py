@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import Field, PlainValidator, ValidationError
 
-from scone_policy.access import NONE, AccessPolicy
+from scone_policy import pem
+from scone_policy.access import NONE, SIGNER, AccessPolicy
 from scone_policy.canonical import ordered, present
 from scone_policy.config import SecretConfig
 from scone_policy.errors import RuleError
@@ -52,11 +53,17 @@ def _version(value: object) -> str:
 
 def _predecessor(value: object) -> str | None:
     """None in any spelling: a script's variable is often set to one of them for the first version."""
-    return None if isinstance(value, str) and value.strip() in _NO_PREDECESSOR else _hash(value)
+    if value is None or (isinstance(value, str) and value.strip() in _NO_PREDECESSOR):
+        return None
+    try:
+        return _hash(value)
+    except RuleError as error:
+        fix = "Copy the hash again, whole, or write ~ for none (in quotes on a command line: shells expand it)."
+        raise RuleError(str(error), fix=fix) from None
 
 
 _NO_PREDECESSOR = NULLS | {'""', "''"}
-_hash = optional(lower_hex(32))
+_hash = lower_hex(32)
 
 
 class Session(Model):
@@ -192,6 +199,34 @@ def _shaped(document: Document) -> tuple[Session | None, list[Problem]]:
         return Session.model_validate(data, context={"name": _own_name(data)}), []
     except ValidationError as error:
         return None, with_suggestions(problems_of(error), Session)
+
+
+def written_problems(session: Session) -> list[Problem]:
+    """What a person must not write: the markers of our own state, and a creator."""
+    creator = creator_problem(session)
+    return [*marker_problems(session), *([] if creator is None else [creator])]
+
+
+def creator_problem(session: Session) -> Problem | None:
+    """The refusal of a creator that somebody wrote by hand; None without one, and for one that a CAS printed.
+
+    That stands there when a session that was read is uploaded again: it is ignored, as CAS fills it in anew.
+    """
+    if session.creator is None or _is_printed(session.creator):
+        return None
+    fix = "Leave it out; access_policy says who may do what."
+    return Problem(path=("creator",), rule="is filled in by CAS, never written by hand", fix=fix)
+
+
+def _is_printed(creator: object) -> bool:
+    """True for a certificate, or the public key of a signer, in PEM."""
+    read, text = pem.certificates, creator
+    if isinstance(creator, Mapping) and set(creator) == {SIGNER}:
+        read, text = pem.public_key, creator[SIGNER]
+    try:
+        return isinstance(text, str) and bool(read(text))
+    except ValueError:
+        return False
 
 
 def marker_problems(session: Session) -> list[Problem]:
