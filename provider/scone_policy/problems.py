@@ -33,6 +33,8 @@ _WORDS = {
 PLAIN_RULES = frozenset(rule for rule, _ in _WORDS.values())
 """Rules in words in which nothing of the document stands."""
 _REFUSAL = "refusal"
+_ELSE = "Write it as docs/policies.md has it."
+"""For what the models' library refuses in words of its own: nothing of ours should come so far."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +54,9 @@ def problems_of(error: ValidationError) -> list[Problem]:
     """What a pydantic model refused, in words, in the order of the document."""
     found = []
     for item in error.errors(include_input=False, include_url=False):
-        rule, fix = _WORDS.get(item["type"], (item["msg"].removeprefix("Value error, "), ""))
+        rule, fix = _WORDS.get(item["type"], (item["msg"].removeprefix("Value error, "), _ELSE))
         context = item.get("ctx", {})
-        fix = str(context.get("fix") or getattr(context.get("error"), "fix", fix))
+        fix = str(context.get("fix", getattr(context.get("error"), "fix", fix)))
         found.append(Problem(path=_path(item["loc"]), rule=rule, fix=fix))
     return found
 

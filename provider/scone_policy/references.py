@@ -279,7 +279,7 @@ def _named(path: Path, name: str, wanted: Sequence[str], secrets: Secrets, words
     if secret is None or secret.kind not in (*wanted, None):
         rule = f"{words} a secret of this session, of kind {wanted[0]}"
         fitting = {other: one for other, one in secrets.items() if one.kind in (*wanted, None)}
-        fix = f"{name} is of kind {secret.kind}: name another one." if secret is not None else None
+        fix = f"Name another one: {name} is of kind {secret.kind}." if secret is not None else None
         yield Problem(path=path, rule=rule, fix=fix or _among(name, fitting, "secrets"))
 
 
