@@ -32,10 +32,11 @@ _SERVICE = {"attestation": {"mrenclave": _OPEN}}
 
 def without_broken(data: Mapping[str, object], problems: Sequence[Problem]) -> dict[str, object]:
     """The description without the parts that the problems name."""
-    found: dict[str, Any] = {key: _by_name(key, value) if key in _SECTIONS else value for key, value in data.items()}
+    found: dict[str, Any] = dict(data)
     for section in _SECTIONS:
-        if not isinstance(found.get(section, {}), Mapping):
-            found[section] = {}
+        if section in found:
+            entries = _by_name(section, found[section])
+            found[section] = dict(entries) if isinstance(entries, Mapping) else {}
     for problem in problems:
         _leave_out(found, problem.path)
     return found
@@ -43,11 +44,13 @@ def without_broken(data: Mapping[str, object], problems: Sequence[Problem]) -> d
 
 def with_unknown(data: Mapping[str, object], problems: Sequence[Problem]) -> dict[str, object]:
     """The same with whole entries replaced, and sections left out, where leaving out keys was not enough."""
-    found: dict[str, Any] = dict(data)
+    found: dict[str, Any] = {
+        key: dict(value) if key in _SECTIONS and isinstance(value, Mapping) else value for key, value in data.items()
+    }
     for problem in problems:
         section, *rest = problem.path or ("",)
-        if section in _SECTIONS and rest and isinstance(found.get(str(section)), Mapping):
-            found[str(section)] = {**found[str(section)], str(rest[0]): dict(_UNKNOWN[str(section)])}
+        if section in _SECTIONS and rest and isinstance(found.get(str(section)), dict):
+            found[str(section)][str(rest[0])] = dict(_UNKNOWN[str(section)])
         elif section in _WHOLE:
             found[str(section)] = _WHOLE[str(section)]
         else:
@@ -80,7 +83,7 @@ def _leave_out(data: dict[str, Any], path: Path) -> None:
         _leave_out_of_rest(data, path)
         return
     entries = data.get(str(section))
-    if not isinstance(entries, Mapping) or not rest:
+    if not isinstance(entries, dict):
         return
     name, *below = rest
     entry = entries.get(name) if isinstance(name, str) else None
@@ -91,7 +94,8 @@ def _leave_out(data: dict[str, Any], path: Path) -> None:
         replaced = {other: value for other, value in entry.items() if other != key}
         if section == "services" and key in ("attestation", "mrenclaves"):
             replaced = {**replaced, **_SERVICE}
-    data[str(section)] = {**entries, name: replaced}
+    if isinstance(name, str):
+        entries[name] = replaced
 
 
 def _leave_out_of_rest(data: dict[str, Any], path: Path) -> None:

@@ -11,6 +11,12 @@ from scone_policy.problems import UNKNOWN_KEY, Problem
 
 _INTERNAL = frozenset({"reference"})
 """Fields of the models that are no keys of a document."""
+_OLD = {
+    ("Session", "digest"): "It belongs to language 0.1: predecessor says which version this one replaces.",
+    ("Image", "mrenclaves"): "It belongs to language 0.1: the service says what is attested.",
+    ("Image", "tags"): "It belongs to language 0.1.",
+}
+"""Keys of versions before 0.3, by the model that knew them."""
 
 
 def with_suggestions(problems: Sequence[Problem], model: type[BaseModel]) -> list[Problem]:
@@ -31,10 +37,13 @@ def _fix(problem: Problem, model: type[BaseModel]) -> str:
         owner = _model_in(fields[step].annotation) if step in fields else owner
     if owner is None:
         return "Leave it out."
+    key = str(problem.path[-1])
+    if (owner.__name__, key) in _OLD:
+        return _OLD[owner.__name__, key]
     known = sorted(
         field.alias or name for name, field in owner.model_fields.items() if name not in _INTERNAL and not field.exclude
     )
-    near = difflib.get_close_matches(str(problem.path[-1]), known, n=1)
+    near = difflib.get_close_matches(key, known, n=1)
     return f"Did you mean {near[0]}?" if near else f"Known here are {', '.join(known)}."
 
 

@@ -80,3 +80,20 @@ def test_what_is_no_document_ends_with_a_next_step(text: str) -> None:
     with pytest.raises(PolicyError) as caught:
         parse(text, file="f.yaml")
     assert all(error.fix for error in caught.value.parts or (caught.value,))
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"digest": "create"}, "predecessor says"),
+        ({"images": [{"name": "i", "mrenclaves": []}]}, "the service says"),
+        ({"images": [{"name": "i", "tags": []}]}, "language 0.1"),
+        ({"servcies": []}, "Did you mean services?"),
+        ({"xyzzy": 1}, "Known here are access_policy, "),
+    ],
+)
+def test_unknown_keys_say_which_are_known(data: dict[str, Any], words: str) -> None:
+    """The nearest one, or all of them; keys of older versions by what took their place."""
+    with pytest.raises(PolicyError) as caught:
+        parse({"name": "a", "version": "0.3", **data})
+    assert words in caught.value.fix
