@@ -12,8 +12,8 @@ from scone_policy.errors import SconeError
 from scone_policy.holes import has_hole, is_hole
 from scone_policy.problems import refuse
 from scone_policy.session import Session, check, secret_paths, written_problems
-from scone_policy.source import Document, Path, load, show
-from scone_provider.manifest.variables import read
+from scone_policy.source import Document, Path, show
+from scone_provider.manifest.variables import IN_PROGRAM, load_unfilled, name_left, read
 from scone_provider.policy_state import PLAIN, plain_secret
 from scone_provider.production import testing_parts
 
@@ -40,7 +40,10 @@ class GivenPolicy:
         if session is not None and not isinstance(policy, Mapping):
             problems += written_problems(session)
         if problems and not isinstance(policy, Mapping):
-            raise refuse(problems, document)
+            unfilled = variables is None
+            raise refuse(name_left(problems, document, IN_PROGRAM) if unfilled else problems, document)
+        if session is not None and session.creator is not None:
+            pulumi.log.warn(f"{session.name}: creator: is filled in by CAS: what stands here is ignored. Leave it out.")
         self.policy = self._values.show(document.data)
         """For the provider, which judges maps itself."""
         self._must: dict[Path, list[pulumi.Output[Any]]] = {}
@@ -76,7 +79,7 @@ class GivenPolicy:
         label = file or "<policy>"
         text = policy if policy is not None else read_text(label)
         if variables is None:
-            return load(text, file=label)
+            return load_unfilled(text, file=label)
         document, missing = read(text, file=label, variables=given_variables({"variables": variables}, self._values))
         if missing:
             raise refuse(missing, document)

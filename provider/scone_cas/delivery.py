@@ -29,9 +29,9 @@ def configuration(
         "protocol": 1,
         "config_id": evidence.config_id,
         "arguments": [_argument(text, evidence, fill) for text in service.command or ()],
-        "environment": {
-            name: _variable(name, text, evidence, fill) for name, text in sorted(service.environment.items())
-        },
+        "environment": dict(
+            sorted(_variable(name, text, evidence, fill) for name, text in service.environment.items())
+        ),
         "working_directory": None if service.pwd is None else _folder("pwd", service.pwd, fill),
         "protection": _protection(service, fill, tag),
         "files": _files(session, service, fill),
@@ -84,9 +84,9 @@ def _argument(text: str, evidence: Evidence, fill: Filler) -> str:
     return fill.text("command", text) if given is None else given
 
 
-def _variable(name: str, text: str, evidence: Evidence, fill: Filler) -> str:
-    given = host_variable(text, evidence.host_environment)
-    return fill.text(f"environment.{name}", text) if given is None else given
+def _variable(name: str, text: str, evidence: Evidence, fill: Filler) -> tuple[str, str]:
+    given = host_variable(name, text, evidence.host_environment)
+    return (name, fill.text(f"environment.{name}", text)) if given is None else given
 
 
 def _folder(where: str, text: str, fill: Filler) -> str:

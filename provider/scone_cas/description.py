@@ -11,7 +11,6 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 import scone_policy
 from scone_cas import log
 from scone_cas.access import Caller, check_certificates, creator_of, may_name_creator, names_creator
-from scone_cas.hostvalues import check_positions
 from scone_cas.messages import Refusal
 from scone_cas.unsupported import refuse_unserved
 from scone_cas.wire_form import wire_problems
@@ -20,7 +19,7 @@ from scone_policy.cautions import cautions
 from scone_policy.encrypted import decrypt_session
 from scone_policy.errors import PolicyError
 from scone_policy.problems import refuse
-from scone_policy.session import Session, recall
+from scone_policy.session import Session, creator_problem, recall
 from scone_policy.signed import Signed, parse_signed, verify_signed
 from scone_policy.source import NUMBER, Number, Tagged, load, show
 
@@ -150,11 +149,14 @@ def read_upload(body: bytes) -> Description:
             raise refuse(problems, document)
     except PolicyError as problem:
         raise Refusal(400, str(problem)) from None
-    if session.creator is not None:
-        raise Refusal(400, "creator: is filled in by the CAS, never written by hand")
+    if (problem := creator_problem(session)) is not None:
+        raise Refusal(400, f"creator: {problem.rule}")
     if session.predecessor is not None and session.namespace_hash is not None:
         raise Refusal(400, "namespace_hash and predecessor exclude each other")
     _check(session)
+    # What was read is uploaded again: who creates this version is told anew.
+    data = {key: value for key, value in data.items() if key != "creator"}
+    session = session.model_copy(update={"creator": None})
     return Description(session=session, data=_with_fragments(data), signers=signed.signers)
 
 
@@ -180,7 +182,5 @@ def stored(text: str) -> Session:
 def _check(session: Session) -> None:
     refuse_unserved(session)
     check_certificates(session.access_policy)
-    for name, service in session.services.items():
-        check_positions(f"services.{name}.command", service.command or ())
     for caution in cautions(session):
         log.event("caution", session=session.name, where=show(caution.path), what=caution.rule)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from scone_cas.messages import Refusal
+from scone_policy.services import HOST_VARIABLE
 
 _POSITION = re.compile(r"@@([1-9][0-9]{0,2})")
 _NAME = re.compile(r"@@([A-Za-z_][A-Za-z0-9_]*)")
@@ -11,16 +11,6 @@ _NAME = re.compile(r"@@([A-Za-z_][A-Za-z0-9_]*)")
 
 class MissingHostValueError(Exception):
     """The policy names a host argument that was not given. The text says which."""
-
-
-def check_positions(where: str, command: Sequence[str]) -> None:
-    """Raises Refusal unless the positions are 1, 2, 3 …, each once."""
-    positions = sorted(int(match[1]) for argument in command if (match := _POSITION.fullmatch(argument)))
-    for expected, position in enumerate(positions, start=1):
-        if position < expected:
-            raise Refusal(400, f"{where}: the host argument @@{position} stands there twice")
-        if position > expected:
-            raise Refusal(400, f"{where}: @@{position} stands there, but @@{expected} does not")
 
 
 def host_argument(argument: str, given: Sequence[str]) -> str | None:
@@ -34,7 +24,12 @@ def host_argument(argument: str, given: Sequence[str]) -> str | None:
     return given[position - 1]
 
 
-def host_variable(text: str, given: Mapping[str, str]) -> str | None:
-    """The host's value, empty if it is unset, if the text is `@@NAME`; None if it is not."""
-    match = _NAME.fullmatch(text)
-    return None if match is None else given.get(match[1], "")
+def host_variable(name: str, text: str, given: Mapping[str, str]) -> tuple[str, str] | None:
+    """The program's variable and the host's value, empty if it is unset, where the host gives it; else None.
+
+    So it does where the name is `@@NAME` (whatever the value says), and where the value is.
+    """
+    by_name, by_value = HOST_VARIABLE.fullmatch(name), _NAME.fullmatch(text)
+    if by_name is not None:
+        return by_name["name"], given.get(by_name["name"], "")
+    return None if by_value is None else (name, given.get(by_value[1], ""))

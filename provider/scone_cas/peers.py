@@ -182,8 +182,8 @@ class Peers:
             _check_ready(answer)
             raise PeerError(
                 f"does not share a secret '{source.secret}' of the session '{source.session}' with this session: "
-                f"export it to '{wanted.importer}' there, and have that CAS started with "
-                f"--trusted-peer {self._identity.key_hash}=<namespace>"
+                f"export it to '{wanted.importer}' there with cas_key: {self._identity.key_hash}, or without, and have "
+                f"that CAS started with --trusted-peer {self._identity.key_hash}=<namespace>"
             )
         if source.session_hash is not None:
             raise PeerError(f"shows '{source.secret}' to everyone, but not with a hash: import it without session_hash")

@@ -308,12 +308,14 @@ class Sessions:
 
     def exported(self, asked: Ask, peer: str | None) -> Shared:
         """A secret for a session of another CAS, whose key (hash) `peer` is proven. Raises Refusal."""
-        if peer is None or self._peers is None or not self._peers.settings.trusts(peer, asked.importer):
-            raise Refusal(403, f"this CAS does not trust the key {peer} to speak for the session '{asked.importer}'")
+        if peer is None:
+            raise sharing.untrusted(peer, asked.importer)
         owner, value = sharing.exported(
             Import(session=asked.session, secret=asked.secret),
             importer=asked.importer,
             importer_hash=asked.importer_hash,
+            cas=peer,
+            trusted=self._peers is not None and self._peers.settings.trusts(peer, asked.importer),
             find=View(self._means, local=True).live,
         )
         if value.is_confined:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from scone_cas.live import Live
 from scone_cas.messages import Refusal
+from scone_cas.peer_protocol import pinned, same_key
 from scone_cas.published import public_part
 from scone_cas.values import Value
 from scone_policy.names import ROOT
@@ -58,14 +59,16 @@ class Owned:
 class _Importer:
     """A session that receives a secret, on the way to where its value lives; `length` counts the imports so far.
 
-    `local` is False for a session of another CAS: what is known of it is its name and its hash.
+    `cas` is the proven key (hash) of the CAS of a session that is none of this one's: what is known of it is its name
+    and its hash. `trusted` is whether that CAS is believed for exports that name no CAS.
     """
 
     session: str
     session_hash: str
     where: str
     tolerates_debug: bool = False
-    local: bool = True
+    cas: str | None = None
+    trusted: bool = True
     kind: str | None = None
     as_public: bool = False
     length: int = 0
@@ -109,16 +112,26 @@ def value(live: Live, name: str, find: Find, elsewhere: Elsewhere | None = None)
     return elsewhere(found)
 
 
-def exported(import_: Import, *, importer: str, importer_hash: str, find: Find) -> tuple[Live, Value]:
-    """What another CAS's session receives, with the session that exports it. Raises Refusal (404).
+def exported(
+    import_: Import, *, importer: str, importer_hash: str, cas: str, trusted: bool, find: Find
+) -> tuple[Live, Value]:
+    """What a session of the CAS with the key `cas` (hash) receives, with the session that exports it. Raises Refusal.
 
+    A CAS that is not `trusted` reaches what is exported to it by its key, and learns of nothing else (403; else 404).
     A namespace's hash is not known there: exports to a namespace by hash do not reach another CAS.
     """
-    asker = _Importer(session=importer, session_hash=importer_hash, where=f"for '{importer}'", local=False)
-    owner, secret = _exporter(import_, asker, find)
-    if not _reaches(secret.export, asker, find):
-        raise _none(import_, asker.where, 404)
+    where = f"for '{importer}'"
+    asker = _Importer(session=importer, session_hash=importer_hash, where=where, cas=cas, trusted=trusted)
+    owner = find(import_.session)
+    secret = owner.session.secrets.get(import_.secret) if owner is not None else None
+    if owner is None or secret is None or not _reaches(secret.export, asker, find):
+        raise _none(import_, where, 404) if trusted else untrusted(cas, importer)
     return owner, value(owner, import_.secret, find)
+
+
+def untrusted(cas: str | None, importer: str) -> Refusal:
+    """One answer for all that an unknown CAS asks for and is not given: nobody learns names by asking."""
+    return Refusal(403, f"this CAS does not trust the key {cas} to speak for the session '{importer}'")
 
 
 def check_kind(found: str | None, wanted: str | None, where: str, name: str) -> None:
@@ -164,7 +177,7 @@ def _exporter(wanted: Import, importer: _Importer, find: Find) -> tuple[Live, Se
     owner = find(wanted.session)
     found = owner.session.secrets.get(wanted.secret) if owner is not None else None
     if owner is None or found is None:
-        raise _none(wanted, importer.where, 400 if importer.local else 404)
+        raise _none(wanted, importer.where, 400)
     return owner, found
 
 
@@ -187,7 +200,7 @@ def _other_hash(wanted: Import, where: str) -> Refusal:
 
 def _version_hint(exports: tuple[Export, ...], importer: _Importer) -> str:
     """Who is exported to by hash learns the own one: it changes with every update, and must be known beforehand."""
-    if any(export.session == importer.session for export in exports):
+    if any(export.session == importer.session and not export.is_elsewhere for export in exports):
         return f" in this version: it exports to another session_hash than {importer.session_hash}"
     return ""
 
@@ -197,6 +210,11 @@ def _reaches(exports: tuple[Export, ...], importer: _Importer, find: Find) -> bo
 
 
 def _covers(export: Export, importer: _Importer, find: Find) -> bool:
+    if export.is_elsewhere:
+        if importer.cas is None or export.cas_key is None or not same_key(importer.cas, pinned(export.cas_key)):
+            return False
+    elif not importer.trusted:
+        return False
     if export.session is not None:
         return export.session == importer.session and export.session_hash in (None, importer.session_hash)
     assert export.namespace is not None
@@ -204,5 +222,5 @@ def _covers(export: Export, importer: _Importer, find: Find) -> bool:
         return False
     if export.session_hash is None:
         return True
-    namespace = find(export.namespace) if importer.local else None
+    namespace = find(export.namespace) if importer.cas is None else None
     return namespace is not None and namespace.hash == export.session_hash

@@ -5,11 +5,12 @@ import json
 from collections.abc import Callable, Mapping
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, pkcs12
 
 from scone_cas import keys, pgp
 from scone_cas.values import Value
 from scone_policy import pem
+from scone_policy.placeholders import OLD_CHAIN
 
 Form = Callable[[Value], bytes]
 
@@ -86,6 +87,18 @@ def _chain(value: Value) -> bytes:
     return own + value.more["chain"]
 
 
+def _old_chain(value: Value) -> bytes:
+    """The old spelling: of a leaf the root first, and itself last; of a CA, which is no leaf, as `_chain` has it."""
+    if value.kind != "x509":
+        return _chain(value)
+    chain = value.more["chain"]
+    above = x509.load_pem_x509_certificates(chain) if chain else []
+    return (
+        b"".join(one.public_bytes(Encoding.PEM) for one in reversed(above))
+        + pem.armour(pem.CERTIFICATE, value.content).encode()
+    )
+
+
 def _pkcs12(value: Value) -> bytes:
     """Key, certificate and chain under the empty password, as the language has no place for another."""
     chain = value.more["chain"]
@@ -117,6 +130,7 @@ _X509: Mapping[str, Form] = {
     **{f":privatekey{suffix}": _key_pem for suffix in ("", ":pem", ":pkcs8:pem")},
     **{f":privatekey{suffix}": _key_of_certificate for suffix in (":der", ":pkcs8:der")},
     ":chain": _chain,
+    OLD_CHAIN: _old_chain,
     ":pkcs12-with-private-key": _pkcs12,
 }
 _FORMS: Mapping[str, Mapping[str, Form]] = {

@@ -120,6 +120,13 @@ def _secret(where: str, secret: Secret) -> None:
         for key in ("cas_url", "cas_key", "cas_software_key"):
             if "$$SCONE::" in (getattr(secret.import_, key) or ""):
                 raise _unserved(f"{where}.import.{key}", "a placeholder here is")
+    for export in secret.export:
+        if export.cas_software_key is not None:
+            fix = ": who asks gives no evidence about itself; give cas_key"
+            raise _unserved(f"{where}.export.cas_software_key", "an export to any CAS of a software is", fix)
+        for key in ("cas_url", "cas_key"):
+            if "$$SCONE::" in (getattr(export, key) or ""):
+                raise _unserved(f"{where}.export.{key}", "a placeholder here is")
 
 
 def _service(where: str, service: Service) -> None:

@@ -265,7 +265,9 @@ class View:
     def _x509(self, live: Live, name: str, secret: Secret) -> Value:
         if secret.value is not None:
             content, *above = pem.blocks(secret.value, pem.CERTIFICATE)
-            chain = "".join(pem.armour(pem.CERTIFICATE, der) for der in above).encode()
+            issuer = self._issuer(live, secret)
+            own = "".join(pem.armour(pem.CERTIFICATE, der) for der in above).encode()
+            chain = own if issuer is None else issuer.whole_chain
         else:
             issuer = self._issuer(live, secret)
             certificate = certificate_of(live, name)
@@ -333,6 +335,8 @@ class View:
     def _token(self, live: Live, name: str, secret: Secret) -> bytes:
         if self._anyone:
             raise Refusal(400, f"{place(live, name)}: {_NEVER_PUBLIC}")
+        if not secret.tenant_id:
+            raise Refusal(400, f"{place(live, name)}: there is no token: its tenant_id is empty")
         request, now = self._token_request(live, name, secret), self._means.clock()
         if not self._waits and not self._means.entra.knows(request, now=now):
             self._needed.append(partial(self._fetch, request, now))

@@ -9,11 +9,12 @@ from pydantic import PlainValidator, ValidationError, model_validator
 
 from scone_policy import pem
 from scone_policy.canonical import canonical_json, present, short_digest
+from scone_policy.errors import RuleError
 from scone_policy.holes import has_hole
 from scone_policy.keyhash import is_key_hash
 from scone_policy.placeholders import is_reference, parts
 from scone_policy.problems import problems_of, refusal
-from scone_policy.scalars import Model, by_reference, text
+from scone_policy.scalars import Model, by_reference, nearest, text
 from scone_policy.sets import elements
 
 CREATOR, ANY, NONE = "CREATOR", "ANY", "NONE"
@@ -22,6 +23,7 @@ ALL, AT_LEAST, SIGNER = "require-all", "require-at-least-", "signer"
 _KEY_HASH = re.compile("[1-9A-HJ-NP-Za-km-z]{40,60}")
 _RULE = re.compile(f"{ALL}|{AT_LEAST}(?P<least>[1-9][0-9]{{0,3}})")
 _MAX_NESTING = 8
+_ENTRY = "Write one entry a line: `- CREATOR`."
 
 
 @dataclass(frozen=True)
@@ -67,51 +69,63 @@ def entry_of(value: object, depth: int = 0) -> Entry:
         if is_reference(found):
             return found
         parts(found)
-        raise ValueError("an entry must be one placeholder and nothing else")
+        raise RuleError(
+            "an entry must be one placeholder and nothing else", fix="Make an entry of it: `- $$SCONE::name$$`."
+        )
     if _KEY_HASH.fullmatch(found):
-        raise ValueError(_why_no_key_hash(found))
+        raise _no_key_hash(found)
     if found.startswith("-----BEGIN CERTIFICATE"):
         ders = pem.blocks(found, pem.CERTIFICATE)
         if len(ders) != 1:
-            raise ValueError("an entry must be one certificate, not several")
+            raise RuleError(
+                "an entry must be one certificate, not several", fix="Make an entry of each, the person's own alone."
+            )
         return pem.armour(pem.CERTIFICATE, ders[0])
-    raise ValueError(
+    raise RuleError(
         "each entry must be CREATOR, ANY, NONE, a certificate's key hash, a PEM certificate, a placeholder, or a map "
-        "with signer, require-all or require-at-least-N"
+        "with signer, require-all or require-at-least-N",
+        fix="Give the key hash that `pulumi-scone identity create` prints, or the certificate itself.",
     )
 
 
-def _why_no_key_hash(found: str) -> str:
+def _no_key_hash(found: str) -> RuleError:
     try:
         pem.signer(found)
     except ValueError:
-        return "looks like a key hash, but its checksum is wrong: copy it again, whole"
-    return "is the key of a session signer: write it as `signer: …`"
+        return RuleError("looks like a key hash, but its checksum is wrong", fix="Copy it again, whole.")
+    return RuleError("is the key of a session signer: write it as `signer: …`", fix="Write `- signer: <the key>`.")
 
 
 def _structured(value: Mapping[Any, object], depth: int) -> Entry:
     if len(value) != 1:
         names = ", ".join(sorted(str(key) for key in value)) or "none"
-        raise ValueError(
-            f"an entry that is a map must have one key (signer, require-all, require-at-least-N), not {names}"
+        raise RuleError(
+            f"an entry that is a map must have one key (signer, require-all, require-at-least-N), not {names}",
+            fix="Make an entry of each key.",
         )
     ((word, inner),) = value.items()
     if word == SIGNER:
         return SessionSigner(pem.signer(inner))
     match = _RULE.fullmatch(str(word))
     if match is None:
-        raise ValueError(f"unknown entry {str(word)[:40]}: must be signer, require-all or require-at-least-N")
+        raise RuleError(
+            f"unknown entry {str(word)[:40]}: must be signer, require-all or require-at-least-N",
+            fix=nearest(str(word)[:40], (SIGNER, ALL, f"{AT_LEAST}2")),
+        )
     if depth >= _MAX_NESTING:
-        raise ValueError(f"rules are nested deeper than {_MAX_NESTING} levels")
+        raise RuleError(f"rules are nested deeper than {_MAX_NESTING} levels", fix="Write them with fewer levels.")
     entries = _inner(str(word), inner, depth + 1)
     if not entries:
-        raise ValueError(f"{word} must not be empty")
+        raise RuleError(f"{word} must not be empty", fix="List who must agree under it.")
     if {ANY, NONE} & {entry for entry in entries if isinstance(entry, str)}:
-        raise ValueError(f"ANY and NONE must stand alone, not in {word}")
+        raise RuleError(f"ANY and NONE must stand alone, not in {word}", fix="Leave them out of the rule.")
     least = int(match["least"]) if match["least"] else None
     fixed = not any(isinstance(entry, str) and (is_reference(entry) or has_hole(entry)) for entry in entries)
     if least is not None and least > len(entries) and fixed:
-        raise ValueError(f"{word} has only {len(entries)} different entries: nobody could ever satisfy it")
+        raise RuleError(
+            f"{word} has only {len(entries)} different entries: nobody could ever satisfy it",
+            fix=f"Name {least} different ones, or ask for fewer.",
+        )
     return Require(least=least, entries=entries)
 
 
@@ -119,7 +133,7 @@ def _inner(word: str, value: object, depth: int) -> tuple[Entry, ...]:
     """The entries of a rule; what is wrong with one of them is named below the rule."""
     rule = f"{word} must be a list of entries"
     try:
-        return _sorted(elements(value, lambda item: entry_of(item, depth), rule))
+        return _sorted(elements(value, lambda item: entry_of(item, depth), rule, fix=_ENTRY))
     except ValidationError as error:
         raise refusal(*(replace(problem, path=(word, *problem.path)) for problem in problems_of(error))) from None
 
@@ -140,12 +154,12 @@ def _entries(value: object) -> tuple[Entry, ...] | None:
         value = [value]
     if isinstance(value, Mapping) and len(value) == 1 and _is_structured(value):
         value = [value]
-    unique = _sorted(elements(value, entry_of, "must be a list of entries"))
+    unique = _sorted(elements(value, entry_of, "must be a list of entries", fix=_ENTRY))
     if not unique:
-        raise ValueError("must not be empty: say NONE when nobody may")
+        raise RuleError("must not be empty", fix="Say NONE when nobody may.")
     for alone in (ANY, NONE):
         if alone in unique and len(unique) > 1:
-            raise ValueError(f"{alone} must stand alone")
+            raise RuleError(f"{alone} must stand alone", fix=f"Leave out {alone}, or all the others.")
     return unique
 
 
@@ -161,7 +175,10 @@ def _plain(read: Callable[[object], tuple[Entry, ...] | None]) -> Callable[[obje
         for entry in found or ():
             if not isinstance(entry, str):
                 word = SIGNER if isinstance(entry, SessionSigner) else entry.word
-                raise ValueError(f"{word} may stand under update and create_sessions only")  # noqa: TRY004
+                raise RuleError(
+                    f"{word} may stand under update and create_sessions only",
+                    fix="Name readers by key hash or certificate.",
+                )
         return found
 
     return plain

@@ -6,12 +6,18 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, PlainValidator, model_validator
 
 from scone_policy.canonical import keyed, present
+from scone_policy.errors import RuleError
 from scone_policy.holes import has_hole
 from scone_policy.placeholders import is_reference
 from scone_policy.problems import at
 from scone_policy.scalars import PLACEHOLDER, Model, by_reference, matching, optional, or_reference, whole
 
-_MEASUREMENT = matching(f"[0-9a-fA-F]{{64}}|{PLACEHOLDER}", "must be 32 bytes in hex (64 digits), or a placeholder")
+_MEASUREMENT = matching(
+    f"[0-9a-fA-F]{{64}}|{PLACEHOLDER}",
+    "must be 32 bytes in hex (64 digits), or a placeholder",
+    fix="Copy it again, whole: 64 characters of 0 to 9 and a to f.",
+    trim=True,
+)
 
 
 def _measurement(value: object) -> str:
@@ -41,7 +47,9 @@ def _number(value: object) -> int | str:
     """ISVPRODID and ISVSVN have 16 bits in an enclave's report (Intel SDM, REPORT)."""
     found = whole(value)
     if isinstance(found, int) and not 0 <= found < 1 << 16:
-        raise ValueError("must be a whole number from 0 to 65535")
+        raise RuleError(
+            "must be a whole number from 0 to 65535", fix="Give the number that the enclave was signed with."
+        )
     return found
 
 
@@ -74,12 +82,12 @@ class Signer(Model):
         if self.reference is not None:
             return self
         if self.mrsigner is None:
-            raise at("mrsigner must have a value", "mrsigner")
+            raise at("mrsigner must have a value", "mrsigner", fix="Give the signer's MRSIGNER: 64 hex digits.")
         low, high = self.isvsvn_min, self.isvsvn_max
         if self.isvsvn is not None and (low is not None or high is not None):
-            raise at("isvsvn excludes isvsvn_min and isvsvn_max", "isvsvn")
+            raise at("isvsvn excludes isvsvn_min and isvsvn_max", "isvsvn", fix="Keep isvsvn, or the range.")
         if isinstance(low, int) and isinstance(high, int) and low > high:
-            raise at("isvsvn_min is larger than isvsvn_max", "isvsvn_min")
+            raise at("isvsvn_min is larger than isvsvn_max", "isvsvn_min", fix="Exchange the two.")
         return self
 
     def canonical(self) -> dict[str, object] | str:
@@ -101,9 +109,11 @@ class Variant(Model):
     def _says_something(self) -> Self:
         if self.reference is not None:
             if self.mrenclave or self.signer is not None:
-                raise ValueError("unknown key reference")
+                raise RuleError("unknown key reference", fix="Write the placeholder itself as the variant.")
         elif not self.mrenclave and self.signer is None:
-            raise ValueError("a variant must hold mrenclave or signer")
+            raise RuleError(
+                "a variant must hold mrenclave or signer", fix="Give one of the two, or remove the variant."
+            )
         return self
 
     def canonical(self) -> dict[str, object] | str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from scone_policy.holes import has_hole
 from scone_policy.placeholders import SELF, Placeholder, is_reference, parts, resolve, text_form
 from scone_policy.problems import Problem
-from scone_policy.references import kinds_of
+from scone_policy.references import dangling_entries, kinds_of
 from scone_policy.secrets import Secret
 from scone_policy.security import ALL_ADVISORIES
 from scone_policy.texts import texts
@@ -21,7 +21,35 @@ _BYTES = ("fspf_key", "one_time_password_shared_secret")
 
 def cautions(session: "Session") -> list[Problem]:
     """What to warn of in a session that breaks no rule, in the order of its sections."""
-    return [*_advisories(session), *_raw_bytes(session)]
+    return [
+        *_created(session),
+        *_advisories(session),
+        *dangling_entries(session),
+        *_ignored(session),
+        *_raw_bytes(session),
+    ]
+
+
+def _created(session: "Session") -> Iterator[Problem]:
+    """What a CAS printed may be uploaded again; nobody becomes the creator by writing so."""
+    if session.creator is not None:
+        yield Problem(
+            path=("creator",),
+            rule="is filled in by CAS: what was printed here is ignored",
+            fix="Leave it out.",
+        )
+
+
+def _ignored(session: "Session") -> Iterator[Problem]:
+    """What says how CAS would make a secret that it does not make, and a tenant that is left empty."""
+    for name, secret in session.secrets.items():
+        how = "a given value" if secret.value is not None else "an import"
+        for key in secret.ignored:
+            rule = f"{key} means nothing beside {how}, which decides it"
+            yield Problem(path=("secrets", name, key), rule=rule, fix="Leave it out.")
+        if secret.tenant_id == "":
+            rule = "the tenant is empty: CAS can fetch no token, and a service that asks for it does not start"
+            yield Problem(path=("secrets", name, "tenant_id"), rule=rule, fix="Give the tenant's UUID.")
 
 
 def _advisories(session: "Session") -> Iterator[Problem]:
@@ -40,6 +68,8 @@ def _raw_bytes(session: "Session") -> Iterator[Problem]:
     """Bytes that are no text can be an argument or a variable only where they happen to hold no NUL."""
     kinds = kinds_of(session.secrets)
     for path, text in texts(session):
+        if path[0] == "access_policy":
+            continue  # judged as entries
         # Files take any bytes.
         takes_bytes = path[0] == "images" or path[-1] in _BYTES
         for part in () if has_hole(text) else parts(text):

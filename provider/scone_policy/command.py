@@ -3,13 +3,15 @@
 import re
 from collections.abc import Sequence
 
+from scone_policy.errors import RuleError
+
 _PLAIN = re.compile(r"[^\s'\"]+")
 
 
 def split(command: str) -> tuple[str, ...]:
     """Arguments of a command line: white space separates, quotes of either kind group, adjacent parts join; no escapes.
 
-    Raises ValueError when a quote is not closed.
+    Raises RuleError when a quote is not closed.
     """
     arguments: list[str] = []
     current: str | None = None
@@ -29,7 +31,7 @@ def split(command: str) -> tuple[str, ...]:
         else:
             current = (current or "") + char
     if quote:
-        raise ValueError(f"the quote {quote} is not closed")
+        raise RuleError(f"the quote {quote} is not closed", fix="Close it, or write the command as a list.")
     return (*arguments, current) if current is not None else tuple(arguments)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, model_validator
 
 from scone_policy.canonical import present
+from scone_policy.errors import RuleError
 from scone_policy.scalars import Model, Text
 
 CAS, AKV = "cas", "akv"
@@ -24,7 +25,7 @@ def _store(value: object) -> object:
         return None
     if isinstance(value, Mapping) and set(value) == {AKV} and value[AKV] is not None:
         return value[AKV]
-    raise ValueError("must be !cas, or !akv with token and vault")
+    raise RuleError("must be !cas, or !akv with token and vault", fix="Write `!cas`, or `!akv {token: …, vault: …}`.")
 
 
 class SecretConfig(Model):

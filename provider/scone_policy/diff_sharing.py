@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from scone_policy.canonical import canonical_json
 from scone_policy.change import Trust
+from scone_policy.sharing import ELSEWHERE
 
 Verdict = tuple[Trust, str]
 
@@ -23,6 +25,8 @@ _IMPORT = {
 def export_verdict(receiver: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> Verdict:
     """One receiver of a secret, with the ways in which it is trusted (canonical form: `{session: true, …}`)."""
     old, new = _ways(before or {}), _ways(after or {})
+    if _elsewhere(before or {}) != _elsewhere(after or {}):
+        return _verdict_elsewhere(receiver, _elsewhere(before or {}), _elsewhere(after or {}), old, new)
     if not old or not new:
         every = any(way == "namespace" for way, _ in old | new)
         who = f"every session in the namespace {receiver}, now or later," if every else receiver
@@ -32,6 +36,23 @@ def export_verdict(receiver: str, before: Mapping[str, Any] | None, after: Mappi
     if all(_within(way, old) for way in new):
         return Trust.NARROWS, f"fewer sessions or versions of {receiver} receive the secret"
     return Trust.CHANGES, f"other sessions or versions of {receiver} receive the secret"
+
+
+def _elsewhere(receiver: Mapping[str, Any]) -> frozenset[str]:
+    """Which CASes the receiver may be on, and what of it: one text for each."""
+    return frozenset(canonical_json(other) for other in receiver.get(ELSEWHERE, {}).values())
+
+
+def _verdict_elsewhere(
+    receiver: str, before: frozenset[str], after: frozenset[str], old: frozenset[Any], new: frozenset[Any]
+) -> Verdict:
+    """What changes for receivers of other CASes, which a name and a key of a CAS make up; and here, where it does."""
+    here = "" if old == new else ", and who receives it here changes as well"
+    if before < after and old <= new:
+        return Trust.WIDENS, f"{receiver} of another CAS receives the secret{here}"
+    if after < before and new <= old:
+        return Trust.NARROWS, f"{receiver} of another CAS no longer receives it{here}"
+    return Trust.CHANGES, f"another CAS's {receiver} receives the secret{here}"
 
 
 def import_verdict(key: str, before: object, after: object) -> Verdict:

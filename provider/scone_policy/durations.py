@@ -2,6 +2,8 @@
 
 import re
 
+from scone_policy.errors import RuleError
+
 _UNITS = {
     1: "s|sec|secs|second|seconds",
     60: "m|min|mins|minute|minutes",
@@ -15,6 +17,7 @@ _SECONDS = {unit: seconds for seconds, units in _UNITS.items() for unit in units
 _TERM = re.compile(r"([0-9]{1,9})\s*([A-Za-z]+)\s*")
 _LONGEST = 100 * 31_557_600
 _RULE = 'must be a length of time such as "90 days", "59d", "1 year" or "24h"'
+_FIX = "Write a whole number and a unit: s, min, h, days, weeks, months, years."
 
 
 def seconds(written: str) -> int:
@@ -22,11 +25,11 @@ def seconds(written: str) -> int:
     total, end = 0, 0
     for match in _TERM.finditer(written):
         if match.start() != end or match[2] not in _SECONDS:
-            raise ValueError(_RULE)
+            raise RuleError(_RULE, fix=_FIX)
         total += int(match[1]) * _SECONDS[match[2]]
         end = match.end()
     if end != len(written) or not total > 0:
-        raise ValueError(_RULE)
+        raise RuleError(_RULE, fix=_FIX)
     if total > _LONGEST:
-        raise ValueError("must be at most 100 years")
+        raise RuleError("must be at most 100 years", fix="Leave it out: then there is no end.")
     return total

@@ -30,6 +30,8 @@ _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 _KEM_ID = b"KEM\x00\x20"
 _SUITE_ID = b"HPKE\x00\x20\x00\x01\x00\x02"
 _KEYS = {"encrypted_session", "encryption_key"}
+_COPY_KEY = "Copy it again, whole, from `scone cas show-identification --session-encryption-key`."
+_ENCRYPT_AGAIN = "Encrypt the session again, and send what that printed."
 
 
 def encrypt_session(text: str, *, recipient: bytes, seed: bytes) -> dict[str, str]:
@@ -43,11 +45,13 @@ def encrypt_session(text: str, *, recipient: bytes, seed: bytes) -> dict[str, st
     if len(seed) != KEY_SIZE:
         raise ValueError("a seed has 32 bytes")
     if len(recipient) != KEY_SIZE:
-        raise PolicyError("a session encryption key has 32 bytes", where="cas_encryption_key")
+        raise PolicyError("a session encryption key has 32 bytes", where="cas_encryption_key", fix=_COPY_KEY)
     try:
         content = text.encode()
     except UnicodeEncodeError:
-        raise PolicyError("must be valid Unicode", where="session") from None
+        raise PolicyError(
+            "must be valid Unicode", where="session", fix="Write it again: half of a surrogate pair stands in it."
+        ) from None
     if len(content) > LARGEST_TEXT:
         raise PolicyError(
             f"has {len(content)} bytes, and at most {LARGEST_TEXT} can be encrypted: "
@@ -63,15 +67,17 @@ def encrypt_session(text: str, *, recipient: bytes, seed: bytes) -> dict[str, st
 def decrypt_session(document: Mapping[str, object], *, key: X25519PrivateKey) -> str:
     """What was encrypted to this key. Raises PolicyError when it was not, or is no text."""
     if set(document) != _KEYS:
-        raise PolicyError("an encrypted session has exactly the keys encrypted_session and encryption_key")
+        raise PolicyError(
+            "an encrypted session has exactly the keys encrypted_session and encryption_key", fix=_ENCRYPT_AGAIN
+        )
     encapsulated = _unbase64(document, "encryption_key", largest=KEY_SIZE)
     sealed = _unbase64(document, "encrypted_session", largest=LARGEST_TEXT + 16)
     if len(encapsulated) != KEY_SIZE:
-        raise PolicyError("must have 32 bytes", where="encryption_key")
+        raise PolicyError("must have 32 bytes", where="encryption_key", fix=_ENCRYPT_AGAIN)
     try:
         return _SUITE.decrypt(encapsulated + sealed, key, _CONTEXT).decode()
     except UnicodeDecodeError:
-        raise PolicyError("is not UTF-8 text", where="encrypted_session") from None
+        raise PolicyError("is not UTF-8 text", where="encrypted_session", fix=_ENCRYPT_AGAIN) from None
     except (InvalidTag, ValueError):
         raise PolicyError(
             "the encrypted session does not open: it was changed, or encrypted to another CAS's key",
@@ -86,7 +92,7 @@ def _seal(content: bytes, *, recipient: bytes, ephemeral: X25519PrivateKey) -> t
     try:
         shared = ephemeral.exchange(X25519PublicKey.from_public_bytes(recipient))
     except ValueError:
-        raise PolicyError("is not a usable X25519 key", where="cas_encryption_key") from None
+        raise PolicyError("is not a usable X25519 key", where="cas_encryption_key", fix=_COPY_KEY) from None
     shared = _expand(_KEM_ID, _extract(_KEM_ID, b"", b"eae_prk", shared), b"shared_secret", encapsulated + recipient)
     context = b"\0" + _extract(_SUITE_ID, b"", b"psk_id_hash", b"") + _extract(_SUITE_ID, b"", b"info_hash", _CONTEXT)
     secret = _extract(_SUITE_ID, shared, b"secret", b"")
@@ -114,4 +120,4 @@ def _unbase64(document: Mapping[str, object], name: str, *, largest: int) -> byt
             return base64.b64decode(value, validate=True)
         except (binascii.Error, ValueError):
             pass
-    raise PolicyError("must be base64, and not larger than a session", where=name)
+    raise PolicyError("must be base64, and not larger than a session", where=name, fix=_ENCRYPT_AGAIN)

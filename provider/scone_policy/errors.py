@@ -29,5 +29,16 @@ class SconeError(Exception):
         return f"{head}\n  → {self.fix}" if self.fix else head
 
 
+class RuleError(ValueError):
+    """One value breaks a rule: what a reader of values raises, for models to turn into an error with its place.
+
+    The text is the rule in words; `fix` is the next step, an imperative sentence. Neither may hold a secret value.
+    """
+
+    def __init__(self, rule: str, *, fix: str) -> None:
+        super().__init__(rule)
+        self.fix = fix
+
+
 class PolicyError(SconeError):
     """A session description breaks a rule of the session language."""

@@ -64,7 +64,8 @@ def _judge(path: Path, model: type[BaseModel], tree: object, given: Mapping[str,
         yield Problem(path=at, rule=rule, fix="Write the placeholder into the section itself.")
         return
     if filled is None:
-        yield Problem(path=at, rule=f"stands in {show(path)}, and does not fit there: must be a map")
+        rule = f"stands in {show(path)}, and does not fit there: must be a map"
+        yield Problem(path=at, rule=rule, fix="Write the section's keys in the fragment.")
         return
     try:
         model.model_validate(filled)
@@ -72,7 +73,7 @@ def _judge(path: Path, model: type[BaseModel], tree: object, given: Mapping[str,
         for problem in with_suggestions(problems_of(error), model):
             place = (*path, *(step for step in problem.path if step in _NAMES))
             words = problem.rule if problem.rule in PLAIN_RULES else "breaks a rule of the language"
-            fix = problem.fix if problem.rule in PLAIN_RULES else ""
+            fix = problem.fix if problem.rule in PLAIN_RULES else f"Write it as {show(place)} itself is written."
             yield Problem(path=at, rule=f"stands in {show(place)}, and does not fit there: {words}", fix=fix)
 
 

@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Mapping
 
+from scone_policy.errors import RuleError
 from scone_policy.source import Number
 
 _TOKEN = re.compile(r"\\u0000(hole:[0-9]+)\\u0000")
@@ -21,7 +22,7 @@ def load(text: str) -> object:
     try:
         return json.loads(text, parse_int=Number, parse_float=Number, parse_constant=_no_constant, strict=False)
     except (ValueError, RecursionError):
-        raise ValueError("value_json must be JSON") from None
+        raise RuleError("value_json must be JSON", fix="Write the fragment itself as value.") from None
 
 
 def _no_constant(_: str) -> object:
@@ -40,12 +41,14 @@ def _json(value: object) -> str:
         return _finite(value)
     if value is None or isinstance(value, int | str):
         return json.dumps(value, ensure_ascii=False)
-    raise ValueError("must be made of maps, lists, texts, numbers, true, false and null")
+    raise RuleError(
+        "must be made of maps, lists, texts, numbers, true, false and null", fix="Turn other values into text."
+    )
 
 
 def _finite(value: float) -> str:
     if not math.isfinite(value):
-        raise ValueError("must not hold numbers that are not finite")
+        raise RuleError("must not hold numbers that are not finite", fix="Write such a number as text, in quotes.")
     return str(int(value)) if value.is_integer() else repr(value)
 
 

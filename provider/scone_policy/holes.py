@@ -8,7 +8,9 @@ The one table of what the tokens stand for is kept by `Holes`, so that a token m
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-_TOKEN = re.compile("\x00hole:[0-9]+\x00")
+PATTERN = "\x00hole:[0-9]+\x00"
+"""Pattern of a token, for those that allow one inside of a longer text."""
+_TOKEN = re.compile(PATTERN)
 
 
 def is_hole(value: object) -> bool:

@@ -6,15 +6,16 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, PlainValidator
 
 from scone_policy.canonical import present
+from scone_policy.errors import RuleError
 from scone_policy.holes import is_hole
-from scone_policy.scalars import SEGMENT, Model, PrintableName, by_name, matching, optional, text
+from scone_policy.scalars import SEGMENT, Model, PrintableName, Printed, by_name, matching, optional, text
 from scone_policy.sets import elements, member_map
 from scone_policy.volumes import UpdatePolicy
 
 DEFAULT_PERMISSION = 0o700
 NO_SECRETS = "none"
 
-_path = matching(r"/[^\x00]*", "must be an absolute path")
+_path = matching(r"/[^\x00]*", "must be an absolute path", fix="Begin it with /.")
 
 
 def _permission(value: object) -> int | str:
@@ -27,7 +28,7 @@ def _permission(value: object) -> int | str:
         return int(value)
     if isinstance(value, str) and re.fullmatch("0o[0-7]{1,3}", value):
         return int(value, 8)
-    raise ValueError("must be an octal mode such as 0o600, at most 0o777")
+    raise RuleError("must be an octal mode such as 0o600, at most 0o777", fix="Write 0o and three digits of 0 to 7.")
 
 
 InjectionPath = Annotated[str, PlainValidator(_path, json_schema_input_type=str)]
@@ -53,6 +54,7 @@ class Mount(Model):
 
     name: PrintableName
     update_policy: UpdatePolicy = None
+    persistency: Printed = Field(default=None, exclude=True)
 
     def canonical(self) -> dict[str, object]:
         """Map form. The policy stays even where it is the default: the volume may have another one."""
@@ -63,10 +65,12 @@ def _provided(value: object) -> tuple[str, ...] | None:
     """None: every secret. An empty list: none of them; its one spelling in maps is the word none."""
     if value is None or value == NO_SECRETS:
         return None if value is None else ()
-    return tuple(sorted(set(elements(value, _secret, "must be a list of secrets"))))
+    return tuple(sorted(set(elements(value, _secret, "must be a list of secrets", fix="Write `[name, …]`."))))
 
 
-_secret = matching(SEGMENT, "must name secrets: 1 to 128 letters, digits, or _ - . ~")
+_secret = matching(
+    SEGMENT, "must name secrets: 1 to 128 letters, digits, or _ - . ~", fix="Give the name that stands under secrets."
+)
 
 
 class Image(Model):
@@ -82,6 +86,7 @@ class Image(Model):
     provide_secrets: Annotated[
         tuple[str, ...] | None, PlainValidator(_provided, json_schema_input_type=list[str] | None)
     ] = None
+    persistency: Printed = Field(default=None, exclude=True)
 
     def canonical(self) -> dict[str, object]:
         """Map form: files and volumes by path."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from scone_policy import durations, fragments, pem
+from scone_policy.errors import RuleError
 from scone_policy.holes import has_hole, is_hole
 from scone_policy.placeholders import is_reference
 from scone_policy.problems import at
@@ -20,6 +21,8 @@ RSA_KEYS = frozenset({"RSA-2048", "RSA-3072"})
 KEY_TYPES = (DEFAULT_KEY_TYPE, "P-384", "Ed25519", *sorted(RSA_KEYS))
 
 _X509 = frozenset({"private_key", "issuer", "common_name", "endpoint", "valid_for"})
+_BESIDE_CERTIFICATE = frozenset({"private_key", "issuer"})
+"""Beside a given certificate the issuer signs nothing: it says what stands above."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +30,7 @@ class Kind:
     """The keys of one kind beside kind, value, import, import_akv, export, export_public.
 
     `needs`: those that a generated one needs. `with_value`: those that may stand beside a given value. `check` takes a
-    given value and returns it in its one spelling, or raises ValueError; None means that no value can be given.
+    given value and returns it in its one spelling, or raises RuleError; None means that no value can be given.
     """
 
     keys: frozenset[str] = frozenset()
@@ -38,16 +41,26 @@ class Kind:
 
 def _ascii(value: str) -> str:
     if not value.isascii():
-        raise ValueError("the value of an ascii secret must hold ASCII characters only")
+        raise RuleError(
+            "the value of an ascii secret must hold ASCII characters only", fix="Give it as a binary secret, in hex."
+        )
     if any(not char.isprintable() and char not in "\t\n\r" for char in value):
-        raise ValueError("the value of an ascii secret must hold printable characters and line breaks only")
+        raise RuleError(
+            "the value of an ascii secret must hold printable characters and line breaks only",
+            fix="Give it as a binary secret, in hex.",
+        )
     return value
 
 
 def _binary(value: str) -> str:
-    if len(value) % 2 or set(value) - set(string.hexdigits):
-        raise ValueError("the value of a binary secret must be hex, two digits a byte")
-    return value
+    """White space means nothing: a block scalar ends with a line break, and long values have several lines."""
+    found = "".join(value.split())
+    if len(found) % 2 or set(found) - set(string.hexdigits):
+        raise RuleError(
+            "the value of a binary secret must be hex, two digits a byte",
+            fix="Convert it: xxd -p FILE. A text is a secret of kind ascii.",
+        )
+    return found
 
 
 KINDS: Mapping[str, Kind] = {
@@ -60,10 +73,10 @@ KINDS: Mapping[str, Kind] = {
     "x509": Kind(
         keys=_X509 | {"dns", "san"},
         needs=("private_key",),
-        with_value=frozenset({"private_key"}),
+        with_value=_BESIDE_CERTIFICATE,
         check=pem.certificates,
     ),
-    "x509-ca": Kind(keys=_X509, needs=("private_key",), with_value=frozenset({"private_key"}), check=pem.certificates),
+    "x509-ca": Kind(keys=_X509, needs=("private_key",), with_value=_BESIDE_CERTIFICATE, check=pem.certificates),
     "aad-token": Kind(
         keys=frozenset({"tenant_id", "client_id", "application_secret", "private_key", "certificate_thumbprint"}),
         needs=("tenant_id", "client_id"),
@@ -78,15 +91,26 @@ _DNS = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*\.?")
 _MAX_DNS = 253
 MAX_COMMON_NAME = 64
 
-uuid = matching("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", "must be a UUID")
-thumbprint = matching("([0-9a-fA-F]{2}:?){19,31}[0-9a-fA-F]{2}", "must be the certificate's SHA-1 or SHA-256 in hex")
+_UUID = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+_COPY_UUID = "Copy it from the application's overview in Entra ID."
+uuid = matching(_UUID, "must be a UUID", fix=_COPY_UUID, trim=True)
+tenant = matching(f"({_UUID})?", "must be a UUID", fix=_COPY_UUID, trim=True)
+"""A tenant may be left empty: such documents are uploaded long before a token is asked for."""
+thumbprint = matching(
+    "([0-9a-fA-F]{2}:?){19,31}[0-9a-fA-F]{2}",
+    "must be the certificate's SHA-1 or SHA-256 in hex",
+    fix="Take what openssl x509 -noout -fingerprint -sha256 -in FILE prints.",
+    trim=True,
+)
 
 
 def dns(value: object) -> str:
     """A DNS name, wildcards included."""
     found = text(value)
     if not has_hole(found) and (len(found) > _MAX_DNS or not _DNS.fullmatch(found)):
-        raise ValueError("must be DNS names such as api.example.com")
+        raise RuleError(
+            "must be DNS names such as api.example.com", fix="Write an IP address under san, as ip:10.0.0.1."
+        )
     return found
 
 
@@ -94,7 +118,10 @@ def common_name(value: object) -> str:
     """The name of a certificate's subject (X.520, upper bound ub-common-name)."""
     found = text(value)
     if not has_hole(found) and not is_reference(found) and not 1 <= len(found) <= MAX_COMMON_NAME:
-        raise ValueError(f"common_name must have 1 to {MAX_COMMON_NAME} characters (X.520)")
+        raise RuleError(
+            f"common_name must have 1 to {MAX_COMMON_NAME} characters (X.520)",
+            fix="Leave it out: then the first DNS name, or the secret's name, stands there.",
+        )
     return found
 
 
@@ -107,11 +134,11 @@ def san(value: object) -> str:
     if sort == "dns":
         return f"dns:{dns(name)}"
     if sort != "ip":
-        raise ValueError("each entry must begin with dns: or ip:")
+        raise RuleError("each entry must begin with dns: or ip:", fix="Write dns:api.example.com or ip:10.0.0.1.")
     try:
         return f"ip:{ipaddress.ip_address(name)}"
     except ValueError:
-        raise ValueError("ip: must be followed by an IP address") from None
+        raise RuleError("ip: must be followed by an IP address", fix="Write names as dns:….") from None
 
 
 def duration(value: object) -> str:
@@ -128,35 +155,38 @@ def token_key(value: object) -> str:
     frame = r"\s*-----BEGIN (RSA |EC )?PRIVATE KEY-----[A-Za-z0-9+/=.\s]+-----END (RSA |EC )?PRIVATE KEY-----\s*"
     if has_hole(found) or is_reference(found) or re.fullmatch(frame, found):
         return found
-    raise ValueError("must be PEM: -----BEGIN PRIVATE KEY-----, base64, -----END PRIVATE KEY-----")
+    raise RuleError(
+        "must be PEM: -----BEGIN PRIVATE KEY-----, base64, -----END PRIVATE KEY-----",
+        fix="Write it as a block (`private_key: |`), or name a private-key secret: $$SCONE::name$$.",
+    )
 
 
 def payload(value: object) -> dict[str, str]:
     """Claims of a jwt: texts by name, without the three that CAS sets itself."""
     if not isinstance(value, Mapping):
-        raise ValueError("must be a map of texts")  # noqa: TRY004
+        raise RuleError("must be a map of texts", fix="Write one claim a line: `name: text`.")
     for name, item in value.items():
         if str(name) in ("iat", "nbf", "exp"):
-            raise at(f"{name} is set by CAS: leave it out", str(name))
+            raise at(f"{name} is set by CAS", str(name), fix="Leave it out; validity says how long the token holds.")
         if not isinstance(item, str) or isinstance(item, Number):
-            raise at(f"the claim {str(name)[:40]!r} must be text: put numbers in quotes", str(name))
+            raise at(f"the claim {str(name)[:40]!r} must be text", str(name), fix="Put numbers and switches in quotes.")
     return {text(name): text(item) for name, item in value.items()}
 
 
 def check_value(kind: str, value: object, size: int | str | None) -> str:
-    """A given value in its one spelling: JSON for a fragment, else text. Raises ValueError, without the value."""
+    """A given value in its one spelling: JSON for a fragment, else text. Raises RuleError, without the value."""
     if kind == "config-fragment":
         return fragments.dump(value)
     rules = KINDS.get(kind)
     if rules is None or is_hole(kind):
         return text(value)
     if rules.check is None:
-        raise ValueError(f"a secret of kind {kind} cannot be given a value")
+        raise RuleError(f"a secret of kind {kind} cannot be given a value", fix="Leave value out: CAS makes it.")
     found = text(value)
     if has_hole(found):
         return found
     found = rules.check(found)
     length = len(found) // 2 if kind == "binary" else len(found)
     if isinstance(size, int) and size != length:
-        raise ValueError("size differs from the size of the given value: leave it out")
+        raise RuleError("size differs from the size of the given value", fix="Leave it out.")
     return found

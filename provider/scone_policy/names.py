@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import PlainValidator, ValidationInfo
 
+from scone_policy.errors import RuleError
 from scone_policy.holes import has_hole
 from scone_policy.scalars import SEGMENT, text
 
@@ -21,14 +22,22 @@ def session_name(value: object) -> str:
     if has_hole(name) or name == ROOT:
         return name
     if len(name) > MAX_LENGTH:
-        raise ValueError(f"must be at most {MAX_LENGTH} characters")
+        raise RuleError(f"must be at most {MAX_LENGTH} characters", fix="Shorten it.")
     for segment in name.split("/"):
         if not segment:
-            raise ValueError("must not begin or end with / and must not hold //")
+            raise RuleError(
+                "must not begin or end with / and must not hold //",
+                fix="Write full names such as team/app, or / alone.",
+            )
         if segment in (".", ".."):
-            raise ValueError("a relative name may stand only where another session is referred to")
+            raise RuleError(
+                "a relative name may stand only where another session is referred to", fix="Write the full name."
+            )
         if not _SEGMENT.fullmatch(segment):
-            raise ValueError("each part between / must be 1 to 128 letters, digits, or _ - . ~")
+            raise RuleError(
+                "each part between / must be 1 to 128 letters, digits, or _ - . ~",
+                fix="Rename it: other characters, such as blanks, are not allowed.",
+            )
     return name
 
 
@@ -59,7 +68,7 @@ def absolute(name: str, own: str) -> str:
     for step in name.split("/"):
         if step == "..":
             if not found:
-                raise ValueError("the relative name leads above the root namespace")
+                raise RuleError("the relative name leads above the root namespace", fix="Leave out one of the `..`.")
             found.pop()
         elif step != ".":
             found.append(step)

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_public_key,
 )
 
-from scone_policy.errors import PolicyError
+from scone_policy.errors import PolicyError, RuleError
 from scone_policy.holes import has_hole
 from scone_policy.keyhash import decode_signer
 from scone_policy.placeholders import is_reference
@@ -30,6 +30,11 @@ from scone_policy.scalars import text
 _T = TypeVar("_T")
 
 CERTIFICATE, PUBLIC_KEY, PRIVATE_KEY = "CERTIFICATE", "PUBLIC KEY", "PRIVATE KEY"
+_CONVERT = {
+    CERTIFICATE: "Write it as a block (`value: |`); openssl x509 -in FILE converts it.",
+    PUBLIC_KEY: "Write it as a block (`value: |`); openssl pkey -pubin -in FILE -pubout converts it.",
+    PRIVATE_KEY: "Write it as a block (`value: |`); openssl pkcs8 -topk8 -nocrypt -in FILE converts it.",
+}
 
 _BLOCK = re.compile(r"-----BEGIN (?P<label>[A-Z0-9 ]+)-----(?P<body>[A-Za-z0-9+/=\s]+)-----END (?P=label)-----\s*")
 
@@ -45,9 +50,11 @@ def blocks(found: str, label: str) -> list[bytes]:
         try:
             ders.append(base64.b64decode("".join(match["body"].split()), validate=True))
         except binascii.Error:
-            raise ValueError(f"a PEM {label.lower()} is damaged: its body is not base64") from None
+            raise RuleError(
+                f"a PEM {label.lower()} is damaged: its body is not base64", fix="Copy it again, whole."
+            ) from None
     if not ders or end != len(found):
-        raise ValueError(f"must be PEM: -----BEGIN {label}-----, base64, -----END {label}-----")
+        raise RuleError(f"must be PEM: -----BEGIN {label}-----, base64, -----END {label}-----", fix=_CONVERT[label])
     return ders
 
 
@@ -104,7 +111,10 @@ def signer(value: object) -> str:
         try:
             key: object = Ed25519PublicKey.from_public_bytes(decode_signer(found))
         except PolicyError:
-            raise ValueError("a signer must be a public key as PEM (Ed25519 or P-384), or its old spelling") from None
+            raise RuleError(
+                "a signer must be a public key as PEM (Ed25519 or P-384), or its old spelling",
+                fix=_CONVERT[PUBLIC_KEY],
+            ) from None
     else:
         (der,) = _one(blocks(found, PUBLIC_KEY))
         key = _loaded(load_der_public_key, der, "public key")
@@ -112,12 +122,12 @@ def signer(value: object) -> str:
         isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP384R1)
     ):
         return armour(PUBLIC_KEY, key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
-    raise ValueError("a signer must have an Ed25519 or a P-384 key")
+    raise RuleError("a signer must have an Ed25519 or a P-384 key", fix="Make one: openssl genpkey -algorithm ed25519.")
 
 
 def _one(found: list[bytes]) -> list[bytes]:
     if len(found) != 1:
-        raise ValueError("must be one PEM block, not several")
+        raise RuleError("must be one PEM block, not several", fix="Keep the one that is meant.")
     return found
 
 
@@ -125,4 +135,6 @@ def _loaded(load: Callable[[bytes], _T], der: bytes, what: str) -> _T:
     try:
         return load(der)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise ValueError(f"the PEM text holds no {what} that can be read") from None
+        raise RuleError(
+            f"the PEM text holds no {what} that can be read", fix="Copy it again, whole; keys without a passphrase."
+        ) from None

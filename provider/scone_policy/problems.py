@@ -9,23 +9,32 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from scone_policy.errors import PolicyError, SconeError
 from scone_policy.source import Document, Path
 
+UNKNOWN_KEY = "unknown key"
+"""Its next step is which keys there are: `suggest` knows them."""
+_MAP = ("must be a map", "Write keys below it, one a line: `key: value`.")
+_LIST = ("must be a list", "Write one item a line: `- item`.")
+_TEXT = ("must be text", "Write one value, in quotes where it is no plain word.")
+_SWITCH = ("must be true or false", "Write true or false, without quotes.")
+_WHOLE = ("must be a whole number", "Write digits alone, such as 20.")
 _WORDS = {
-    "extra_forbidden": "unknown key",
-    "missing": "the required key is missing",
-    "dict_type": "must be a map",
-    "model_type": "must be a map",
-    "model_attributes_type": "must be a map",
-    "list_type": "must be a list",
-    "tuple_type": "must be a list",
-    "string_type": "must be text",
-    "bool_type": "must be true or false",
-    "bool_parsing": "must be true or false",
-    "int_parsing": "must be a whole number",
-    "int_type": "must be a whole number",
+    "extra_forbidden": (UNKNOWN_KEY, ""),
+    "missing": ("the required key is missing", "Add it."),
+    "dict_type": _MAP,
+    "model_type": _MAP,
+    "model_attributes_type": _MAP,
+    "list_type": _LIST,
+    "tuple_type": _LIST,
+    "string_type": _TEXT,
+    "bool_type": _SWITCH,
+    "bool_parsing": _SWITCH,
+    "int_parsing": _WHOLE,
+    "int_type": _WHOLE,
 }
-PLAIN_RULES = frozenset(_WORDS.values())
+PLAIN_RULES = frozenset(rule for rule, _ in _WORDS.values())
 """Rules in words in which nothing of the document stands."""
 _REFUSAL = "refusal"
+_ELSE = "Write it as docs/policies.md has it."
+"""For what the models' library refuses in words of its own: nothing of ours should come so far."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +52,18 @@ class PolicyErrors(PolicyError):  # noqa: N818 - it is several of them
 
 def problems_of(error: ValidationError) -> list[Problem]:
     """What a pydantic model refused, in words, in the order of the document."""
-    return [
-        Problem(
-            path=_path(item["loc"]),
-            rule=_rule(item["type"], item["msg"]),
-            fix=str(item["ctx"]["fix"]) if item["type"] == _REFUSAL else "",
-        )
-        for item in error.errors(include_input=False, include_url=False)
-    ]
+    found = []
+    for item in error.errors(include_input=False, include_url=False):
+        rule, fix = _WORDS.get(item["type"], (item["msg"].removeprefix("Value error, "), _ELSE))
+        context = item.get("ctx", {})
+        fix = str(context.get("fix", getattr(context.get("error"), "fix", fix)))
+        found.append(Problem(path=_path(item["loc"]), rule=rule, fix=fix))
+    return found
+
+
+def problem_at(path: Path, error: ValueError) -> Problem:
+    """What a reader of one value refused, as a problem at this place."""
+    return Problem(path=path, rule=str(error), fix=getattr(error, "fix", ""))
 
 
 def refusal(*problems: Problem) -> ValidationError:
@@ -66,9 +79,9 @@ def refusal(*problems: Problem) -> ValidationError:
     return ValidationError.from_exception_data("refusal", details, hide_input=True)
 
 
-def at(rule: str, *path: int | str) -> ValidationError:
-    """What a validator raises to say at which key of its own field a rule is broken."""
-    return refusal(Problem(path=path, rule=rule))
+def at(rule: str, *path: int | str, fix: str) -> ValidationError:
+    """What a validator raises to say at which key of its own field a rule is broken, and what to do."""
+    return refusal(Problem(path=path, rule=rule, fix=fix))
 
 
 def refuse(
@@ -91,7 +104,3 @@ def refuse(
 
 def _path(loc: tuple[int | str, ...]) -> Path:
     return tuple(step for step in loc if step != "[key]")
-
-
-def _rule(kind: str, message: str) -> str:
-    return _WORDS.get(kind, message.removeprefix("Value error, "))

@@ -1,16 +1,19 @@
 """Rules that look across the sections of a session: placeholders, names of secrets, images and volumes, attestation."""
 
+import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scone_policy import fragments, otp, pem
 from scone_policy.access import AccessPolicy
 from scone_policy.holes import has_hole
-from scone_policy.placeholders import SELF, Placeholder, is_reference, parts, resolve
-from scone_policy.problems import Problem
+from scone_policy.placeholders import DANGLING, SELF, Placeholder, is_reference, parts, resolve
+from scone_policy.problems import Problem, problem_at
 from scone_policy.secrets import Secret
-from scone_policy.services import Service
+from scone_policy.services import HOST_VARIABLE, Service
 from scone_policy.source import Path
 from scone_policy.texts import entry_texts, texts
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from scone_policy.session import Session
 
 _POSITION = re.compile(r"@@([0-9]+)")
+_COUNTED = re.compile(r"[1-9][0-9]{0,2}")
 _FILE_KEY_SIZE = 32
 _PASSWORD_SIZE = 16
 _FRAGMENT = "config-fragment"
@@ -34,6 +38,7 @@ def reference_problems(session: "Session") -> list[Problem]:
     """
     kinds, secrets = kinds_of(session.secrets), session.secrets
     found = [problem for path, text in texts(session) for problem in _judge(path, text, kinds)]
+    found = [problem for problem in found if not names_nobody(problem)]
     for name, service in session.services.items():
         found += _service_problems(session, name, service)
     for name, secret in secrets.items():
@@ -44,11 +49,14 @@ def reference_problems(session: "Session") -> list[Problem]:
         here: Path = ("images", name)
         for path, mount in image.volumes.items():
             if mount.name not in session.volumes:
-                found.append(Problem(path=(*here, "volumes", path), rule=f"{mount.name} is no volume of this session"))
+                rule = f"{mount.name} is no volume of this session"
+                fix = _among(mount.name, session.volumes, "volumes")
+                found.append(Problem(path=(*here, "volumes", path), rule=rule, fix=fix))
         for secret_name in image.provide_secrets or ():
             if secret_name not in kinds and not has_hole(secret_name):
                 rule = f"{secret_name} is no secret of this session"
-                found.append(Problem(path=(*here, "provide_secrets"), rule=rule))
+                fix = _among(secret_name, kinds, "secrets")
+                found.append(Problem(path=(*here, "provide_secrets"), rule=rule, fix=fix))
     found += _access_problems(session.access_policy, secrets)
     found += _security_problems(session)
     vault = session.secret_config.store_in
@@ -81,7 +89,8 @@ def _service_problems(session: "Session", name: str, service: Service) -> Iterat
     path: Path = ("services", name)
     image = service.image_name
     if image is not None and image not in session.images and not has_hole(image):
-        yield Problem(path=(*path, "image_name"), rule="names no image of this session")
+        fix = _among(image, session.images, "images")
+        yield Problem(path=(*path, "image_name"), rule="names no image of this session", fix=fix)
     if not service.attestation and session.security.needs_attestation:
         yield Problem(
             path=path,
@@ -90,6 +99,7 @@ def _service_problems(session: "Session", name: str, service: Service) -> Iterat
         )
     yield from _file_key((*path, "fspf_key"), service.fspf_key, session.secrets)
     yield from _positions((*path, "command"), service.command or ())
+    yield from _host_variables((*path, "environment"), service.environment)
     key = "one_time_password_shared_secret"
     yield from _password((*path, key), service.one_time_password_shared_secret, session.secrets)
     for variant in service.attestation:
@@ -111,7 +121,8 @@ def _fragment(path: Path, reference: str | None, secrets: Secrets) -> Iterator[P
     """A whole section can come out of a config fragment only."""
     found = meant(reference, secrets) if reference is not None else None
     if found is not None and (kind := secrets[found[0]].kind) not in (_FRAGMENT, None):
-        yield Problem(path=path, rule=f"{found[0]} is a secret of kind {kind}, and must be one of {_FRAGMENT}")
+        rule = f"{found[0]} is a secret of kind {kind}, and must be one of {_FRAGMENT}"
+        yield Problem(path=path, rule=rule, fix=f"Make {found[0]} a {_FRAGMENT}, or write the section out.")
 
 
 def _file_key(path: Path, key: str | None, secrets: Secrets) -> Iterator[Problem]:
@@ -119,7 +130,8 @@ def _file_key(path: Path, key: str | None, secrets: Secrets) -> Iterator[Problem
         return
     secret = secrets[found[0]]
     if secret.kind not in ("binary", None) or _size(secret) not in (_FILE_KEY_SIZE, None):
-        yield Problem(path=path, rule=f"{found[0]} must be a binary secret of {_FILE_KEY_SIZE} bytes")
+        rule = f"{found[0]} must be a binary secret of {_FILE_KEY_SIZE} bytes"
+        yield Problem(path=path, rule=rule, fix=f"Write kind: binary and size: {_FILE_KEY_SIZE} there.")
 
 
 def _size(secret: Secret) -> int | None:
@@ -171,23 +183,33 @@ def _access_problems(policy: AccessPolicy, secrets: Secrets) -> Iterator[Problem
             name, secret = found[0], secrets[found[0]]
             if secret.kind not in (*_ENTRIES, None):
                 rule = f"{name} is a secret of kind {secret.kind}, and must be one of {', '.join(_ENTRIES)}"
-                yield Problem(path=("access_policy", right), rule=rule)
+                fix = "Name a person by key hash or certificate, or by a secret that holds one."
+                yield Problem(path=("access_policy", right), rule=rule, fix=fix)
             elif secret.kind == "ascii" and secret.is_generated:
-                rule = f"{name} is generated, and nobody is who a random text names: give its value or import it"
-                yield Problem(path=("access_policy", right), rule=rule)
+                rule = f"{name} is generated, and nobody is who a random text names"
+                fix = f"Give {name} a value (a key hash), or import it."
+                yield Problem(path=("access_policy", right), rule=rule, fix=fix)
 
 
 def _positions(path: Path, command: Sequence[str]) -> Iterator[Problem]:
-    """Host arguments are taken by position: 1, 2, 3 …, each once."""
-    positions = sorted(int(match[1]) for argument in command if (match := _POSITION.fullmatch(argument)))
-    for expected, position in enumerate(positions, start=1):
-        if position == expected:
-            continue
-        rule = f"@@{position} stands there, but @@{expected} does not"
-        if position < expected:
-            rule = f"the host argument @@{position} stands there twice" if position else "host arguments begin with @@1"
-        yield Problem(path=path, rule=rule, fix="Count host arguments from @@1 on, each once.")
-        return
+    """Host arguments are taken by position, each once; numbers may be left out (the host's argument is not used)."""
+    written = [match[1] for argument in command if (match := _POSITION.fullmatch(argument))]
+    for position, times in Counter(written).items():
+        if not _COUNTED.fullmatch(position):
+            rule = "host arguments begin with @@1, and end with @@999"
+            yield Problem(path=path, rule=f"@@{position} is none: {rule}", fix="Count from @@1 on, without zeros.")
+        elif times > 1:
+            rule = f"the host argument @@{position} stands there twice"
+            yield Problem(path=path, rule=rule, fix="Give each its own number, or leave one out.")
+
+
+def _host_variables(path: Path, environment: Mapping[str, str]) -> Iterator[Problem]:
+    """A variable comes from the host or from here, once."""
+    found = Counter(match["name"] for name in environment if (match := HOST_VARIABLE.fullmatch(name)))
+    for name, times in found.items():
+        if times > 1 or name in environment:
+            rule = f"{name} stands there twice: as a variable of the host (@@{name}), and once more"
+            yield Problem(path=(*path, f"@@{name}"), rule=rule, fix="Keep one of them.")
 
 
 def _secret_problems(path: Path, secret: Secret, secrets: Secrets) -> Iterator[Problem]:
@@ -197,7 +219,8 @@ def _secret_problems(path: Path, secret: Secret, secrets: Secrets) -> Iterator[P
         yield from _named((*path, "signer"), secret.signer, ("private-key",), secrets, "must name")
         found = meant(secret.signer, secrets)
         if found is not None and not _may_be_p384(secrets[found[0]]):
-            yield Problem(path=(*path, "signer"), rule="must name a private-key secret with key_type P-384 (ES384)")
+            rule = "must name a private-key secret with key_type P-384 (ES384)"
+            yield Problem(path=(*path, "signer"), rule=rule, fix="Write key_type: P-384 there.")
     if secret.issuer is not None:
         yield from _issuer_problems((*path, "issuer"), secret, secrets)
     token = (secret.import_akv or {}).get("token")
@@ -220,11 +243,13 @@ def _issuer_problems(path: Path, secret: Secret, secrets: Secrets) -> Iterator[P
     given = issuer is not None and issuer.kind in ("x509", "x509-ca") and issuer.value is not None
     yield from _named(path, written, ("x509-ca", "x509") if given else ("x509-ca",), secrets, "must name")
     if given and issuer is not None and not has_hole(issuer.value):
-        if issuer.private_key is None:
+        # Beside a given certificate nothing is signed: the issuer only stands above it.
+        if issuer.private_key is None and secret.is_generated:
             rule = "names a certificate that was given without private_key: nothing could be signed with it"
-            yield Problem(path=path, rule=rule)
+            yield Problem(path=path, rule=rule, fix="Add private_key there, naming a private-key secret with its key.")
         if not pem.is_authority(issuer.value):
-            yield Problem(path=path, rule="names a certificate that is not one of a CA: it cannot sign others")
+            rule = "names a certificate that is not one of a CA: it cannot sign others"
+            yield Problem(path=path, rule=rule, fix="Name the CA's own certificate.")
     if _issues_itself(secret, secrets):
         rule = "leads in a circle back to this certificate: none of them could be the first to sign"
         yield Problem(path=path, rule=rule, fix="Leave issuer out of the one that is the root.")
@@ -252,21 +277,47 @@ def _named(path: Path, name: str, wanted: Sequence[str], secrets: Secrets, words
         name = name if found is None else found[0]
     secret = secrets.get(name)
     if secret is None or secret.kind not in (*wanted, None):
-        yield Problem(path=path, rule=f"{words} a secret of this session, of kind {wanted[0]}")
+        rule = f"{words} a secret of this session, of kind {wanted[0]}"
+        fitting = {other: one for other, one in secrets.items() if one.kind in (*wanted, None)}
+        fix = f"Name another one: {name} is of kind {secret.kind}." if secret is not None else None
+        yield Problem(path=path, rule=rule, fix=fix or _among(name, fitting, "secrets"))
+
+
+def _among(name: str, known: Iterable[str], section: str) -> str:
+    """What to do about a name that is none of a section: the nearest one, or the section to add it to."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"Did you mean {near[0]}?" if near else f"Add it under {section}, or correct the name."
+
+
+def names_nobody(problem: Problem) -> bool:
+    """True for an entry of the access policy whose secret does not exist: it counts for nobody, and is warned of."""
+    return problem.path[0] == "access_policy" and len(problem.path) > 1 and DANGLING in problem.rule
+
+
+def dangling_entries(session: "Session") -> list[Problem]:
+    """The entries of the access policy whose placeholder names no secret, as what to warn of."""
+    kinds = kinds_of(session.secrets)
+    return [
+        replace(problem, rule=f"{problem.rule}: the entry counts for nobody")
+        for path, text in texts(session)
+        if path[0] == "access_policy"
+        for problem in _judge(path, text, kinds)
+        if names_nobody(problem)
+    ]
 
 
 def _judge(path: Path, text: str, kinds: Kinds) -> list[Problem]:
     try:
         pieces = parts(text)
     except ValueError as error:
-        return [Problem(path=path, rule=str(error))]
+        return [problem_at(path, error)]
     found = []
     for piece in pieces:
-        if isinstance(piece, Placeholder) and not has_hole(text):
+        if isinstance(piece, Placeholder) and not piece.is_open:
             if piece.name == SELF and path[0] == "secrets":
                 continue
             try:
                 resolve(piece, kinds)
             except ValueError as error:
-                found.append(Problem(path=path, rule=str(error)))
+                found.append(problem_at(path, error))
     return found

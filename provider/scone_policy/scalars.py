@@ -1,16 +1,19 @@
 """The scalar types of the models: text, numbers, hex strings, switches. Each lets a hole pass unchecked."""
 
+import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator
 
+from scone_policy.errors import RuleError
 from scone_policy.holes import has_hole, is_hole
 from scone_policy.placeholders import is_reference
 from scone_policy.problems import Problem, refusal
 from scone_policy.source import Number
 
+_MOST_NAMED = 5
 _TOKENS = re.compile("\x00hole:[0-9]+\x00")
 
 
@@ -30,12 +33,16 @@ def text(value: object) -> str:
         return str(int(value))
     if isinstance(value, int | float):
         return str(value)
+    if value is None:
+        raise RuleError("must have a value", fix='Give it one ("" for an empty text), or leave the key out.')
     if not isinstance(value, str):
-        raise ValueError("must have a value" if value is None else "must be text, not a list or a map")  # noqa: TRY004
+        raise RuleError(
+            "must be text, not a list or a map", fix="Write one value; quotes keep brackets and braces in a text."
+        )
     if "\x00" in _TOKENS.sub("", value):
-        raise ValueError("must not hold the NUL character")
+        raise RuleError("must not hold the NUL character", fix="Remove it; bytes go into a binary secret, in hex.")
     if any("\ud800" <= char <= "\udfff" for char in value):
-        raise ValueError("must be valid Unicode")
+        raise RuleError("must be valid Unicode", fix="Write it again: half of a surrogate pair stands in it.")
     return str(value)
 
 
@@ -51,7 +58,7 @@ def whole(value: object) -> int | str:
         return int(value)
     if isinstance(value, Number) and re.fullmatch("0x[0-9a-fA-F]{1,10}|0o[0-7]{1,12}", value):
         return int(value, 0)
-    raise ValueError("must be a whole number")
+    raise RuleError("must be a whole number", fix="Write digits alone, such as 20.")
 
 
 def switch(value: object) -> bool | str:
@@ -62,17 +69,21 @@ def switch(value: object) -> bool | str:
         return True
     if value in (False, "false"):
         return False
-    raise ValueError("must be true or false")
+    raise RuleError("must be true or false", fix="Write true or false, without quotes.")
 
 
-def matching(pattern: str, rule: str) -> Callable[[object], str]:
-    """A reader of text that must match `pattern` unless it holds a hole; `rule` says it in words."""
+def matching(pattern: str, rule: str, *, fix: str, trim: bool = False) -> Callable[[object], str]:
+    """A reader of text that must match `pattern` unless it holds a hole; `rule` says it in words, `fix` what to do.
+
+    With `trim`, for alphabets without white space, white space around is ignored: a block scalar ends with a line
+    break, and so does what most commands print.
+    """
     compiled = re.compile(pattern)
 
     def read(value: object) -> str:
-        found = text(value)
+        found = text(value).strip() if trim else text(value)
         if not has_hole(found) and not compiled.fullmatch(found):
-            raise ValueError(rule)
+            raise RuleError(rule, fix=fix)
         return found
 
     return read
@@ -90,7 +101,24 @@ def or_reference(read: Callable[[object], object]) -> Callable[[object], object]
 
 def one_of(*words: str) -> Callable[[object], str]:
     """A reader of one of a few words."""
-    return matching("|".join(re.escape(word) for word in words), f"must be one of {', '.join(words)}")
+    known = ", ".join(words)
+
+    def read(value: object) -> str:
+        found = text(value)
+        if not has_hole(found) and found not in words:
+            raise RuleError(f"must be one of {known}", fix=nearest(found, words))
+        return found
+
+    return read
+
+
+def nearest(found: str, words: Iterable[str]) -> str:
+    """What to do about a word that is none of these: the nearest one, or the choice."""
+    known = sorted(words)
+    near = difflib.get_close_matches(found, known, n=1)
+    if near:
+        return f"Did you mean {near[0]}?"
+    return f"Write {' or '.join(known)}." if len(known) <= _MOST_NAMED else "Correct it, or leave it out."
 
 
 def by_reference(data: object, where: str) -> object:
@@ -100,7 +128,7 @@ def by_reference(data: object, where: str) -> object:
     if isinstance(data, str) and (is_reference(data) or has_hole(data)):
         return {"reference": data}
     if isinstance(data, Mapping) and "reference" in data:
-        raise ValueError(f"unknown key reference: write the placeholder itself as {where}")
+        raise RuleError("unknown key reference", fix=f"Write the placeholder itself as {where}.")
     return data
 
 
@@ -110,7 +138,10 @@ PLACEHOLDER = r"\$\$SCONE::[^$]+\$\$"
 
 def lower_hex(size: int) -> Callable[[object], str]:
     """A reader of `size` bytes in hex, written in either case, kept in lower case."""
-    read = matching(f"[0-9a-fA-F]{{{2 * size}}}", f"must be {size} bytes in hex ({2 * size} digits)")
+    digits = 2 * size
+    rule = f"must be {size} bytes in hex ({digits} digits)"
+    fix = f"Copy it again, whole: {digits} characters of 0 to 9 and a to f."
+    read = matching(f"[0-9a-fA-F]{{{digits}}}", rule, fix=fix, trim=True)
 
     def fold(value: object) -> str:
         found = read(value)
@@ -131,24 +162,40 @@ def by_name(key: str = "name", *, short: str | None = None) -> Callable[[object]
         if isinstance(value, Mapping):
             return {name: {} if item is None else item for name, item in value.items()}
         if not isinstance(value, list | tuple):
-            raise ValueError(f"must be a list of maps with a {key}, or a map by {key}")  # noqa: TRY004
+            raise RuleError(f"must be a list of maps with a {key}, or a map by {key}", fix=f"Write `- {key}: …`.")
         found: dict[str, object] = {}
+        problems: list[Problem] = []
         for index, item in enumerate(value):
             entry = (
                 dict(item) if isinstance(item, Mapping) else {short: item} if isinstance(item, str) and short else {}
             )
             name = entry.pop(key, None)
             if name is None:
-                raise refusal(Problem(path=(index,), rule=f"the entry has no {key}"))
+                rule = f"the entry has no {key}"
+                problems.append(Problem(path=(index,), rule=rule, fix=f"Give it one: `- {key}: …`."))
+                continue
             name = text(name)
             if name in found:
-                raise refusal(Problem(path=(index,), rule=f"two entries have the {key} {name!r}"))
+                rule = f"two entries have the {key} {name!r}"
+                problems.append(Problem(path=(index,), rule=rule, fix="Rename one of them, or merge them."))
             found[name] = entry
+        if problems:
+            raise refusal(*problems)
         return found
 
     return convert
 
 
+def _printed(value: object) -> None:
+    if value not in (None, "None"):
+        raise RuleError(
+            "is what a CAS prints, and None is all that is known of it",
+            fix="Leave it out; volumes say with update_policy how they are kept.",
+        )
+
+
+Printed = Annotated[None, PlainValidator(_printed, json_schema_input_type=str | None)]
+"""A key that CASes print and nobody writes: read over, so that what was read can be uploaded again."""
 Text = Annotated[str, PlainValidator(text, json_schema_input_type=str)]
 OptionalText = Annotated[str | None, PlainValidator(optional(text), json_schema_input_type=str | None)]
 OptionalWhole = Annotated[int | str | None, PlainValidator(optional(whole), json_schema_input_type=int | None)]
@@ -164,12 +211,25 @@ Switch = Annotated[
 ]
 Named = BeforeValidator(by_name())
 Segment = Annotated[
-    str, PlainValidator(matching(SEGMENT, "must be 1 to 128 letters, digits, or _ - . ~"), json_schema_input_type=str)
+    str,
+    PlainValidator(
+        matching(
+            SEGMENT,
+            "must be 1 to 128 letters, digits, or _ - . ~",
+            fix="Rename it: other characters, such as blanks and /, are not allowed.",
+        ),
+        json_schema_input_type=str,
+    ),
 ]
 PrintableName = Annotated[
     str,
     PlainValidator(
-        matching(r"[^\x00-\x1f]{1,512}", "must be 1 to 512 printable characters"), json_schema_input_type=str
+        matching(
+            r"[^\x00-\x1f]{1,512}",
+            "must be 1 to 512 printable characters",
+            fix="Rename it, without line breaks and tabs.",
+        ),
+        json_schema_input_type=str,
     ),
 ]
 Bytes16 = Annotated[str | None, PlainValidator(optional(lower_hex(16)), json_schema_input_type=str | None)]

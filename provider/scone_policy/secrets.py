@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import Field, PlainValidator, model_validator
+from pydantic import Field, PlainValidator, ValidationError, model_validator
 
 from scone_policy import fragments, kinds, pem
 from scone_policy.canonical import present
+from scone_policy.errors import RuleError
 from scone_policy.holes import has_hole
 from scone_policy.kinds import DEFAULT_KEY_TYPE, DEFAULT_SIZE, KEY_TYPES, KINDS, MAX_SIZE
-from scone_policy.problems import at
-from scone_policy.scalars import Model, OptionalText, OptionalWhole, Switch, one_of, optional, text
+from scone_policy.problems import Problem, at, problem_at, refusal
+from scone_policy.scalars import Model, OptionalText, OptionalWhole, Switch, nearest, one_of, optional, text
 from scone_policy.sets import member_map, members
 from scone_policy.sharing import Export, Exports, Import, export_map
 from scone_policy.source import Path
@@ -22,13 +23,15 @@ def _kind(value: object) -> str:
     found = text(value)
     if has_hole(found) or found in KINDS:
         return found
-    raise ValueError(f"must be one of {', '.join(sorted(KINDS))}")
+    raise RuleError(f"must be one of {', '.join(sorted(KINDS))}", fix=nearest(found, KINDS))
 
 
 def _akv(value: object) -> dict[str, object]:
     """The vendor's keys, which only a real CAS knows: any tree, its scalars as text."""
     if not isinstance(value, Mapping) or not value:
-        raise ValueError("must be a map of texts: the secret's place in an Azure Key Vault")
+        raise RuleError(
+            "must be a map of texts: the secret's place in an Azure Key Vault", fix="Write its keys one a line."
+        )
     found = _tree(value, ())
     assert isinstance(found, dict)
     return found
@@ -42,7 +45,7 @@ def _tree(value: object, path: Path) -> object:
     try:
         return text(value)
     except ValueError as error:
-        raise at(str(error), *path) from None
+        raise refusal(problem_at(path, error)) from None
 
 
 def _dns(value: object) -> tuple[str, ...]:
@@ -50,7 +53,9 @@ def _dns(value: object) -> tuple[str, ...]:
     return _listed_names([value] if isinstance(value, str) else value)
 
 
-_listed_names = members(kinds.dns, "must be a list of DNS names")
+_SIZED = ("ascii", "binary")
+_BESIDE_IMPORT = frozenset({"private_key", "migrate"})
+_listed_names = members(kinds.dns, "must be a list of DNS names", fix="Write one name a line: `- api.example.com`.")
 
 
 Kind = Annotated[str | None, PlainValidator(optional(_kind), json_schema_input_type=str)]
@@ -59,6 +64,7 @@ Endpoint = Annotated[str | None, PlainValidator(optional(one_of("server", "clien
 Algorithm = Annotated[str | None, PlainValidator(optional(one_of("ES384")), json_schema_input_type=str)]
 Duration = Annotated[str | None, PlainValidator(optional(kinds.duration), json_schema_input_type=str)]
 Uuid = Annotated[str | None, PlainValidator(optional(kinds.uuid), json_schema_input_type=str)]
+Tenant = Annotated[str | None, PlainValidator(optional(kinds.tenant), json_schema_input_type=str)]
 Thumbprint = Annotated[str | None, PlainValidator(optional(kinds.thumbprint), json_schema_input_type=str)]
 DnsNames = Annotated[
     tuple[str, ...],
@@ -66,7 +72,10 @@ DnsNames = Annotated[
 ]
 Sans = Annotated[
     tuple[str, ...],
-    PlainValidator(members(kinds.san, "must be a list of dns:… and ip:…"), json_schema_input_type=list[str]),
+    PlainValidator(
+        members(kinds.san, "must be a list of dns:… and ip:…", fix="Write one a line: `- dns:a.example`."),
+        json_schema_input_type=list[str],
+    ),
 ]
 Payload = Annotated[dict[str, str] | None, PlainValidator(optional(kinds.payload), json_schema_input_type=dict)]
 CommonName = Annotated[str | None, PlainValidator(optional(kinds.common_name), json_schema_input_type=str)]
@@ -105,7 +114,7 @@ class Secret(Model):
     dns: DnsNames = ()
     san: Sans = ()
     valid_for: Duration = None
-    tenant_id: Uuid = None
+    tenant_id: Tenant = None
     client_id: Uuid = None
     application_secret: OptionalText = Field(default=None, repr=False)
     certificate_thumbprint: Thumbprint = None
@@ -129,11 +138,11 @@ class Secret(Model):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.import_ is not None and self.import_akv is not None:
-            raise at("import and import_akv exclude each other", "import_akv")
+            raise at("import and import_akv exclude each other", "import_akv", fix="Keep one of them.")
         if self.value_json is not None:
             object.__setattr__(self, "value", fragments.load(self.value_json))
         if self.kind is None and self.import_ is None:
-            raise at("the required key kind is missing", "kind")
+            raise at("the required key kind is missing", "kind", fix=f"Add one of {', '.join(sorted(KINDS))}.")
         stated = [key for key in _PARAMETERS if getattr(self, key) not in (None, (), False)]
         if self.import_ is not None or self.import_akv is not None:
             self._imported(stated)
@@ -144,30 +153,36 @@ class Secret(Model):
         return self
 
     def _imported(self, stated: list[str]) -> None:
-        if self.value is not None or self.size is not None:
-            own = "value" if self.value is not None else "size"
-            raise at("an imported secret has neither value nor size of its own", own)
-        allowed = KINDS[self.kind].with_value if self.kind is not None and not has_hole(self.kind) else frozenset()
-        if foreign := [key for key in stated if key not in allowed]:
-            raise at(f"{foreign[0]} does not belong to an imported secret", foreign[0])
+        if self.value is not None:
+            rule = "an imported secret has neither value nor size of its own"
+            raise at(rule, "value", fix="Keep the value, or the import.")
+        if self.kind is None or has_hole(self.kind):
+            foreign, words = stated, "does not belong to an imported secret"
+        else:
+            keys, words = KINDS[self.kind].keys, f"does not belong to a secret of kind {self.kind}"
+            sized = ["size"] if self.size is not None and self.kind not in _SIZED else []
+            foreign = [*sized, *(key for key in stated if key not in keys)]
+        if foreign:
+            raise _foreign(foreign, words)
 
     def _of_kind(self, kind: str, stated: list[str]) -> None:
         rules = KINDS[kind]
         if self.value_json is not None and kind != "config-fragment":
-            raise at("value_json belongs to a config-fragment", "value_json")
+            raise at("value_json belongs to a config-fragment", "value_json", fix="Write value.")
         if foreign := [key for key in stated if key not in rules.keys]:
-            raise at(f"{foreign[0]} does not belong to a secret of kind {kind}", foreign[0])
+            raise _foreign(foreign, f"does not belong to a secret of kind {kind}")
         null = kind == "config-fragment" and {"value", "value_json"} & self.model_fields_set
         if self.value is not None or null:
             object.__setattr__(self, "value", self._checked_value(kind))
             object.__setattr__(self, "size", None)
-            if ignored := [key for key in stated if key not in rules.with_value]:
-                raise at(f"{ignored[0]} has no meaning beside a given value", ignored[0])
             return
         if kind == "config-fragment":
-            raise at("a config-fragment needs value or import: CAS cannot generate one", "kind")
+            raise at(
+                "a config-fragment needs value or import: CAS cannot generate one", "kind", fix="Add one of the two."
+            )
         if missing := [key for key in rules.needs if getattr(self, key) is None]:
-            raise at(f"a secret of kind {kind} needs {missing[0]}", "kind")
+            needed = ", ".join(missing)
+            raise at(f"a secret of kind {kind} needs {needed}", "kind", fix=f"Add {needed}.")
         for check in (_sized, _x509, _aad, _public):
             check(self, kind)
 
@@ -176,7 +191,17 @@ class Secret(Model):
             return kinds.check_value(kind, self.value, self.size)
         except ValueError as error:
             key = "value" if self.value_json is None else "value_json"
-            raise at(str(error), key) from None
+            raise refusal(problem_at((key,), error)) from None
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Keys that say how CAS would make the value, where it does not make it: documents of the field hold some."""
+        if self.is_generated:
+            return ()
+        stated = [key for key in ("size", *_PARAMETERS) if getattr(self, key) not in (None, (), False)]
+        meant = KINDS[self.kind].with_value if self.kind is not None and not has_hole(self.kind) else frozenset()
+        meant = meant if self.value is not None else meant & _BESIDE_IMPORT
+        return tuple(key for key in stated if key not in meant)
 
     @property
     def is_generated(self) -> bool:
@@ -224,6 +249,11 @@ _PARAMETERS = tuple(
 )
 
 
+def _foreign(keys: list[str], rule: str) -> ValidationError:
+    """All keys that have no place there, each with the rule."""
+    return refusal(*(Problem(path=(key,), rule=f"{key} {rule}", fix="Leave it out.") for key in keys))
+
+
 def _texts(value: object) -> list[str]:
     return [item for item in value if isinstance(item, str)] if isinstance(value, list | tuple) else []
 
@@ -233,18 +263,22 @@ def _dns_names(san: object) -> list[str]:
 
 
 def _sized(secret: Secret, kind: str) -> None:
-    if kind not in ("ascii", "binary"):
+    if kind not in _SIZED:
         if secret.size is not None:
-            raise at(f"size does not belong to a secret of kind {kind}", "size")
+            raise _foreign(["size"], f"does not belong to a secret of kind {kind}")
     elif secret.size is None:
         object.__setattr__(secret, "size", DEFAULT_SIZE)
     elif isinstance(secret.size, int) and not 1 <= secret.size <= MAX_SIZE:
-        raise at(f"size must be between 1 and {MAX_SIZE}", "size")
+        raise at(f"size must be between 1 and {MAX_SIZE}", "size", fix=f"Leave it out for {DEFAULT_SIZE}.")
 
 
 def _x509(secret: Secret, kind: str) -> None:
     if kind == "x509" and secret.endpoint == "client" and (secret.dns or secret.san):
-        raise at("dns and san do not go with endpoint: client", "dns" if secret.dns else "san")
+        raise at(
+            "dns and san do not go with endpoint: client",
+            "dns" if secret.dns else "san",
+            fix="Give common_name instead, or leave endpoint out.",
+        )
 
 
 def _aad(secret: Secret, kind: str) -> None:
@@ -255,12 +289,12 @@ def _aad(secret: Secret, kind: str) -> None:
     if half or certified == (secret.application_secret is not None):
         rule = "an aad-token needs either application_secret or private_key with certificate_thumbprint"
         given = (key for key in ("application_secret", "private_key", "certificate_thumbprint") if getattr(secret, key))
-        raise at(rule, next(given, "kind"))
+        raise at(rule, next(given, "kind"), fix="Give application_secret alone, or both of the others.")
     if secret.private_key is not None:
         try:
             kinds.token_key(secret.private_key)
         except ValueError as error:
-            raise at(str(error), "private_key") from None
+            raise refusal(problem_at(("private_key",), error)) from None
 
 
 def _public(secret: Secret, kind: str) -> None:
@@ -268,5 +302,5 @@ def _public(secret: Secret, kind: str) -> None:
     if kind in ("public-key", "x509", "x509-ca") and (secret.private_key or "").startswith(
         f"-----BEGIN {pem.PRIVATE_KEY}"
     ):
-        rule = "private_key must name a private-key secret of this session: give the key as value there"
-        raise at(rule, "private_key")
+        rule = "private_key must name a private-key secret of this session"
+        raise at(rule, "private_key", fix="Add a secret of kind private-key with this value, and name it here.")

@@ -6,11 +6,21 @@ from typing import Annotated, Any, Self
 from pydantic import Field, PlainValidator, model_validator
 
 from scone_policy.canonical import present
+from scone_policy.errors import RuleError
 from scone_policy.holes import has_hole
 from scone_policy.otp import OneTimePassword
 from scone_policy.placeholders import is_reference
 from scone_policy.problems import at
-from scone_policy.scalars import PLACEHOLDER, Model, OptionalText, ReferableSwitch, by_reference, matching, text
+from scone_policy.scalars import (
+    PLACEHOLDER,
+    Model,
+    OptionalText,
+    ReferableSwitch,
+    by_reference,
+    matching,
+    nearest,
+    text,
+)
 from scone_policy.sets import member_map, members
 
 TOLERATIONS = frozenset(
@@ -29,25 +39,27 @@ TOLERATIONS = frozenset(
 ALL_ADVISORIES = "*"
 
 _ADVISORY = re.compile("INTEL-SA-[0-9]{5}")
-_MODE = matching(f"hardware|none|maa|{PLACEHOLDER}", "must be hardware, none or maa")
+_MODE = matching(f"hardware|none|maa|{PLACEHOLDER}", "must be hardware, none or maa", fix="Leave it out for hardware.")
 _QE_KEY = matching(
     f"[0-9A-Za-z+/=_:\\-]{{16,4096}}|-----BEGIN PUBLIC KEY-----[^\\x00]+|{PLACEHOLDER}",
     "must name the public keys of quoting enclaves: hex, base64, PEM, or a placeholder",
+    fix="Copy the key again, whole.",
 )
 
 
 def toleration(value: str) -> str:
-    """One toleration in its one spelling. Raises ValueError for an unknown one."""
+    """One toleration in its one spelling. Raises RuleError for an unknown one."""
     found = "debug-mode" if value == "debug" else value
     if found not in TOLERATIONS and not has_hole(found):
-        raise ValueError(f"{found!r} is no toleration: use {', '.join(sorted(TOLERATIONS))}")
+        known = ", ".join(sorted(TOLERATIONS))
+        raise RuleError(f"{found!r} is no toleration: use {known}", fix=nearest(found, TOLERATIONS))
     return found
 
 
 def advisory(value: str) -> str:
-    """One advisory name. Raises ValueError when it is not shaped like one."""
+    """One advisory name. Raises RuleError when it is not shaped like one."""
     if not _ADVISORY.fullmatch(value) and not has_hole(value):
-        raise ValueError("must name advisories such as INTEL-SA-00586")
+        raise RuleError("must name advisories such as INTEL-SA-00586", fix="Write INTEL-SA- and five digits.")
     return value
 
 
@@ -61,16 +73,16 @@ def _advisory(value: object) -> str:
     return found if is_reference(found) or found == ALL_ADVISORIES else advisory(found)
 
 
-_tolerate = members(_toleration, "must be a list of tolerations")
+_tolerate = members(_toleration, "must be a list of tolerations", fix="Write one a line: `- hyperthreading`.")
 
 
-_ignored = members(_advisory, 'must be a list of advisories, or "*"')
+_ignored = members(_advisory, 'must be a list of advisories, or "*"', fix="Write one a line: `- INTEL-SA-00586`.")
 
 
 def _advisories(value: object) -> tuple[str, ...]:
     found = _ignored(value)
     if ALL_ADVISORIES in found and len(found) > 1:
-        raise ValueError('"*" must stand alone')
+        raise RuleError('"*" must stand alone', fix="Leave out the others, or the star.")
     return found
 
 
@@ -93,7 +105,10 @@ class Attestation(Model):
     one_time_password_shared_secret: OneTimePassword = None
     must_be_sgx_local: ReferableSwitch = None
     trusted_scone_qe_pubkeys: Annotated[
-        tuple[str, ...], PlainValidator(members(_QE_KEY, "must be a list of keys"), json_schema_input_type=list[str])
+        tuple[str, ...],
+        PlainValidator(
+            members(_QE_KEY, "must be a list of keys", fix="Write one key a line."), json_schema_input_type=list[str]
+        ),
     ] = ()
     reference: str | None = None
 
@@ -110,11 +125,13 @@ class Attestation(Model):
     @model_validator(mode="after")
     def _azure(self) -> Self:
         if self.mode == "maa" and self.url is None:
-            raise at("mode maa needs url", "mode")
+            raise at("mode maa needs url", "mode", fix="Add url: the address of the Azure attestation provider.")
         if self.mode == "maa" and "maa-managed-tcb" not in self.tolerate and not _is_open(self.tolerate):
-            raise at("mode maa needs maa-managed-tcb among the tolerations", "mode")
+            raise at(
+                "mode maa needs maa-managed-tcb among the tolerations", "mode", fix="Add maa-managed-tcb to tolerate."
+            )
         if self.mode in ("hardware", "none") and self.url is not None:
-            raise at("url belongs to mode maa", "url")
+            raise at("url belongs to mode maa", "url", fix="Leave it out, or write mode: maa.")
         return self
 
     def canonical(self) -> dict[str, object] | str:

@@ -1,6 +1,7 @@
 """Services of a session: what starts, with which arguments, environment and files, and who may be it (section 2)."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, PlainValidator, model_validator
@@ -8,22 +9,36 @@ from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 from scone_policy import command
 from scone_policy.attestation import Measurement, Variant, Variants, canonical_variants, merged
 from scone_policy.canonical import present
+from scone_policy.errors import RuleError
 from scone_policy.holes import has_hole
 from scone_policy.otp import OneTimePassword
 from scone_policy.problems import at
-from scone_policy.scalars import PLACEHOLDER, Bytes16, Model, OptionalText, matching, optional, text
+from scone_policy.scalars import (
+    PLACEHOLDER,
+    Bytes16,
+    Model,
+    OptionalText,
+    Printed,
+    matching,
+    one_of,
+    optional,
+    text,
+)
 from scone_policy.sets import member_map, members
 
 MARKER = "derived: "
+KEY_RULE = "must be 32 bytes in hex (64 digits), or a placeholder"
+KEY_FIX = "Copy the key again, whole, or name a binary secret of 32 bytes: $$SCONE::name$$."
 DEFAULT_UPDATE_POLICY = "rollback_protected_reinitializable"
 
 _FSPF_KEY = matching(
-    f"[0-9a-fA-F]{{64}}|{PLACEHOLDER}|{MARKER}.+", "must be 32 bytes in hex (64 digits), or a placeholder"
+    f"[0-9a-fA-F]{{64}}|{PLACEHOLDER}|{MARKER}.+",
+    KEY_RULE,
+    fix=KEY_FIX,
+    trim=True,
 )
-_FOLDER = matching(r"/.*|\$\$SCONE::.*", "must be an absolute path")
-_UPDATE_POLICY = matching(
-    f"{DEFAULT_UPDATE_POLICY}|no_rollback_protection", f"must be {DEFAULT_UPDATE_POLICY} or no_rollback_protection"
-)
+_FOLDER = matching(r"/.*|\$\$SCONE::.*", "must be an absolute path", fix="Begin it with /.")
+_UPDATE_POLICY = one_of(DEFAULT_UPDATE_POLICY, "no_rollback_protection")
 
 
 def _command(value: object) -> tuple[str, ...] | None:
@@ -32,7 +47,7 @@ def _command(value: object) -> tuple[str, ...] | None:
         return None
     found = tuple(text(item) for item in value) if isinstance(value, list | tuple) else command.split(text(value))
     if not found or not found[0]:
-        raise ValueError("must name a program")
+        raise RuleError("must name a program", fix="Write it first, or leave command out for the image's own.")
     return found
 
 
@@ -49,25 +64,44 @@ def _measurements(value: object) -> tuple[object, ...]:
     if value is None:
         return ()
     if not isinstance(value, list | tuple):
-        raise ValueError("must be a list")  # noqa: TRY004
+        raise RuleError("must be a list", fix="Write one measurement a line: `- <64 hex digits>`.")
     return tuple(value)
 
 
 EnvironmentName = Annotated[
     str,
     PlainValidator(
-        matching(r"[^=\x00]+", "a variable's name must not be empty or hold = or NUL"), json_schema_input_type=str
+        matching(
+            r"[^=\x00]+",
+            "a variable's name must not be empty or hold = or NUL",
+            fix="Write `NAME: value`, without an equals sign.",
+        ),
+        json_schema_input_type=str,
     ),
 ]
-EnvironmentValue = Annotated[str, PlainValidator(text, json_schema_input_type=str)]
-Environment = Annotated[
-    dict[EnvironmentName, EnvironmentValue], BeforeValidator(lambda value: {} if value is None else value)
-]
+EnvironmentValue = Annotated[str, PlainValidator(text, json_schema_input_type=str | None)]
+HOST_VARIABLE = re.compile(r"(?:\\?@){2}(?P<name>[A-Za-z_][A-Za-z0-9_]*)")
+"""`@@NAME` as a variable's name, or with the backslashes that the reference prints: the host gives NAME its value."""
+
+
+def _environment(value: object) -> object:
+    """Of a host variable the value says nothing, and may be missing."""
+    if not isinstance(value, Mapping):
+        return {} if value is None else value
+    return {
+        name: "" if item is None and isinstance(name, str) and HOST_VARIABLE.fullmatch(name) else item
+        for name, item in value.items()
+    }
+
+
+Environment = Annotated[dict[EnvironmentName, EnvironmentValue], BeforeValidator(_environment)]
 
 
 _PLATFORM = matching(
     f"INTEL_QE_ID:[0-9a-fA-F]{{32}}|[0-9a-fA-F]{{64}}|{PLACEHOLDER}",
     "must name platforms: INTEL_QE_ID:<32 hex digits>, a QE key of 64 hex digits, or a placeholder",
+    fix="Copy it again, whole, from what the platform's LAS reports.",
+    trim=True,
 )
 
 
@@ -81,13 +115,19 @@ def _platform(value: object) -> str:
 
 Platforms = Annotated[
     tuple[str, ...],
-    PlainValidator(members(_platform, "must be a list of platforms"), json_schema_input_type=list[str]),
+    PlainValidator(
+        members(_platform, "must be a list of platforms", fix="Write one a line."), json_schema_input_type=list[str]
+    ),
 ]
 Tags = Annotated[
     tuple[str, ...],
     PlainValidator(
         members(
-            matching(r"[^\x00-\x1f]{1,512}", "a tag must be 1 to 512 printable characters"), "must be a list of tags"
+            matching(
+                r"[^\x00-\x1f]{1,512}", "a tag must be 1 to 512 printable characters", fix="Shorten or rename it."
+            ),
+            "must be a list of tags",
+            fix="Write one a line: `- name`.",
         ),
         json_schema_input_type=list[str],
     ),
@@ -112,17 +152,23 @@ class Service(Model):
     platforms: Platforms = ()
     tags: Tags = ()
     one_time_password_shared_secret: OneTimePassword = None
+    persistency: Printed = Field(default=None, exclude=True)
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
         """`mrenclaves: [...]`, the old spelling of `attestation: {mrenclave: [...]}`, becomes the new one."""
         if self.mrenclaves and self.attestation:
-            raise at("mrenclaves and attestation exclude each other: use attestation", "mrenclaves")
+            raise at(
+                "mrenclaves and attestation exclude each other",
+                "mrenclaves",
+                fix="Write attestation: {mrenclave: […]}.",
+            )
         free = self.fspf_update_policy == "no_rollback_protection"
         if self.fspf_key is not None and self.fspf_tag is None and not free:
-            raise at("fspf_key needs fspf_tag, unless fspf_update_policy is no_rollback_protection", "fspf_key")
+            rule = "fspf_key needs fspf_tag, unless fspf_update_policy is no_rollback_protection"
+            raise at(rule, "fspf_key", fix="Add the tag that was printed with the key.")
         if self.fspf_tag is not None and self.fspf_key is None:
-            raise at("fspf_tag needs fspf_key", "fspf_tag")
+            raise at("fspf_tag needs fspf_key", "fspf_tag", fix="Add the key that was printed with the tag.")
         variants = (Variant(mrenclave=self.mrenclaves),) if self.mrenclaves else self.attestation
         object.__setattr__(self, "attestation", merged(variants))
         object.__setattr__(self, "mrenclaves", ())

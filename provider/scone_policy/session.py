@@ -1,14 +1,16 @@
 """A session description as a value: parsed from either form, checked by every rule, written in either form."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from pydantic import Field, PlainValidator, ValidationError
 
-from scone_policy.access import NONE, AccessPolicy
+from scone_policy import pem
+from scone_policy.access import NONE, SIGNER, AccessPolicy
 from scone_policy.canonical import ordered, present
 from scone_policy.config import SecretConfig
+from scone_policy.errors import RuleError
 from scone_policy.features import feature_problems
 from scone_policy.fitting import fitting_problems
 from scone_policy.holes import has_hole
@@ -17,29 +19,51 @@ from scone_policy.names import SessionName, session_name
 from scone_policy.placeholders import is_reference
 from scone_policy.problems import Problem, problems_of, refuse
 from scone_policy.references import reference_problems
-from scone_policy.scalars import Bytes16, Bytes32, Model, Named, PrintableName, Segment, optional, text
+from scone_policy.salvage import with_unknown, without_broken
+from scone_policy.scalars import Bytes16, Bytes32, Model, Named, PrintableName, Segment, lower_hex, optional, text
 from scone_policy.secrets import Secret
 from scone_policy.security import Security
-from scone_policy.services import Service
-from scone_policy.source import Document, load
+from scone_policy.services import KEY_FIX, KEY_RULE, Service
+from scone_policy.source import NULLS, Document, load
 from scone_policy.suggest import with_suggestions
 from scone_policy.volumes import Volume
 from scone_policy.wire import wire_text
 
 VERSION = "0.3.10"
+_MOST_ROUNDS = 5
+"""Of leaving out what is broken: a section may hide its entries, an entry its keys."""
 
 _VERSION = re.compile(r"0\.3(\.[0-9]{1,3})?")
 
 
 def _version(value: object) -> str:
     if value is None:
-        raise ValueError(
-            "the required key is missing: without it a description counts as version 0.1, which is not supported"
+        raise RuleError(
+            "the required key is missing: without it a description counts as version 0.1, which is not supported",
+            fix=f'Add version: "{VERSION}".',
         )
     found = text(value)
     if not has_hole(found) and not _VERSION.fullmatch(found):
-        raise ValueError(f'must be "0.3" or "0.3.N"; {found[:20]!r} is not supported')
+        raise RuleError(
+            f'must be "0.3" or "0.3.N"; {found[:20]!r} is not supported',
+            fix='Write version: "0.3", and give x509 secrets the private_key that older versions made by themselves.',
+        )
     return found
+
+
+def _predecessor(value: object) -> str | None:
+    """None in any spelling: a script's variable is often set to one of them for the first version."""
+    if value is None or (isinstance(value, str) and value.strip() in _NO_PREDECESSOR):
+        return None
+    try:
+        return _hash(value)
+    except RuleError as error:
+        fix = "Copy the hash again, whole, or write ~ for none (in quotes on a command line: shells expand it)."
+        raise RuleError(str(error), fix=fix) from None
+
+
+_NO_PREDECESSOR = NULLS | {'""', "''"}
+_hash = lower_hex(32)
 
 
 class Session(Model):
@@ -52,7 +76,7 @@ class Session(Model):
     version: Annotated[str, PlainValidator(_version, json_schema_input_type=str)] = Field(
         default=None, validate_default=True
     )
-    predecessor: Bytes32 = None
+    predecessor: Annotated[str | None, PlainValidator(_predecessor, json_schema_input_type=str | None)] = None
     namespace_hash: Bytes32 = None
     salt: Bytes16 = None
     creator: Annotated[object, PlainValidator(optional(lambda value: value))] = None
@@ -126,22 +150,50 @@ def recall(text: str) -> Session:
 def check(document: Document) -> tuple[Session | None, list[Problem]]:
     """The session in the document, if its shape allows one, and all broken rules.
 
-    Rules that look across sections (placeholders, images, attestation, versions) are judged once the shape is right.
+    Where the shape is broken, the rules that look across sections (placeholders, images, attestation, versions) are
+    judged for what is left.
     """
     session, problems = _shaped(document)
-    if session is None:
-        return None, problems
-    assert isinstance(document.data, Mapping)
-    data = dict(document.data)
+    if session is not None:
+        assert isinstance(document.data, Mapping)
+        return session, _across(session, dict(document.data))
+    return None, [*problems, *_of_the_rest(document, problems)]
+
+
+def _across(session: Session, data: Mapping[str, object]) -> list[Problem]:
     problems = [*_top_problems(session), *reference_problems(session)]
     # What does not even resolve is said once.
     problems += [] if problems else fitting_problems(session)
-    return session, [*problems, *feature_problems(session, data)]
+    return [*problems, *feature_problems(session, data)]
+
+
+def _of_the_rest(document: Document, problems: Sequence[Problem]) -> list[Problem]:
+    """What is wrong across sections with the parts whose shape is right."""
+    if not isinstance(document.data, Mapping):
+        return []
+    found: list[Problem] = []
+    said = {problem.path[:2] for problem in problems}
+    data, broken, ours = document.data, problems, list[Problem]()
+    for _ in range(_MOST_ROUNDS):
+        data = with_unknown(without_broken(data, broken), ours)
+        session, broken = _shaped(Document(data=data))
+        if session is not None:
+            # A secret is one thing: what its keys mean together is judged once each of them is right.
+            named = {path for path in said if path[0] == "secrets"} | {one.path for one in (*problems, *found)}
+            rest = _across(session, dict(document.data))
+            return [*found, *(one for one in rest if one.path not in named and one.path[:2] not in named)]
+        # An entry that was not named before was hidden by what is left out now; another lacks what was left out of it.
+        ours = [problem for problem in broken if problem.path[:2] in said]
+        broken = [problem for problem in broken if problem.path[:2] not in said]
+        found += broken
+        said |= {problem.path[:2] for problem in broken}
+    return found
 
 
 def _shaped(document: Document) -> tuple[Session | None, list[Problem]]:
     if not isinstance(document.data, Mapping):
-        return None, [Problem(path=(), rule="a session description must be a map with name, version, services, …")]
+        rule = "a session description must be a map with name, version, services, …"
+        return None, [Problem(path=(), rule=rule, fix="Begin it with `name: …` and `version: …`, each on a line.")]
     data = dict(document.data)
     try:
         return Session.model_validate(data, context={"name": _own_name(data)}), []
@@ -150,17 +202,37 @@ def _shaped(document: Document) -> tuple[Session | None, list[Problem]]:
 
 
 def written_problems(session: Session) -> list[Problem]:
-    """What a person must not write although CAS itself does: `creator`, and the markers of our own state."""
-    found = marker_problems(session)
-    if session.creator is not None:
-        found.append(Problem(path=("creator",), rule="is filled in by CAS, never written by hand", fix="Remove it."))
-    return found
+    """What a person must not write: the markers of our own state, and a creator."""
+    creator = creator_problem(session)
+    return [*marker_problems(session), *([] if creator is None else [creator])]
+
+
+def creator_problem(session: Session) -> Problem | None:
+    """The refusal of a creator that somebody wrote by hand; None without one, and for one that a CAS printed.
+
+    That stands there when a session that was read is uploaded again: it is ignored, as CAS fills it in anew.
+    """
+    if session.creator is None or _is_printed(session.creator):
+        return None
+    fix = "Leave it out; access_policy says who may do what."
+    return Problem(path=("creator",), rule="is filled in by CAS, never written by hand", fix=fix)
+
+
+def _is_printed(creator: object) -> bool:
+    """True for a certificate, or the public key of a signer, in PEM."""
+    read, text = pem.certificates, creator
+    if isinstance(creator, Mapping) and set(creator) == {SIGNER}:
+        read, text = pem.public_key, creator[SIGNER]
+    try:
+        return isinstance(text, str) and bool(read(text))
+    except ValueError:
+        return False
 
 
 def marker_problems(session: Session) -> list[Problem]:
     """Key markers, which have no meaning outside of our own state."""
     return [
-        Problem(path=("services", name, "fspf_key"), rule="must be 32 bytes in hex (64 digits), or a placeholder")
+        Problem(path=("services", name, "fspf_key"), rule=KEY_RULE, fix=KEY_FIX)
         for name, service in session.services.items()
         if service.key_is_derived
     ]
@@ -177,7 +249,7 @@ def _own_name(data: Mapping[str, object]) -> str | None:
 def _top_problems(session: Session) -> list[Problem]:
     if session.predecessor is not None and session.namespace_hash is not None:
         rule = "namespace_hash and predecessor exclude each other: the first is for the first version only"
-        return [Problem(path=("namespace_hash",), rule=rule)]
+        return [Problem(path=("namespace_hash",), rule=rule, fix="Leave namespace_hash out.")]
     return []
 
 

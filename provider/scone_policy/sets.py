@@ -7,35 +7,36 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from scone_policy.canonical import short_digest
+from scone_policy.errors import RuleError
 from scone_policy.holes import has_hole
 from scone_policy.placeholders import is_reference
-from scone_policy.problems import Problem, problems_of, refusal
+from scone_policy.problems import Problem, problem_at, problems_of, refusal
 from scone_policy.source import Path
 
 _T = TypeVar("_T")
 
 
-def elements(value: object, read: Callable[[object], _T], rule: str) -> list[_T]:
+def elements(value: object, read: Callable[[object], _T], rule: str, *, fix: str) -> list[_T]:
     """What `read` makes of each element of a list, or of the map form (`{element: true}`, or a key for each element).
 
-    One reference (`$$SCONE::x$$`) may stand for the whole list: lists splice into lists. Raises ValueError(rule) for
-    what is no list, and names each element that `read` refuses.
+    One reference (`$$SCONE::x$$`) may stand for the whole list: lists splice into lists. Raises RuleError(rule, fix)
+    for what is no list, and names each element that `read` refuses.
     """
     found: list[_T] = []
     problems: list[Problem] = []
-    for place, item in _placed(value, rule):
+    for place, item in _placed(value, RuleError(rule, fix=fix)):
         try:
             found.append(read(item))
         except ValidationError as error:
             problems += [replace(problem, path=(*place, *problem.path)) for problem in problems_of(error)]
         except ValueError as error:
-            problems.append(Problem(path=place, rule=str(error)))
+            problems.append(problem_at(place, error))
     if problems:
         raise refusal(*problems)
     return found
 
 
-def _placed(value: object, rule: str) -> list[tuple[Path, object]]:
+def _placed(value: object, refused: RuleError) -> list[tuple[Path, object]]:
     if value is None:
         return []
     if isinstance(value, Mapping):
@@ -43,13 +44,17 @@ def _placed(value: object, rule: str) -> list[tuple[Path, object]]:
     if isinstance(value, str) and (is_reference(value) or has_hole(value)):
         return [((), value)]
     if not isinstance(value, list | tuple):
-        raise ValueError(rule)  # noqa: TRY004
+        raise refused
     return [((index,), item) for index, item in enumerate(value)]
 
 
-def members(read: Callable[[object], str], rule: str) -> Callable[[object], tuple[str, ...]]:
+def members(read: Callable[[object], str], rule: str, *, fix: str) -> Callable[[object], tuple[str, ...]]:
     """A reader of a set whose elements `read` checks: sorted, each once. One text is a set of one."""
-    return lambda value: tuple(sorted(set(elements([value] if isinstance(value, str) else value, read, rule))))
+
+    def read_all(value: object) -> tuple[str, ...]:
+        return tuple(sorted(set(elements([value] if isinstance(value, str) else value, read, rule, fix=fix))))
+
+    return read_all
 
 
 def member_map(entries: Iterable[str]) -> dict[str, object]:

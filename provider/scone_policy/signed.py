@@ -32,6 +32,7 @@ _CONTEXT = b"pulumi-scone signed session v1\0"
 _KEYS = {"session", "signatures"}
 
 SigningKey = Ed25519PrivateKey | EllipticCurvePrivateKey
+_SIGN_AGAIN = "Sign the session again, and send what that printed."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +81,13 @@ def verify_signed(document: Mapping[str, object]) -> Signed:
     """The description and its signers. Raises PolicyError unless there are signatures and every one verifies."""
     text, listed = document.get("session"), document.get("signatures")
     if set(document) != _KEYS or not isinstance(text, str) or not isinstance(listed, list):
-        raise PolicyError("a signed session has exactly the keys session (text) and signatures (a list)")
+        raise PolicyError(
+            "a signed session has exactly the keys session (text) and signatures (a list)", fix=_SIGN_AGAIN
+        )
     if not 0 < len(listed) <= MOST_SIGNATURES:
-        raise PolicyError(f"a signed session has 1 to {MOST_SIGNATURES} signatures", where="signatures")
+        raise PolicyError(
+            f"a signed session has 1 to {MOST_SIGNATURES} signatures", where="signatures", fix="Sign with fewer keys."
+        )
     message = _message(text)
     signers = [_verified(f"signatures.{number}", entry, message) for number, entry in enumerate(listed)]
     if len(set(signers)) != len(signers):
@@ -92,13 +97,13 @@ def verify_signed(document: Mapping[str, object]) -> Signed:
 
 def _verified(where: str, entry: object, message: bytes) -> str:
     if not isinstance(entry, Mapping) or set(entry) != {"signer", "signature"}:
-        raise PolicyError("must have exactly the keys signer and signature", where=where)
+        raise PolicyError("must have exactly the keys signer and signature", where=where, fix=_SIGN_AGAIN)
     try:
         signer = pem.signer(entry["signer"])
     except ValueError as problem:
-        raise PolicyError(str(problem), where=f"{where}.signer") from None
+        raise PolicyError(str(problem), where=f"{where}.signer", fix=getattr(problem, "fix", _SIGN_AGAIN)) from None
     if is_reference(signer):
-        raise PolicyError("must be a public key as PEM", where=f"{where}.signer")
+        raise PolicyError("must be a public key as PEM", where=f"{where}.signer", fix=_SIGN_AGAIN)
     signature = _unbase64(entry["signature"], f"{where}.signature")
     key = load_pem_public_key(signer.encode())
     try:
@@ -125,7 +130,11 @@ def _sign(key: SigningKey, message: bytes) -> bytes:
         return key.sign(message)
     if isinstance(key.curve, SECP384R1):
         return key.sign(message, ECDSA(hashes.SHA384(), deterministic_signing=True))
-    raise PolicyError("a signer must have an Ed25519 or a P-384 key", where="keys")
+    raise PolicyError(
+        "a signer must have an Ed25519 or a P-384 key",
+        where="keys",
+        fix="Make one: openssl genpkey -algorithm ed25519.",
+    )
 
 
 def _signer_of(key: SigningKey) -> str:
@@ -136,16 +145,22 @@ def _message(text: str) -> bytes:
     try:
         content = text.encode()
     except UnicodeEncodeError:
-        raise PolicyError("must be valid Unicode", where="session") from None
+        raise PolicyError(
+            "must be valid Unicode", where="session", fix="Write it again: half of a surrogate pair stands in it."
+        ) from None
     if len(content) > MAX_BYTES:
-        raise PolicyError(f"a session has at most {MAX_BYTES} bytes", where="session")
+        raise PolicyError(
+            f"a session has at most {MAX_BYTES} bytes",
+            where="session",
+            fix="Leave out what is not needed, or split it.",
+        )
     return _CONTEXT + content
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise PolicyError("a key stands there twice")
+        raise PolicyError("a key stands there twice", fix=_SIGN_AGAIN)
     return found
 
 
@@ -159,4 +174,4 @@ def _unbase64(value: object, where: str) -> bytes:
             return base64.b64decode(value, validate=True)
         except (binascii.Error, ValueError):
             pass
-    raise PolicyError("must be a signature in base64", where=where)
+    raise PolicyError("must be a signature in base64", where=where, fix=_SIGN_AGAIN)

@@ -14,6 +14,7 @@ import yaml
 from scone_policy.errors import PolicyError, SconeError
 from scone_policy.holes import shown
 
+NO_YAML = "this is not valid YAML"
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 64
 MAX_NODES = 100_000
@@ -147,22 +148,25 @@ class _Reader:
             mark = problem.problem_mark or problem.context_mark
             line = mark.line + 1 if mark else 1
             raise self._error(
-                f"this is not valid YAML: {problem.problem or problem.context}",
+                f"{NO_YAML}: {problem.problem or problem.context}",
                 where=f"{self._file or 'line '}{':' if self._file else ''}{line}",
+                fix="Look at indentation, brackets and quotes on this line and the one before.",
             ) from None
         except (yaml.YAMLError, UnicodeError):
             raise self._error(
-                "this is not valid YAML: it holds a character that YAML does not allow", where=self._file or ""
+                f"{NO_YAML}: it holds a character that YAML does not allow",
+                where=self._file or "",
+                fix="Remove control characters; bytes go into a binary secret, in hex.",
             ) from None
 
-    def _refuse(self, rule: str, event: yaml.Event, fix: str = "") -> SconeError:
+    def _refuse(self, rule: str, event: yaml.Event, fix: str) -> SconeError:
         line = _line(event)
         return self._error(rule, where=f"{self._file}:{line}" if self._file else f"line {line}", fix=fix)
 
     def _value(self, event: yaml.Event, path: Path) -> tuple[object, int]:
         """The value that begins with `event`, and how many values it holds."""
         if len(path) > MAX_DEPTH:
-            raise self._refuse(f"nested deeper than {MAX_DEPTH} levels", event)
+            raise self._refuse(f"nested deeper than {MAX_DEPTH} levels", event, "Write it with fewer levels.")
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event)
         assert isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent)
@@ -191,7 +195,9 @@ class _Reader:
     def _count(self, size: int, event: yaml.Event) -> None:
         self._nodes += size
         if self._nodes > MAX_NODES:
-            raise self._refuse(f"the document holds more than {MAX_NODES} values", event)
+            raise self._refuse(
+                f"the document holds more than {MAX_NODES} values", event, "Split it, or leave out what is not needed."
+            )
 
     def _alias(self, event: yaml.AliasEvent) -> tuple[object, int]:
         if event.anchor not in self._anchors:
@@ -206,7 +212,7 @@ class _Reader:
         found: dict[str, object] = {}
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent):
-                raise self._refuse("a key must be a plain name", event)
+                raise self._refuse("a key must be a plain name", event, "Write `name: value`.")
             key = str(self._scalar_text(event))
             if key == "<<" and event.style not in _QUOTED:
                 raise self._refuse("merge keys (<<) are not supported", event, "Write the keys out.")
@@ -238,7 +244,9 @@ class _Reader:
     def _scalar_text(self, event: yaml.ScalarEvent) -> str:
         text: str = event.value
         if "\x00" in text:
-            raise self._refuse("a value must not hold the NUL character", event)
+            raise self._refuse(
+                "a value must not hold the NUL character", event, "Remove it; bytes go into a binary secret, in hex."
+            )
         return text
 
 

@@ -7,17 +7,22 @@ from typing import get_args
 
 from pydantic import BaseModel
 
-from scone_policy.problems import Problem
+from scone_policy.problems import UNKNOWN_KEY, Problem
 
-_UNKNOWN = "unknown key"
 _INTERNAL = frozenset({"reference"})
 """Fields of the models that are no keys of a document."""
+_OLD = {
+    ("Session", "digest"): "It belongs to language 0.1: predecessor says which version this one replaces.",
+    ("Image", "mrenclaves"): "It belongs to language 0.1: the service says what is attested.",
+    ("Image", "tags"): "It belongs to language 0.1.",
+}
+"""Keys of versions before 0.3, by the model that knew them."""
 
 
 def with_suggestions(problems: Sequence[Problem], model: type[BaseModel]) -> list[Problem]:
     """`problems` of a document of this model; those about unknown keys say which keys there are."""
     return [
-        replace(problem, fix=_fix(problem, model)) if problem.rule == _UNKNOWN and not problem.fix else problem
+        replace(problem, fix=_fix(problem, model)) if problem.rule == UNKNOWN_KEY and not problem.fix else problem
         for problem in problems
     ]
 
@@ -31,11 +36,14 @@ def _fix(problem: Problem, model: type[BaseModel]) -> str:
         # A step that is no field is the name or number of an item: the model of the items stays.
         owner = _model_in(fields[step].annotation) if step in fields else owner
     if owner is None:
-        return ""
+        return "Leave it out."
+    key = str(problem.path[-1])
+    if (owner.__name__, key) in _OLD:
+        return _OLD[owner.__name__, key]
     known = sorted(
         field.alias or name for name, field in owner.model_fields.items() if name not in _INTERNAL and not field.exclude
     )
-    near = difflib.get_close_matches(str(problem.path[-1]), known, n=1)
+    near = difflib.get_close_matches(key, known, n=1)
     return f"Did you mean {near[0]}?" if near else f"Known here are {', '.join(known)}."
 
 

@@ -33,6 +33,9 @@ def _secret_texts(session: "Session") -> Iterator[tuple[Path, str]]:
         if secret.import_ is not None:
             for key in ("cas_url", "cas_key", "cas_software_key"):
                 yield ("secrets", name, "import", key), getattr(secret.import_, key) or ""
+        for export in secret.export:
+            for key in ("cas_url", "cas_key", "cas_software_key"):
+                yield ("secrets", name, "export", key), getattr(export, key) or ""
         for key in ("tenant_id", "client_id", "application_secret", "common_name"):
             yield ("secrets", name, key), getattr(secret, key) or ""
         for key in ("private_key", "issuer", "signer"):

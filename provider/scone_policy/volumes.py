@@ -6,13 +6,15 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 
 from scone_policy.canonical import keyed, present
+from scone_policy.errors import RuleError
 from scone_policy.names import SessionReference
-from scone_policy.problems import at
+from scone_policy.problems import Problem, at, refusal
 from scone_policy.scalars import (
     PLACEHOLDER,
     Bytes16,
     Model,
     PrintableName,
+    Printed,
     lower_hex,
     matching,
     one_of,
@@ -25,7 +27,12 @@ UPDATE_POLICIES = (DEFAULT_UPDATE_POLICY, "ephemeral", "no_rollback_protection")
 DEFAULT_FILES = "encrypted"
 
 _session_hash = lower_hex(32)
-_KEY = matching(f"[0-9a-fA-F]{{64}}|{PLACEHOLDER}", "must be 32 bytes in hex (64 digits), or a placeholder")
+_KEY = matching(
+    f"[0-9a-fA-F]{{64}}|{PLACEHOLDER}",
+    "must be 32 bytes in hex (64 digits), or a placeholder",
+    fix="Copy the key again, whole, or name a binary secret of 32 bytes: $$SCONE::name$$.",
+    trim=True,
+)
 _update_policy = one_of(*UPDATE_POLICIES)
 _files = one_of(DEFAULT_FILES, "authenticated-only")
 
@@ -92,7 +99,10 @@ def _item(item: object) -> object:
         parts = spread(item)
         return {"to": parts if isinstance(parts, Mapping) else {"session": item}}
     if not isinstance(item, Mapping):
-        raise ValueError("must be a session, or a list of sessions or of maps with `to`")  # noqa: TRY004
+        raise RuleError(
+            "must be a session, or a list of sessions or of maps with `to`",
+            fix="Write `- to: {session: name}` for each.",
+        )
     if "to" in item:
         to = item["to"]
         return {**item, "to": spread({"session": to} if isinstance(to, str) else to)}
@@ -111,7 +121,14 @@ class VolumeImport(Model):
     @model_validator(mode="before")
     @classmethod
     def _spelt_in_one_line(cls, data: object) -> object:
-        return spread(data)
+        found = spread(data)
+        if isinstance(found, str):
+            rule = "must name a session and its volume"
+            raise RuleError(rule, fix="Write {session: name, volume: name}, or /session=name,volume=name.")
+        if isinstance(found, Mapping) and (foreign := sorted({"cas_url", "cas_key", "cas_software_key"} & set(found))):
+            rule = "volumes are shared on the same CAS only"
+            raise refusal(*(Problem(path=(key,), rule=rule, fix="Leave it out.") for key in foreign))
+        return found
 
 
 class Volume(Model):
@@ -125,16 +142,18 @@ class Volume(Model):
     update_policy: UpdatePolicy = None
     export: Annotated[tuple[VolumeExport, ...], BeforeValidator(_exports, json_schema_input_type=Any)] = ()
     import_: VolumeImport | None = Field(default=None, alias="import")
+    persistency: Printed = Field(default=None, exclude=True)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.import_ is not None:
             for key in ("fspf_key", "fspf_tag", "export"):
                 if getattr(self, key):
-                    raise at(f"an imported volume has no {key} of its own", key)
+                    raise at(f"an imported volume has no {key} of its own", key, fix="Leave it out, or the import.")
         if (self.fspf_key is None) != (self.fspf_tag is None):
             given = "fspf_key" if self.fspf_tag is None else "fspf_tag"
-            raise at("fspf_key and fspf_tag belong together: give both, or neither and CAS makes them", given)
+            rule = "fspf_key and fspf_tag belong together"
+            raise at(rule, given, fix="Give both, or neither: then CAS makes them.")
         return self
 
     def canonical(self) -> dict[str, object]:

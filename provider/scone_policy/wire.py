@@ -11,6 +11,7 @@ from scone_policy.command import split
 from scone_policy.errors import PolicyError
 from scone_policy.holes import has_hole
 from scone_policy.images import NO_SECRETS
+from scone_policy.sharing import ELSEWHERE
 from scone_policy.source import BOOLEANS, NULLS, NUMBER, Number
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./ \-]*(?<! )")
@@ -70,7 +71,11 @@ def wire_text(canonical: Mapping[str, Any], *, predecessor: str | None, fspf_key
     Raises PolicyError when a key marker has no key in `fspf_keys`, or a value is not known yet.
     """
     if has_hole(canonical) or has_hole(predecessor):
-        raise PolicyError("a policy with values that are not known yet cannot be written", where=_where(canonical))
+        raise PolicyError(
+            "a policy with values that are not known yet cannot be written",
+            where=_where(canonical),
+            fix="Run up: its resources give them.",
+        )
     minor = _minor(canonical["version"])
     tree: TypeMap = {"name": canonical["name"], "version": canonical["version"]}
     if predecessor is not None:
@@ -245,7 +250,12 @@ def _secret(name: str, entry: Mapping[str, Any]) -> TypeMap:
 
 
 def _export(receiver: str, ways: Mapping[str, Any]) -> list[TypeMap]:
-    found: list[TypeMap] = [{way: receiver} for way in ("session", "namespace") if way in ways]
+    found: list[TypeMap] = []
+    for other in ways.get(ELSEWHERE, {}).values():
+        here = {key: item for key, item in other.items() if not key.startswith("cas_")}
+        cas = {key: item for key, item in other.items() if key.startswith("cas_")}
+        found += [{**one, **cas} for one in _export(receiver, here)]
+    found += [{way: receiver} for way in ("session", "namespace") if way in ways]
     for way in ("session", "namespace"):
         hashes = ways.get(f"{way}_hash", {})
         items = hashes.values() if isinstance(hashes, Mapping) else [hashes]

@@ -9,16 +9,15 @@ from dataclasses import asdict, dataclass, replace
 from scone_policy.cautions import cautions
 from scone_policy.errors import SconeError
 from scone_policy.holes import Holes
-from scone_policy.problems import refuse
+from scone_policy.problems import Problem, refuse
 from scone_policy.session import Session, written_problems
 from scone_policy.session import check as check_session
-from scone_policy.source import load
+from scone_policy.source import Document, load
 from scone_provider.commands.files import OpenVariables, assignments, text_of
 from scone_provider.derive.fill import filled_mesh
 from scone_provider.errors import ManifestError
 from scone_provider.manifest import load_mesh, load_service
-from scone_provider.manifest.problems import stop
-from scone_provider.manifest.variables import MARK, ON_COMMAND_LINE, read
+from scone_provider.manifest.variables import MARK, ON_COMMAND_LINE, left, load_unfilled, name_left, read
 
 _KINDS = ("mesh", "genservice")
 _SESSION_KEYS = frozenset(Session.model_fields)
@@ -72,7 +71,7 @@ def findings(text: str, *, file: str, variables: Mapping[str, str]) -> list[Find
 def _judge(text: str, file: str, variables: Mapping[str, str]) -> Sequence[SconeError]:
     """Warnings. Raises SconeError for what breaks a rule."""
     # The text alone may be no YAML yet: a variable of the mesh needs no quotes.
-    document = load(text, file=file) if MARK in text else read(text, file=file, variables=OpenVariables(variables))[0]
+    document = load(text, file=file) if MARK in text else _opened(text, file, variables)
     data = document.data
     keys = set(data) if isinstance(data, Mapping) else set()
     kind = data.get("kind") if isinstance(data, Mapping) else None
@@ -96,18 +95,27 @@ def _judge(text: str, file: str, variables: Mapping[str, str]) -> Sequence[Scone
     return ()
 
 
+def _opened(text: str, file: str, variables: Mapping[str, str]) -> Document:
+    """The document in which any other variable than these is a value that is not known yet."""
+    return read(text, file=file, variables=OpenVariables(variables), hint=ON_COMMAND_LINE)[0]
+
+
 def _judge_session(text: str, file: str, variables: Mapping[str, str]) -> Sequence[SconeError]:
+    missing: Sequence[Problem] = ()
     if variables:
-        document, missing = read(text, file=file, variables=variables, hint=ON_COMMAND_LINE)
-        stop(missing, document)
+        # What has no value is not known yet: so the rest is judged with it.
+        document = _opened(text, file, variables)
+        _, missing = read(text, file=file, variables=variables, hint=ON_COMMAND_LINE)
     else:
-        document = load(text, file=file)
+        document = load_unfilled(text, file=file, hint=ON_COMMAND_LINE)
     session, problems = check_session(document)
     if session is not None:
         problems += written_problems(session)
-    if problems or session is None:
-        raise refuse(problems, document)
-    found = cautions(session)
+    if not variables:
+        problems = name_left(problems, document, ON_COMMAND_LINE)
+    if missing or problems or session is None:
+        raise refuse([*missing, *problems], document)
+    found = [*cautions(session), *(() if variables else left(document, ON_COMMAND_LINE))]
     warning = refuse(found, document) if found else None
     return () if warning is None else warning.parts or (warning,)
 

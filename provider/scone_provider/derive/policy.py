@@ -203,7 +203,7 @@ def _check_placeholders(texts: Sequence[Value], secrets: Mapping[str, Definition
     for value in texts:
         try:
             for piece in parts(value.text):
-                if isinstance(piece, Placeholder):
+                if isinstance(piece, Placeholder) and not piece.is_open:
                     resolve(piece, kinds)
         except ValueError as error:
             variables.findings.add(

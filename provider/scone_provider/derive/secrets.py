@@ -200,7 +200,9 @@ def _used(texts: Sequence[Value], names: Mapping[str, Node], definitions: Mappin
         except ValueError:
             continue
         for piece in pieces:
-            if isinstance(piece, Placeholder):
+            if isinstance(piece, Placeholder) and piece.is_open:
+                found.update(names)  # any of them, once its name is known
+            elif isinstance(piece, Placeholder):
                 try:
                     found.add(resolve(piece, kinds)[0])
                 except ValueError:

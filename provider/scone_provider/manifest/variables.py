@@ -1,16 +1,18 @@
 r"""Replaces `$NAME` and `${NAME}`, as a shell would, in manifests that are YAML text.
 
 A value always stays inside of the scalar in which its variable stands: it is put there after the YAML was read, so
-that no quote, colon or line break in it can add a key. `$$` (and so `$$SCONE::x$$`), `$#`, `$1` are no variables and
-stay; `\$NAME` and `\${NAME}` are the texts `$NAME` and `${NAME}`. `{{name}}` is kept for the mesh, with or without
-quotes around it. Variables in comments need no value.
+that no quote, colon or line break in it can add a key. `$$`, `$#`, `$1` are no variables and stay, and so does the
+frame of `$$SCONE::x$$`, in which variables are replaced; `\$NAME` and `\${NAME}` are the texts `$NAME` and `${NAME}`.
+`{{name}}` is kept for the mesh, with or without quotes around it. Variables in comments need no value.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
-from scone_policy.problems import Problem
-from scone_policy.source import Document, Path, load
+from scone_policy.errors import SconeError
+from scone_policy.problems import Problem, refuse
+from scone_policy.source import NO_YAML, Document, Path, load
 from scone_provider.errors import ManifestError
 
 IN_PROGRAM = 'variables={{"{name}": …}}'
@@ -23,12 +25,13 @@ MARK = "\ue000"
 """What stands for a variable while YAML is read; no text may hold it."""
 
 _VARIABLE = re.compile(
-    r"(?P<escaped>\$\$(?:SCONE::.*?\$\$)?)"
+    r"(?P<escaped>\$\$)"
     r"|(?<!\\)\\(?P<literal>\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*\}))"
     r"|\$(?:(?P<plain>[A-Za-z_][A-Za-z0-9_]*)|\{(?P<braced>[A-Za-z_][A-Za-z0-9_]*)\})"
     rf"|(?P<mesh>{MESH_NAME})"
 )
 _MESH = re.compile(rf"(?P<mesh>{MESH_NAME})")
+_MOST_NAMED = 5
 _TOKEN = re.compile(f"{MARK}([0-9]+){MARK}")
 
 
@@ -51,7 +54,92 @@ def read(
             missing.append(_missing(path, name, hint))
         return variables.get(name, "")
 
-    return _read(text, file=file, pattern=_VARIABLE, meant=meant, problems=missing), missing
+    try:
+        document = _read(text, file=file, pattern=_VARIABLE, meant=meant, problems=missing)
+    except ManifestError as error:
+        raise _with_names(error, text, variables, hint) from None
+    return document, missing
+
+
+def load_unfilled(text: str, *, file: str, hint: str = IN_PROGRAM) -> Document:
+    """The document as it stands, for which no variables are given.
+
+    Raises SconeError when it is no YAML: where it would be with its variables, an error for each of them.
+    """
+    try:
+        return load(text, file=file)
+    except SconeError as error:
+        document, missing = read(text, file=file, variables={}, hint=hint)
+        if missing:
+            raise refuse(missing, document) from None
+        raise _with_names(error, text, {}, hint) from None
+
+
+def name_left(problems: Sequence[Problem], document: Document, hint: str) -> list[Problem]:
+    """The problems, of which those with a variable in what is wrong say how it is given."""
+    return [
+        replace(problem, fix=_give(names[0], hint))
+        if (names := names_left(_at(document.data, problem.path)))
+        else problem
+        for problem in problems
+    ]
+
+
+def left(document: Document, hint: str) -> list[Problem]:
+    """What to warn of in a document whose variables nobody gave: each text in which one stands as it is."""
+    found: list[Problem] = []
+
+    def note(text: str, path: Path) -> None:
+        found.extend(
+            Problem(path=path, rule=f"${name} stands here as it is: no variables are given", fix=_give(name, hint))
+            for name in names_left(text)
+        )
+
+    _every(document.data, (), note)
+    return found
+
+
+def names_left(text: object) -> list[str]:
+    """The names of the variables in a text, each once, in their order."""
+    found = [match["plain"] or match["braced"] for match in _VARIABLE.finditer(text)] if isinstance(text, str) else []
+    return list(dict.fromkeys(name for name in found if name))
+
+
+def _with_names(error: SconeError, text: str, variables: Mapping[str, str], hint: str) -> SconeError:
+    """What is wrong with the YAML; where variables stand in it they may be what is missing."""
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    given = set(variables)
+    names = [name for name in names_left("\n".join(lines)) if name not in given]
+    if not error.what.startswith(NO_YAML) or not names_left("\n".join(lines)):
+        return error
+    give = ", ".join(hint.format(name=name) for name in names[:_MOST_NAMED])
+    fix = f"Give its variables ({give}). " if names else ""
+    fix += "A variable stands for one value: fill in what is more, such as a section, before (envsubst)."
+    return ManifestError(error.what, where=error.where, fix=fix)
+
+
+def _at(tree: object, path: Path) -> object:
+    """What stands at a path, in which items of lists may be given by name."""
+    for step in path:
+        if isinstance(tree, list) and isinstance(step, str):
+            names = [item.get("name", item.get("path")) if isinstance(item, Mapping) else item for item in tree]
+            tree = tree[names.index(step)] if step in names else None
+        elif isinstance(tree, list) and isinstance(step, int):
+            tree = tree[step] if step < len(tree) else None
+        else:
+            tree = tree.get(step) if isinstance(tree, Mapping) else tree
+    return tree
+
+
+def _every(tree: object, path: Path, see: Callable[[str, Path], None]) -> None:
+    if isinstance(tree, str):
+        see(tree, path)
+    elif isinstance(tree, Mapping):
+        for key, value in tree.items():
+            _every(value, (*path, key), see)
+    elif isinstance(tree, list):
+        for number, value in enumerate(tree):
+            _every(value, (*path, number), see)
 
 
 def read_inner(text: str) -> Document:
@@ -97,8 +185,12 @@ def _missing(path: Path, name: str, hint: str) -> Problem:
     return Problem(
         path=path,
         rule=f"the variable ${name} has no value",
-        fix=rf"Give it: {hint.format(name=name)}. The text ${name} itself is written \${name}.",
+        fix=_give(name, hint),
     )
+
+
+def _give(name: str, hint: str) -> str:
+    return rf"Give it: {hint.format(name=name)}. The text ${name} itself is written \${name}."
 
 
 def _walk(tree: object, path: Path, fill: Callable[[str, Path], str]) -> object:

@@ -14,7 +14,7 @@ from scone_policy.cautions import cautions
 from scone_policy.diff import compare
 from scone_policy.digest import without_private
 from scone_policy.holes import has_hole
-from scone_policy.session import Session
+from scone_policy.session import Session, creator_problem
 from scone_policy.source import show
 from scone_provider.cas.client import CasClient, StoredSession
 from scone_provider.cas.errors import CasConflict
@@ -77,8 +77,8 @@ class SecurityPolicyProvider(SconeProvider):
         if isinstance(where := private_of(hidden).get(PLAIN), str):
             raise plain_secret(where)
         session = scone_policy.parse(hidden.get("policy") or {})  # type: ignore[arg-type]
-        if session.creator is not None:
-            raise PolicyError("is filled in by CAS, never written by hand", where="creator", fix="Remove it.")
+        if (problem := creator_problem(session)) is not None:
+            raise PolicyError(problem.rule, where="creator", fix=problem.fix)
         trust = CasTrust.from_props(hidden.get("cas"))
         if self.is_production:
             parts = {show(path): names for path, names in testing_parts(session).items()}

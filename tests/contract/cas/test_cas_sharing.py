@@ -70,6 +70,24 @@ def test_exported_secret_arrives(pair, own, other, name, how: str) -> None:
     assert own.value(importer).content.decode() == exported_value(other, f"exporter_{name}")
 
 
+def test_an_export_by_key_needs_no_operator(pair, own, other, ann, name) -> None:
+    """The exporter names session and CAS: that one receives it, outside of every namespace that it may speak for."""
+    importer, exporter, client = f"solo_{name}", f"exporter_{name}", other.client(ann)
+    key = own.identity.key_hash
+    with refused(502, "does not share", f"cas_key: {key}"):
+        pair(f"{{session: {importer}}}", importer=importer)
+    own.now += FRESH
+    by_key = EXPORTED.format(export=f"{{session: {importer}, cas_key: {key}, cas_url: own.example}}")
+    now = client.upload(session(exporter, by_key + SERVED, client.read(exporter).hash))
+    own.upload(session(importer, imported(other, name)))
+    assert own.value(importer).content.decode() == exported_value(other, exporter)
+    by_other = by_key.replace(key, other.key_hash)
+    client.upload(session(exporter, by_other + SERVED, now))
+    own.now += FRESH
+    with refused(502, "does not share"):
+        own.value(importer)
+
+
 @pytest.mark.parametrize(
     "export", ["{session: in/else}", "{namespace: else}", "{namespace: in, session_hash: '%s'}" % ("1" * 64)]
 )

@@ -190,7 +190,7 @@ def test_any_section_makes_a_session(folder: Path, section: str, capsys: pytest.
     (folder / "x.yaml").write_text(f"{section}:\n")
     assert main(["check", "x.yaml"]) == 1
     first, second = capsys.readouterr().out.splitlines()
-    assert first == "x.yaml:1: name: the required key is missing"
+    assert first.startswith("x.yaml:1: name: the required key is missing → ")
     assert second.startswith("x.yaml:1: version: the required key is missing")
 
 

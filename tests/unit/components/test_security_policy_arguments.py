@@ -9,6 +9,7 @@ import pytest
 from pulumi_scone import MeshDeployment, SecurityPolicy
 from unit.components.component_meshes import MESH, SERVICE
 from unit.components.conftest import Run
+from unit.scone_policy.test_field_documents import CA
 
 CAS = {"url": "cas", "tolerance": {}}
 PLANTED = "planted-51d2-secret"
@@ -23,6 +24,10 @@ services:
 secrets:
 - {name: token, kind: ascii, value: "$TOKEN"}
 """
+
+
+PRINTED = TEXT.replace('value: "$TOKEN"', "size: 5")
+CREATOR = "".join(f"  {line}\n" for line in CA.splitlines())
 
 
 def policy(**changes: Any) -> dict[str, Any]:
@@ -65,6 +70,24 @@ def test_three_forms_are_one(run: Run, tmp_path: Path) -> None:
     assert text == file
     assert text["policy"]["secrets"]["token"]["value"] == secret(PLANTED)
     assert text["policy"]["services"] == found.only(":SecurityPolicy", "map").inputs["policy"]["services"]
+
+
+def test_variables_inside_of_placeholders(run: Run) -> None:
+    """Which secret is meant may be a variable's to say, be it known or an Output; a secret's own value as well."""
+    text = TEXT.replace("$$SCONE::token$$", "$$SCONE::${WHICH}$$").replace('"$TOKEN"', '"$$SCONE::t-${WHICH}$$$TOKEN"')
+    for which in ("token", pulumi.Output.from_input("token")):
+        given = {**variables(), "WHICH": which}
+        found = run(lambda given=given: SecurityPolicy("p", cas=CAS, policy=text, variables=given)).only(
+            ":SecurityPolicy"
+        )
+        assert found.inputs["policy"]["services"]["api"]["environment"]["TOKEN"] == "$$SCONE::token$$"
+        assert found.inputs["policy"]["secrets"]["token"]["value"] == secret(f"$$SCONE::t-token$${PLANTED}")
+
+
+def test_what_a_cas_printed_is_taken(run: Run) -> None:
+    """A policy file that was read from a CAS holds the creator, which is ignored."""
+    found = run(lambda: SecurityPolicy("p", cas=CAS, policy=f"{PRINTED}creator: |\n{CREATOR}")).only(":SecurityPolicy")
+    assert "creator" not in found.inputs["policy"]
 
 
 def test_dollars_stay_without_variables(run: Run) -> None:

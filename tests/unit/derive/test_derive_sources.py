@@ -23,7 +23,9 @@ def refused(*, mesh: str = SHOP, web: str = WEB, db: str = DATABASE, **options: 
 def test_secrets() -> None:
     """Of a service, of what services share, and of what both are made with: the manifest that defines it."""
     local = refused(web=WEB.replace("  import: [db", f"    - {CERTIFICATE}\n  import: [db"))
-    assert local == "web.yaml:22: secrets.local.c.private_key: must name a secret of this session, of kind private-key"
+    assert local.startswith(
+        "web.yaml:22: secrets.local.c.private_key: must name a secret of this session, of kind private-key"
+    )
     shared = DATABASE.replace(
         "{name: db_password, kind: ascii, size: 16}", CERTIFICATE.replace("name: c", "name: db_password")
     )
@@ -35,7 +37,7 @@ def test_secrets() -> None:
 def test_section_security_is_the_meshfiles() -> None:
     """What attestation needs beside a mode of the Meshfile's is said at that mode."""
     said = refused(mesh=SHOP.replace("  tolerate: hyperthreading", MAA))
-    assert said == "mesh.yaml:11: policy.maa: mode maa needs maa-managed-tcb among the tolerations"
+    assert said.startswith("mesh.yaml:11: policy.maa: mode maa needs maa-managed-tcb among the tolerations")
 
 
 def test_several_rules_are_told_together() -> None:

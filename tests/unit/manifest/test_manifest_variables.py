@@ -27,6 +27,11 @@ def replaced(text: str, **variables: str) -> Any:
         ("'$A'", "x"),
         ('"$A"', "x"),
         ("$$SCONE::A$$", "$$SCONE::A$$"),
+        ("$$SCONE::pw-${A}$$", "$$SCONE::pw-x$$"),
+        ("'$$SCONE::$A$$-$A'", "$$SCONE::x$$-x"),
+        ("[$$SCONE::${A}-$A:hex|escape(json)$$]", ["$$SCONE::x-x:hex|escape(json)$$"]),
+        ('"$$SCONE::{{ A }}-$A$$"', "$$SCONE::{{A}}-x$$"),
+        (r"$$SCONE::\$A$$", "$$SCONE::$A$$"),
         ('"$$A"', "$$A"),
         ('"!#what!$#"', "!#what!$#"),
         ("$1 $ $-", "$1 $ $-"),
@@ -46,7 +51,7 @@ def replaced(text: str, **variables: str) -> Any:
     ],
 )
 def test_what_counts_as_a_variable(text: str, value: object) -> None:
-    """Names are replaced as a shell does, unless a backslash says no; placeholders and the mesh's variables are not."""
+    """Names are replaced as a shell does, in placeholders too, unless a backslash says no; the mesh's are not."""
     assert replaced(f"a: {text}\n", A="x") == {"a": value}
 
 

@@ -161,7 +161,8 @@ def test_x509(cas, person) -> None:
     assert found["cert:privatekey:der"] == found["cert:privatekey:pkcs8:der"] == found["key:der"]
     key = load_pem_private_key(found["cert:privatekey"], password=None)
     assert key.public_key() == certificate.public_key()
-    assert found["cert:chain"] == found["cert.chain"] == found["middle"] + found["root"]
+    assert found["cert:chain"] == found["middle"] + found["root"]
+    assert found["cert.chain"] == found["root"] + found["middle"] + found["cert"]
     assert found["cert"] not in found["cert:chain"]
     bundle = pkcs12.load_pkcs12(found["cert:pkcs12-with-private-key"], None)
     assert bundle.cert is not None

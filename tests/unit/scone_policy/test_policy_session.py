@@ -140,7 +140,6 @@ REFUSED = [
     (access(KEY_HASH[:-1] + "2"), "access_policy.read", "checksum"),
     (access({"signer": "x"}), "access_policy.read", "public key as PEM"),
     (access({"require-all": ["CREATOR"]}), "access_policy.read", "update and create_sessions only"),
-    (access("$$SCONE::x$$"), "access_policy.read", "names no secret"),
     (access("-----BEGIN CERTIFICATE-----\nA\n-----END CERTIFICATE-----"), "access_policy.read", "damaged"),
     (minimal(access_policy={"delete": ["ANY"]}), "access_policy.delete", "unknown key"),
     (attestation(mode="soft"), "security.attestation.mode", "hardware"),
