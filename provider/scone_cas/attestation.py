@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
+import scone_cas
 from scone_cas import VERSION, log
 from scone_cas.identity import CasIdentity, TlsKey
 from scone_cas.key_store_token import KeyStoreError
@@ -24,12 +25,16 @@ CONTEXT = b"pulumi-scone cas evidence v1\0"
 _SOFTWARE = b"scone-cas software v1\0"
 
 
-def measure(folder: Path = Path(__file__).parent) -> bytes:
+def measured_files(folder: Path = Path(scone_cas.__file__).parent) -> list[str]:
+    """The source files of a package, in order of their paths; of the whole CAS, wherever in it this module lies."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.py"))
+
+
+def measure(folder: Path = Path(scone_cas.__file__).parent) -> bytes:
     """SHA-256 over the package's own source files, in order of their relative paths."""
     total = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py"), key=lambda item: item.relative_to(folder).as_posix()):
-        name = path.relative_to(folder).as_posix().encode()
-        total.update(name + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    for name in measured_files(folder):
+        total.update(name.encode() + b"\0" + hashlib.sha256((folder / name).read_bytes()).digest())
     return total.digest()
 
 
