@@ -12,9 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 import scone_cas
 from scone_cas import VERSION, log
+from scone_cas.errors import KeyStoreError, Reason, Refusal
 from scone_cas.identity import CasIdentity, TlsKey
-from scone_cas.key_store_token import KeyStoreError
-from scone_cas.messages import Refusal
 from scone_policy.keyhash import certificate_key_hash, encode_key_hash
 
 FORMAT = "scone-cas-simulated-1"
@@ -79,13 +78,15 @@ class Attestation:
             signature = self._identity.key.sign(CONTEXT + body, ec.ECDSA(hashes.SHA256()))
         except KeyStoreError as problem:
             log.event("key-store-fault", what=problem.what, where=problem.where)
-            raise Refusal(503, "the key store that holds the CAS's identity does not sign: try again later") from None
+            raise Refusal(
+                Reason.UNAVAILABLE, "the key store that holds the CAS's identity does not sign: try again later"
+            ) from None
         return {"evidence": {"body": _base64(body), "signature": _base64(signature)}}
 
 
 def _check_nonce(nonce: str) -> None:
     if not _NONCE.fullmatch(nonce):
-        raise Refusal(400, f"nonce: must be {NONCE_SIZE} bytes in base64url")
+        raise Refusal(Reason.INVALID, f"nonce: must be {NONCE_SIZE} bytes in base64url")
 
 
 def _base64(value: bytes) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from scone_cas.errors import RequestError
+
 FORMAT = "scone-simulated-1"
 _CONTEXT = b"pulumi-scone evidence v1\0"
 _MEASUREMENT = re.compile("[0-9a-f]{64}")
@@ -32,7 +34,7 @@ _LEASE = re.compile("[0-9a-f]{32}")
 _LARGEST_NUMBER = 2**53
 
 
-class MalformedError(Exception):
+class MalformedError(RequestError):
     """The request is not of this protocol. The text says why, and quotes nothing."""
 
 

@@ -3,13 +3,13 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from scone_cas.messages import Refusal
+from scone_cas.errors import Reason, Refusal, RequestError
 
 _POSITION = re.compile(r"@@([1-9][0-9]{0,2})")
 _NAME = re.compile(r"@@([A-Za-z_][A-Za-z0-9_]*)")
 
 
-class MissingHostValueError(Exception):
+class MissingHostValueError(RequestError):
     """The policy names a host argument that was not given. The text says which."""
 
 
@@ -18,9 +18,9 @@ def check_positions(where: str, command: Sequence[str]) -> None:
     positions = sorted(int(match[1]) for argument in command if (match := _POSITION.fullmatch(argument)))
     for expected, position in enumerate(positions, start=1):
         if position < expected:
-            raise Refusal(400, f"{where}: the host argument @@{position} stands there twice")
+            raise Refusal(Reason.INVALID, f"{where}: the host argument @@{position} stands there twice")
         if position > expected:
-            raise Refusal(400, f"{where}: @@{position} stands there, but @@{expected} does not")
+            raise Refusal(Reason.INVALID, f"{where}: @@{position} stands there, but @@{expected} does not")
 
 
 def host_argument(argument: str, given: Sequence[str]) -> str | None:

@@ -9,10 +9,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from scone_cas import key_store_objects as objects
+from scone_cas.errors import KeyStoreError
 from scone_cas.identity import CasIdentity
 from scone_cas.key_store_keys import TokenEcKey, key_in
 from scone_cas.key_store_settings import HeldSecret, KeyStoreSettings
-from scone_cas.key_store_token import KeyStoreError, Token
+from scone_cas.key_store_token import Token
 from scone_cas.keys import SigningKey, VerifyingKey
 from scone_cas.values import Value
 

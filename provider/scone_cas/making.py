@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING
 
 from scone_cas import keys, pgp
+from scone_cas.errors import Reason, Refusal
 from scone_cas.live import Live
-from scone_cas.messages import Refusal
 from scone_cas.values import CERTIFICATES, Value, to_stored
 from scone_policy.kinds import DEFAULT_KEY_TYPE, RSA_KEYS
 from scone_policy.placeholders import Placeholder, parts, resolve
@@ -66,7 +66,9 @@ def slow(view: "View", session: Session, before: Live | None) -> dict[str, bytes
         and not view.is_held(session.name, name)
     }
     if len(found) > _MOST_RSA_KEYS:
-        raise Refusal(400, f"secrets: at most {_MOST_RSA_KEYS} new RSA keys can be made at once, not {len(found)}")
+        raise Refusal(
+            Reason.INVALID, f"secrets: at most {_MOST_RSA_KEYS} new RSA keys can be made at once, not {len(found)}"
+        )
     return {name: to_stored(generate(name, secret)) for name, secret in found.items()}
 
 
@@ -94,7 +96,7 @@ def _in_order(session: Session) -> Iterator[str]:
         yield from graphlib.TopologicalSorter(graph).static_order()
     except graphlib.CycleError as problem:
         circle = " from ".join(reversed(problem.args[1]))
-        raise Refusal(400, f"secrets.{problem.args[1][0]}: is made from itself: {circle}") from None
+        raise Refusal(Reason.INVALID, f"secrets.{problem.args[1][0]}: is made from itself: {circle}") from None
 
 
 def _sources(secret: Secret, session: Session) -> Iterator[str]:

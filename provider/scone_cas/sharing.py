@@ -6,8 +6,8 @@ Each secret costs as many look-ups as its chain of imports is long, however many
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from scone_cas.errors import Reason, Refusal
 from scone_cas.live import Live
-from scone_cas.messages import Refusal
 from scone_cas.published import public_part
 from scone_cas.values import Value
 from scone_policy.names import ROOT
@@ -105,26 +105,28 @@ def value(live: Live, name: str, find: Find, elsewhere: Elsewhere | None = None)
     if isinstance(found, Owned):
         return found.value
     if elsewhere is None:
-        raise Refusal(404, f"the secret '{name}' of '{live.session.name}' lives on another CAS: ask that one")
+        raise Refusal(
+            Reason.UNKNOWN, f"the secret '{name}' of '{live.session.name}' lives on another CAS: ask that one"
+        )
     return elsewhere(found)
 
 
 def exported(import_: Import, *, importer: str, importer_hash: str, find: Find) -> tuple[Live, Value]:
-    """What another CAS's session receives, with the session that exports it. Raises Refusal (404).
+    """What another CAS's session receives, with the session that exports it. Raises Refusal (UNKNOWN).
 
     A namespace's hash is not known there: exports to a namespace by hash do not reach another CAS.
     """
     asker = _Importer(session=importer, session_hash=importer_hash, where=f"for '{importer}'", local=False)
     owner, secret = _exporter(import_, asker, find)
     if not _reaches(secret.export, asker, find):
-        raise _none(import_, asker.where, 404)
+        raise _none(import_, asker.where, Reason.UNKNOWN)
     return owner, value(owner, import_.secret, find)
 
 
 def check_kind(found: str | None, wanted: str | None, where: str, name: str) -> None:
     """Raises Refusal when a secret is of another kind than its importer says."""
     if None not in (found, wanted) and found != wanted:
-        raise Refusal(400, f"{where}: '{name}' has the kind {found}, not {wanted}")
+        raise Refusal(Reason.INVALID, f"{where}: '{name}' has the kind {found}, not {wanted}")
 
 
 def _source(importer: _Importer, name: str, secret: Secret, find: Find) -> Owned | Wanted:
@@ -134,7 +136,7 @@ def _source(importer: _Importer, name: str, secret: Secret, find: Find) -> Owned
     here = replace(importer, where=f"secrets.{name}.import of '{importer.session}'", kind=secret.kind or importer.kind)
     if wanted.cas_url is not None:
         if here.as_public:
-            raise Refusal(400, f"{here.where}: '{wanted.secret}' lives on another CAS: import it from there")
+            raise Refusal(Reason.INVALID, f"{here.where}: '{wanted.secret}' lives on another CAS: import it from there")
         return Wanted(
             importer=here.session,
             importer_hash=here.session_hash,
@@ -144,11 +146,13 @@ def _source(importer: _Importer, name: str, secret: Secret, find: Find) -> Owned
             where=here.where,
         )
     if here.length >= _LONGEST_CHAIN or wanted.session == here.session:
-        raise Refusal(400, f"{here.where}: more than {_LONGEST_CHAIN} imports one after the other, or a circle")
+        raise Refusal(
+            Reason.INVALID, f"{here.where}: more than {_LONGEST_CHAIN} imports one after the other, or a circle"
+        )
     owner, found = _exporter(wanted, here, find)
     exported_to = _reaches(found.export, here, find)
     if not exported_to and not found.export_public:
-        raise _none(wanted, here.where, 400, _version_hint(found.export, here))
+        raise _none(wanted, here.where, Reason.INVALID, _version_hint(found.export, here))
     if wanted.session_hash not in (None, owner.hash):
         raise _other_hash(wanted, here.where)
     check_kind(found.kind, here.kind, here.where, wanted.secret)
@@ -164,14 +168,14 @@ def _exporter(wanted: Import, importer: _Importer, find: Find) -> tuple[Live, Se
     owner = find(wanted.session)
     found = owner.session.secrets.get(wanted.secret) if owner is not None else None
     if owner is None or found is None:
-        raise _none(wanted, importer.where, 400 if importer.local else 404)
+        raise _none(wanted, importer.where, Reason.INVALID if importer.local else Reason.UNKNOWN)
     return owner, found
 
 
-def _none(wanted: Import, where: str, status: int, hint: str = "") -> Refusal:
+def _none(wanted: Import, where: str, reason: Reason, hint: str = "") -> Refusal:
     """One answer for what does not exist and for what is not shared: nobody learns names by asking."""
     return Refusal(
-        status,
+        reason,
         f"{where}: the session '{wanted.session}' does not exist, "
         f"or does not export a secret '{wanted.secret}' to this session{hint}",
     )
@@ -179,7 +183,7 @@ def _none(wanted: Import, where: str, status: int, hint: str = "") -> Refusal:
 
 def _other_hash(wanted: Import, where: str) -> Refusal:
     return Refusal(
-        400,
+        Reason.INVALID,
         f"{where}: the session '{wanted.session}' has another hash than session_hash says: "
         "read what changed there, then give its new hash",
     )

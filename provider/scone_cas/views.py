@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from scone_cas import certificates, keys, sharing, tokens
 from scone_cas.certificates import Issuer
 from scone_cas.entra import Certified, Entra, TokenError, TokenRequest
+from scone_cas.errors import Reason, Refusal
 from scone_cas.key_store import KeyStore, key_type
 from scone_cas.key_store_settings import HeldSecret
 from scone_cas.keys import SigningKey
 from scone_cas.live import FETCHED, Live
 from scone_cas.live_secrets import certificate_of, given, in_words, kind_of, named, place, spki
-from scone_cas.messages import Refusal
 from scone_cas.needed import NeededError
 from scone_cas.peers import Peers
 from scone_cas.sharing import Wanted
@@ -100,7 +100,7 @@ class View:
         """The value of a secret that another CAS holds. Raises Refusal."""
         peers = self._means.peers
         if peers is None:
-            raise Refusal(501, f"{wanted.where}: this CAS asks no others")
+            raise Refusal(Reason.UNSUPPORTED, f"{wanted.where}: this CAS asks no others")
         if peers.unknown([wanted]):
             if self._asks:
                 peers.ask([wanted])
@@ -114,7 +114,9 @@ class View:
         if known is not None:
             return known
         if self._depth >= _DEEPEST:
-            raise Refusal(400, f"{place(live, name)}: is made from more than {_DEEPEST} others, or from itself")
+            raise Refusal(
+                Reason.INVALID, f"{place(live, name)}: is made from more than {_DEEPEST} others, or from itself"
+            )
         self._depth += 1
         try:
             found = self._made[live.hash, name] = self._taken(live, name) or self._make(
@@ -179,7 +181,7 @@ class View:
             self._jwt_key(live, name, secret)
         elif secret.kind == "aad-token":
             if secret.export_public is True:
-                raise Refusal(400, f"{place(live, name)}: {_NEVER_PUBLIC}")
+                raise Refusal(Reason.INVALID, f"{place(live, name)}: {_NEVER_PUBLIC}")
             self._token_request(live, name, secret)
 
     def is_held(self, session: str, name: str) -> bool:
@@ -259,7 +261,9 @@ class View:
                 case "aad-token":
                     return Value(kind="aad-token", content=self._token(live, name, secret))
         if name not in live.generated:
-            raise Refusal(503, f"{place(live, name)}: was held by a key store, which does not hold it any more")
+            raise Refusal(
+                Reason.UNAVAILABLE, f"{place(live, name)}: was held by a key store, which does not hold it any more"
+            )
         return from_stored(kind_of(secret), live.generated[name])
 
     def _x509(self, live: Live, name: str, secret: Secret) -> Value:
@@ -332,7 +336,7 @@ class View:
 
     def _token(self, live: Live, name: str, secret: Secret) -> bytes:
         if self._anyone:
-            raise Refusal(400, f"{place(live, name)}: {_NEVER_PUBLIC}")
+            raise Refusal(Reason.INVALID, f"{place(live, name)}: {_NEVER_PUBLIC}")
         request, now = self._token_request(live, name, secret), self._means.clock()
         if not self._waits and not self._means.entra.knows(request, now=now):
             self._needed.append(partial(self._fetch, request, now))
@@ -340,7 +344,7 @@ class View:
         try:
             return self._means.entra.token(request, now=now, nonce=str(uuid.uuid4()))
         except TokenError as problem:
-            raise Refusal(502, f"{place(live, name)}: there is no token: {problem}") from None
+            raise Refusal(Reason.UPSTREAM, f"{place(live, name)}: there is no token: {problem}") from None
 
     def _fetch(self, request: TokenRequest, now: datetime) -> None:
         with suppress(TokenError):  # remembered, and said at delivery
@@ -369,14 +373,14 @@ class View:
         for part in parts(text):
             if isinstance(part, Placeholder) and part.name == SELF:
                 if self._measurement is None:
-                    raise Refusal(400, f"{where}: {SELF} stands for the service that asks, and none does")
+                    raise Refusal(Reason.INVALID, f"{where}: {SELF} stands for the service that asks, and none does")
                 found.append(self._measurement)
             elif isinstance(part, Placeholder):
                 name, suffix = resolve(part, kinds)
                 try:
                     found.append(spell(self.value(live, name), suffix, escape_json=part.escape_json).decode())
                 except UnicodeDecodeError:
-                    raise Refusal(400, f"{where}: the secret {name} put in here is not text") from None
+                    raise Refusal(Reason.INVALID, f"{where}: the secret {name} put in here is not text") from None
             else:
                 found.append(part)
         return "".join(found)

@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 import scone_policy
 from scone_cas.description import read_upload
-from scone_cas.messages import Refusal
+from scone_cas.errors import Refusal
 from support.secret_session import received, secret_session
 from support.software_enclave import MEASUREMENT
 
