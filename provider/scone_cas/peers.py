@@ -16,7 +16,7 @@ from scone_cas.limits import Gate
 from scone_cas.peer_client import ANSWER_TIME, Answer, Failure, Peer, Trust, UnreachableError, client_context
 from scone_cas.peer_protocol import ROUTE, Ask, PeerError, Shared, pinned, read_public
 from scone_cas.peer_settings import PeerSettings, Place
-from scone_cas.sharing import Wanted, check_kind
+from scone_cas.remote import Wanted, check_kind
 from scone_cas.values import Value
 
 FRESH = 30.0

@@ -22,7 +22,8 @@ from scone_cas.live import Live
 from scone_cas.outcomes import Listed, Uploaded
 from scone_cas.peer_protocol import Ask, Shared
 from scone_cas.peers import Peers, check_number
-from scone_cas.sharing import Owned, Wanted
+from scone_cas.remote import Wanted
+from scone_cas.sharing import Owned
 from scone_cas.store import Store, Version
 from scone_cas.tags import Tags
 from scone_cas.values import Value, to_stored
@@ -81,7 +82,7 @@ class Sessions:
         live = self._find(name)
         if live is not None and live.reaches_out:
             view = View(self._unchanged, measurement=measurement, waits=False)
-            view.expect(view.bind(live))
+            view.expect(live)
         return live
 
     def _find(self, name: str) -> Live | None:
@@ -119,7 +120,7 @@ class Sessions:
                 self._cache[version.hash] = live
                 while len(self._cache) > _CACHED:
                     self._cache.popitem(last=False)
-        return self.view().bind(live)
+        return live
 
     def _renew(self, asked: Live, name: str) -> bytes:
         """The stored certificate of a secret after it was renewed, by this transaction or by a faster one."""
@@ -193,8 +194,8 @@ class Sessions:
             self._peers.ask(remote)
         for one in found.values():
             if isinstance(one, Owned):
-                with suppress(Refusal):
-                    one.value  # noqa: B018 - what it is made from may be on other CASes
+                with suppress(Refusal):  # what it is made from may be on other CASes
+                    view.at(one)
 
     def _permitted(
         self, wanted: description.Description, caller: Caller
@@ -261,12 +262,6 @@ class Sessions:
         policy = effective(live.session.access_policy, fill)
         return policy, Decision(caller=caller, creator=live.creator, fill=fill)
 
-    def _may_replace(self, session: Session, before: Live | None, caller: Caller) -> None:
-        if before is None:
-            self._may_create(session, caller)
-        else:
-            self._may_follow(session, before, caller)
-
     def _may_create(self, session: Session, caller: Caller) -> None:
         namespace = parent(session.name)
         assert namespace is not None
@@ -318,12 +313,14 @@ class Sessions:
             raise Refusal(
                 Reason.FORBIDDEN, f"this CAS does not trust the key {peer} to speak for the session '{asked.importer}'"
             )
-        owner, value = sharing.exported(
+        view = View(self._means, local=True)
+        owner = sharing.exported(
             Import(session=asked.session, secret=asked.secret),
             importer=asked.importer,
             importer_hash=asked.importer_hash,
-            find=View(self._means, local=True).live,
+            find=view.live,
         )
+        value = view.value(owner, asked.secret)
         if value.is_confined:
             raise Refusal(Reason.FORBIDDEN, f"'{asked.secret}' is a key in this CAS's key store, which it never leaves")
         return Shared(value=value, session_hash=owner.hash)
@@ -373,7 +370,7 @@ class Sessions:
     def public_values(self, name: str, secret: str | None = None) -> dict[str, Value]:
         """Secret → value of those with `export_public`, of all or of one, for anyone. Raises Refusal."""
         view = View(self._means, anyone=True)
-        live = view.bind(self._existing(name))
+        live = self._existing(name)
         found, size = {}, 0
         for key, definition in sorted(live.session.secrets.items()):
             if definition.export_public is True and secret in (None, key):

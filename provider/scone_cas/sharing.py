@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 
 from scone_cas.errors import Reason, Refusal
 from scone_cas.live import Live
-from scone_cas.published import public_part
-from scone_cas.values import Value
+from scone_cas.remote import Wanted, check_kind
 from scone_policy.names import ROOT
 from scone_policy.secrets import Export, Secret
 from scone_policy.session import Session
@@ -22,36 +21,12 @@ Find = Callable[[str], Live | None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """A secret of another CAS, and for whom: a session with its hash. `where` is the import's place, for errors.
-
-    `kind` is None where the importer takes any. Evidence that says debug counts only with `tolerates_debug`.
-    """
-
-    importer: str
-    importer_hash: str
-    tolerates_debug: bool
-    kind: str | None
-    source: Import
-    where: str
-
-
-Elsewhere = Callable[[Wanted], Value]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Owned:
     """Where a value lives on this CAS. `as_public`: reached because anyone may read it, so without private parts."""
 
     owner: Live
     name: str
     as_public: bool = False
-
-    @property
-    def value(self) -> Value:
-        """The value, as far as it is shared."""
-        found = self.owner.own_value(self.name)
-        return public_part(found) if self.as_public else found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +66,7 @@ def imports(session: Session, session_hash: str, find: Find) -> dict[str, Owned 
     }
 
 
-def source(live: Live, name: str, find: Find) -> Owned | Wanted:
+def locate(live: Live, name: str, find: Find) -> Owned | Wanted:
     """Where the value of a secret lives. Raises Refusal when an import is not exported any more."""
     secret = live.session.secrets[name]
     if secret.import_ is None:
@@ -99,20 +74,8 @@ def source(live: Live, name: str, find: Find) -> Owned | Wanted:
     return _source(_Importer.of(live.session, live.hash), name, secret, find)
 
 
-def value(live: Live, name: str, find: Find, elsewhere: Elsewhere | None = None) -> Value:
-    """The value of a secret. Without `elsewhere`, what lives on another CAS is refused. Raises Refusal."""
-    found = source(live, name, find)
-    if isinstance(found, Owned):
-        return found.value
-    if elsewhere is None:
-        raise Refusal(
-            Reason.UNKNOWN, f"the secret '{name}' of '{live.session.name}' lives on another CAS: ask that one"
-        )
-    return elsewhere(found)
-
-
-def exported(import_: Import, *, importer: str, importer_hash: str, find: Find) -> tuple[Live, Value]:
-    """What another CAS's session receives, with the session that exports it. Raises Refusal (UNKNOWN).
+def exported(import_: Import, *, importer: str, importer_hash: str, find: Find) -> Live:
+    """The session that exports a secret to one of another CAS. Raises Refusal (UNKNOWN).
 
     A namespace's hash is not known there: exports to a namespace by hash do not reach another CAS.
     """
@@ -120,13 +83,7 @@ def exported(import_: Import, *, importer: str, importer_hash: str, find: Find) 
     owner, secret = _exporter(import_, asker, find)
     if not _reaches(secret.export, asker, find):
         raise _none(import_, asker.where, Reason.UNKNOWN)
-    return owner, value(owner, import_.secret, find)
-
-
-def check_kind(found: str | None, wanted: str | None, where: str, name: str) -> None:
-    """Raises Refusal when a secret is of another kind than its importer says."""
-    if None not in (found, wanted) and found != wanted:
-        raise Refusal(Reason.INVALID, f"{where}: '{name}' has the kind {found}, not {wanted}")
+    return owner
 
 
 def _source(importer: _Importer, name: str, secret: Secret, find: Find) -> Owned | Wanted:

@@ -1,12 +1,12 @@
 """Values of secrets as one asker sees them: stored, given, imported, or made at this moment from others."""
 
-import dataclasses
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -16,14 +16,13 @@ from scone_cas import certificates, keys, sharing, tokens
 from scone_cas.certificates import Issuer
 from scone_cas.entra import Certified, Entra, TokenError, TokenRequest
 from scone_cas.errors import Reason, Refusal
-from scone_cas.key_store import KeyStore, key_type
-from scone_cas.key_store_settings import HeldSecret
 from scone_cas.keys import SigningKey
 from scone_cas.live import FETCHED, Live
 from scone_cas.live_secrets import certificate_of, given, in_words, kind_of, named, place, spki
 from scone_cas.needed import NeededError
-from scone_cas.peers import Peers
-from scone_cas.sharing import Wanted
+from scone_cas.published import public_part
+from scone_cas.remote import Wanted
+from scone_cas.sharing import Owned
 from scone_cas.spelling import spell
 from scone_cas.values import CERTIFICATES, Value, from_stored
 from scone_policy import durations, pem
@@ -34,6 +33,37 @@ _DEEPEST = 16
 """Secrets that are made from one another, across all sessions."""
 
 _NEVER_PUBLIC = "an aad-token cannot be public"
+
+
+class RemoteSecrets(Protocol):
+    """Whoever asks other CASes; `known` gives, or refuses, what `ask` has found out."""
+
+    def unknown(self, wanted: Sequence[Wanted]) -> list[Wanted]:
+        """Those whose answer is not known, or not fresh."""
+
+    def ask(self, wanted: Sequence[Wanted]) -> None:
+        """Ask for all of them. Raises Refusal."""
+
+    def known(self, wanted: Wanted) -> Value:
+        """The value that was asked for just before. Never waits. Raises Refusal."""
+
+
+class HeldSecret(Protocol):
+    """What a key store says of a secret that it holds."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of secret that it can be."""
+
+
+class HeldSecrets(Protocol):
+    """A key store that holds secrets of sessions."""
+
+    def held(self, session: str, name: str) -> HeldSecret | None:
+        """What is held of a secret."""
+
+    def value(self, session: str, name: str) -> Value:
+        """The value of a secret that it holds. Raises KeyStoreError."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +79,8 @@ class Means:
     renew: Callable[[Live, str], bytes]
     clock: Callable[[], datetime]
     entra: Entra
-    peers: Peers | None
-    key_store: KeyStore | None = None
+    peers: RemoteSecrets | None
+    key_store: HeldSecrets | None = None
 
 
 class View:
@@ -84,17 +114,24 @@ class View:
         self._depth = 0
 
     def live(self, name: str) -> Live | None:
-        """The newest version of a session, whose values are those of this view."""
-        found = self._means.find(name)
-        return None if found is None else self.bind(found)
-
-    def bind(self, live: Live) -> Live:
-        """The same version, in this view."""
-        return dataclasses.replace(live, view=self)
+        """The newest version of a session."""
+        return self._means.find(name)
 
     def value(self, live: Live, name: str) -> Value:
         """The value of a secret, wherever it lives. Raises Refusal."""
-        return sharing.value(self.bind(live), name, self.live, None if self._local else self.elsewhere)
+        found = sharing.locate(live, name, self.live)
+        if self._local and isinstance(found, Wanted):
+            raise Refusal(
+                Reason.UNKNOWN, f"the secret '{name}' of '{live.session.name}' lives on another CAS: ask that one"
+            )
+        return self.at(found)
+
+    def at(self, location: Owned | Wanted) -> Value:
+        """The value that lives there, as far as it is shared. Raises Refusal."""
+        if isinstance(location, Wanted):
+            return self.elsewhere(location)
+        found = self.own_value(location.owner, location.name)
+        return public_part(found) if location.as_public else found
 
     def elsewhere(self, wanted: Wanted) -> Value:
         """The value of a secret that another CAS holds. Raises Refusal."""
@@ -201,7 +238,7 @@ class View:
         if secret.kind != held.kind:
             raise ValueError(f"is held by the CAS's key store as {held.kind}, not {secret.kind}")
         if held.kind == "private-key" and secret.key_type is not None:
-            found = key_type(self.signing_key(live, name))
+            found = keys.key_type(self.signing_key(live, name))
             if found != secret.key_type:
                 raise ValueError(f"key_type is {secret.key_type}, and the key in the CAS's key store is {found}")
         self.own_value(live, name)

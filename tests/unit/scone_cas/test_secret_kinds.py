@@ -545,6 +545,6 @@ def test_migration(cas, person, before: dict, after: dict, kept: bool) -> None: 
     """What outlives an update: keys only where both versions say so, certificates never, and never another kind."""
     key = {"k": {"kind": "private-key", "migrate": True}}
     first = cas.upload(secret_session({"s": before, **key}), person("ann"))
-    old = cas.sessions.live("app").own_value("s").content
+    old = cas.stored("app", "s").content
     cas.upload(secret_session({"s": after, **key}, predecessor=first.hash), person("ann"))
-    assert (cas.sessions.live("app").own_value("s").content == old) == kept
+    assert (cas.stored("app", "s").content == old) == kept

@@ -7,7 +7,6 @@ import yaml
 
 from scone_cas.client_api import STATUS
 from scone_cas.errors import Refusal
-from scone_cas.sharing import value
 from scone_cas.spelling import public_form
 
 People = Callable[[str], object]
@@ -223,7 +222,7 @@ def test_namespace_hash(cas, person) -> None:
 def generated(cas, name: str, which: str = "s") -> bytes:
     """The value that a session holds."""
     live = cas.sessions.live(name)
-    return value(live, which, cas.sessions.live).content
+    return cas.sessions.view().value(live, which).content
 
 
 @pytest.mark.parametrize(("kind", "size"), [("ascii", 1), ("ascii", 33), ("binary", 1), ("binary", 64)])
