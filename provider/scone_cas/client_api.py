@@ -13,11 +13,11 @@ from scone_cas.attestation import Attestation
 from scone_cas.audit import Journal, Silent
 from scone_cas.description import open_upload
 from scone_cas.errors import Reason, Refusal, RequestError
-from scone_cas.evidence import MalformedError
 from scone_cas.messages import Request, Response, document, error_document, error_text, text
 from scone_cas.sessions import Sessions
 from scone_cas.spelling import public_form
 from scone_cas.store import Version
+from scone_cas.strict_json import MalformedError
 from scone_policy.cas_key import cas_key_hash
 from scone_policy.errors import SconeError
 from scone_policy.names import ROOT, session_name

@@ -10,7 +10,7 @@ from scone_cas.audit import Journal, Silent
 from scone_cas.challenges import LIFETIME as CHALLENGE_LIFETIME
 from scone_cas.challenges import BadChallengeError, Challenges
 from scone_cas.errors import CALM, Refusal, RefusedError, UndeliverableError
-from scone_cas.evidence import FORMAT, Evidence, MalformedError, read_challenge_request, read_evidence, read_message
+from scone_cas.evidence import FORMAT, Evidence, read_challenge_request, read_evidence, read_message
 from scone_cas.hostvalues import MissingHostValueError
 from scone_cas.keeping import Keeping
 from scone_cas.leases import LIFETIME, Holder, Leases
@@ -20,6 +20,7 @@ from scone_cas.needed import ATTEMPTS, NeededError
 from scone_cas.passwords import Passwords
 from scone_cas.sessions import Sessions
 from scone_cas.store import Store
+from scone_cas.strict_json import MalformedError
 from scone_cas.terms import TermsCache
 from scone_policy.services import Service
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from scone_cas.announced import changing
 from scone_cas.audit import Journal
 from scone_cas.errors import RefusedError
-from scone_cas.evidence import MalformedError, Message, read_said
+from scone_cas.evidence import Message, read_said
 from scone_cas.filling import Filler
 from scone_cas.leases import LIFETIME, Holder, Lease, Leases
 from scone_cas.live import Live
 from scone_cas.sessions import Sessions
 from scone_cas.store import Store
+from scone_cas.strict_json import MalformedError
 from scone_cas.tags import SERVICE, VOLUME, Tag, Tags, Update, service_tag, updated
 from scone_cas.terms import TermsCache
 from scone_cas.volumes import EPHEMERAL, FREE, Mounted, mounted, state

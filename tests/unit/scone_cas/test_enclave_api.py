@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scone_cas.delivery import seal
-from scone_cas.evidence import MalformedError, read_evidence
+from scone_cas.evidence import read_evidence
 from scone_cas.messages import Request
+from scone_cas.strict_json import MalformedError
 from support.software_enclave import MEASUREMENT, SoftwareEnclave
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "enclave.json").read_text())
