@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from scone_cas.messages import Refusal
+from scone_cas.errors import Reason, Refusal
 from scone_policy import pem
 from scone_policy.access import ANY, CREATOR, NONE, AccessPolicy, Entry, Require, SessionSigner, entry_of
 from scone_policy.canonical import canonical_json
@@ -43,7 +43,7 @@ class Caller:
         try:
             key_hash = certificate_key_hash(certificate)
         except Exception:  # noqa: BLE001 - an exotic key or a damaged encoding: the library has no common error for them
-            raise Refusal(400, "the client certificate holds a key that cannot be read") from None
+            raise Refusal(Reason.INVALID, "the client certificate holds a key that cannot be read") from None
         return cls(key_hash=key_hash, certificate=certificate.public_bytes(Encoding.PEM).decode(), address=address)
 
     def signed_by(self, signers: tuple[str, ...]) -> "Caller":
@@ -160,7 +160,7 @@ def check_certificates(policy: AccessPolicy) -> None:
     for right, entries in rights(policy).items():
         for entry in _flat(entries):
             if isinstance(entry, str) and _key_hash(entry) is None:
-                raise Refusal(400, f"access_policy.{right}: a certificate whose key cannot be read")
+                raise Refusal(Reason.INVALID, f"access_policy.{right}: a certificate whose key cannot be read")
 
 
 def creator_of(caller: Caller) -> str | dict[str, str] | None:
@@ -170,7 +170,7 @@ def creator_of(caller: Caller) -> str | dict[str, str] | None:
     """
     if len(caller.signers) > 1:
         raise Refusal(
-            400,
+            Reason.INVALID,
             "access_policy: refers to CREATOR, and several keys signed the session: "
             "name who may read and update it instead, or upload it with one signature",
         )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from scone_cas.messages import Refusal
+from scone_cas.errors import Refusal
 from scone_cas.values import Value
 from scone_policy import fragments, pem
 from scone_policy.placeholders import Placeholder, parts, resolve

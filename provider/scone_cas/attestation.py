@@ -10,10 +10,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
+import scone_cas
 from scone_cas import VERSION, log
+from scone_cas.errors import KeyStoreError, Reason, Refusal
 from scone_cas.identity import CasIdentity, TlsKey
-from scone_cas.key_store_token import KeyStoreError
-from scone_cas.messages import Refusal
 from scone_policy.keyhash import certificate_key_hash, encode_key_hash
 
 FORMAT = "scone-cas-simulated-1"
@@ -24,12 +24,16 @@ CONTEXT = b"pulumi-scone cas evidence v1\0"
 _SOFTWARE = b"scone-cas software v1\0"
 
 
-def measure(folder: Path = Path(__file__).parent) -> bytes:
+def measured_files(folder: Path = Path(scone_cas.__file__).parent) -> list[str]:
+    """The source files of a package, in order of their paths; of the whole CAS, wherever in it this module lies."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.py"))
+
+
+def measure(folder: Path = Path(scone_cas.__file__).parent) -> bytes:
     """SHA-256 over the package's own source files, in order of their relative paths."""
     total = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py"), key=lambda item: item.relative_to(folder).as_posix()):
-        name = path.relative_to(folder).as_posix().encode()
-        total.update(name + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    for name in measured_files(folder):
+        total.update(name.encode() + b"\0" + hashlib.sha256((folder / name).read_bytes()).digest())
     return total.digest()
 
 
@@ -74,13 +78,15 @@ class Attestation:
             signature = self._identity.key.sign(CONTEXT + body, ec.ECDSA(hashes.SHA256()))
         except KeyStoreError as problem:
             log.event("key-store-fault", what=problem.what, where=problem.where)
-            raise Refusal(503, "the key store that holds the CAS's identity does not sign: try again later") from None
+            raise Refusal(
+                Reason.UNAVAILABLE, "the key store that holds the CAS's identity does not sign: try again later"
+            ) from None
         return {"evidence": {"body": _base64(body), "signature": _base64(signature)}}
 
 
 def _check_nonce(nonce: str) -> None:
     if not _NONCE.fullmatch(nonce):
-        raise Refusal(400, f"nonce: must be {NONCE_SIZE} bytes in base64url")
+        raise Refusal(Reason.INVALID, f"nonce: must be {NONCE_SIZE} bytes in base64url")
 
 
 def _base64(value: bytes) -> str:

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from scone_cas import strict_json
+
 LONGEST_LINE = 8192
 """Bytes, with the line feed."""
 ENTRY_CONTEXT = b"pulumi-scone audit v1\0"
@@ -98,9 +100,10 @@ def read_line(line: bytes) -> Entry:
         raise BadEntryError("not spelt like an entry")
     content, signature = found[1], found[2].decode()
     try:
-        entry = json.loads(content.decode("utf-8"), object_pairs_hook=_once)
-    except (ValueError, RecursionError):
+        entry = strict_json.decode(content)
+    except ValueError:
         raise BadEntryError("not a JSON object in UTF-8") from None
+    assert isinstance(entry, dict)
     if list(entry) != list(_KEYS) or any(type(entry[name]) is not kind for name, kind in _KEYS.items()):
         raise BadEntryError("not exactly the keys of an entry")
     if entry["number"] < 1 or not (entry["previous"] == "" or is_signature(entry["previous"])):
@@ -131,10 +134,3 @@ def decode(text: object, *, size: int | None = None) -> bytes:
     if base64.b64encode(value).decode() != text or size not in (None, len(value)):
         raise BadEntryError("not base64 of the right size")
     return value
-
-
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands there twice")
-    return found

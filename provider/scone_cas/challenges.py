@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from scone_cas.errors import RequestError
 from scone_cas.state import CHALLENGES, make_private
 
 LIFETIME = 60
@@ -21,7 +22,7 @@ LIFETIME = 60
 _PRUNE_EVERY = 256
 
 
-class BadChallengeError(Exception):
+class BadChallengeError(RequestError):
     """The challenge is not one of ours, or too old, or was used. The text says which."""
 
 

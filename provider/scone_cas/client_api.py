@@ -12,11 +12,12 @@ from scone_cas.access import Caller
 from scone_cas.attestation import Attestation
 from scone_cas.audit import Journal, Silent
 from scone_cas.description import open_upload
-from scone_cas.evidence import MalformedError
-from scone_cas.messages import Refusal, Request, Response, document, error_document, error_text, text
+from scone_cas.errors import Reason, Refusal, RequestError
+from scone_cas.messages import Request, Response, document, error_document, error_text, text
 from scone_cas.sessions import Sessions
 from scone_cas.spelling import public_form
 from scone_cas.store import Version
+from scone_cas.strict_json import MalformedError
 from scone_policy.cas_key import cas_key_hash
 from scone_policy.errors import SconeError
 from scone_policy.names import ROOT, session_name
@@ -38,7 +39,23 @@ _ROUTES = (
     "/v1/version",
 )
 
+STATUS: Mapping[Reason, int] = {
+    Reason.INVALID: 400,
+    Reason.FORBIDDEN: 403,
+    Reason.UNKNOWN: 404,
+    Reason.CONFLICT: 409,
+    Reason.TOO_LARGE: 413,
+    Reason.UNSUPPORTED: 501,
+    Reason.UPSTREAM: 502,
+    Reason.UNAVAILABLE: 503,
+}
+"""What a reason of the domain is on the wire."""
+
 Handler = Callable[[Request, Caller], Response]
+
+
+class _WrongMethodError(RequestError):
+    """The route is served with another method, which the text names."""
 
 
 class ClientApi:
@@ -77,8 +94,13 @@ class ClientApi:
         try:
             return self._route(request)
         except Refusal as refusal:
-            log.event("client-refused", route=_route_name(request), status=refusal.status, address=request.address)
-            return fail(refusal.status, refusal.message, headers=refusal.headers)
+            status = STATUS[refusal.reason]
+            log.event("client-refused", route=_route_name(request), status=status, address=request.address)
+            again = (("Retry-After", str(refusal.retry_after)),) if refusal.retry_after is not None else ()
+            return fail(status, refusal.message, headers=again)
+        except _WrongMethodError as wrong:
+            log.event("client-refused", route=_route_name(request), status=405, address=request.address)
+            return fail(405, f"only {wrong} is served here", headers=(("Allow", str(wrong)),))
         except SconeError as problem:
             log.event("client-fault", what=problem.what)
         except Exception as problem:  # noqa: BLE001 - the last line: whatever happens, a client learns nothing of it
@@ -89,7 +111,7 @@ class ClientApi:
         caller = Caller.of(request.certificate, address=request.address)
         served, answer = self._find(request.path)
         if request.method != served:
-            raise Refusal(405, f"only {served} is served here", headers=(("Allow", served),))
+            raise _WrongMethodError(served)
         return answer(request, caller)
 
     def _find(self, path: str) -> tuple[str, Handler]:
@@ -120,7 +142,7 @@ class ClientApi:
     def _version(self, name: str, request: Request, caller: Caller) -> Response:
         wanted = request.query.get("hash")
         if wanted is not None and not _HASH.fullmatch(wanted):
-            raise Refusal(400, "hash: must be 32 bytes in hex (64 digits)")
+            raise Refusal(Reason.INVALID, "hash: must be 32 bytes in hex (64 digits)")
         version = self._sessions.read(_name(name), caller, session_hash=wanted.lower() if wanted else None)
         self._tell_read(version, caller)
         return document(200, {"session": version.description, "hash": version.hash, "predecessor": version.predecessor})
@@ -131,7 +153,7 @@ class ClientApi:
     def _list(self, request: Request, caller: Caller) -> Response:
         after, limit = request.query.get("after"), request.query.get("limit", str(_LISTED))
         if not _LIMIT.fullmatch(limit) or int(limit) > _MOST_LISTED:
-            raise Refusal(400, f"limit: must be a number from 1 to {_MOST_LISTED}")
+            raise Refusal(Reason.INVALID, f"limit: must be a number from 1 to {_MOST_LISTED}")
         found = self._sessions.listed(
             _name(request.query.get("namespace", ROOT)),
             caller,
@@ -148,7 +170,7 @@ class ClientApi:
     def _values(self, selector: str, _request: Request, _caller: Caller) -> Response:
         parts = dict(part.partition("=")[::2] for part in selector.split(","))
         if not {"session"} <= set(parts) <= {"session", "secret"}:
-            raise Refusal(400, "the path must be /v1/values/session=<name>[,secret=<secret>]")
+            raise Refusal(Reason.INVALID, "the path must be /v1/values/session=<name>[,secret=<secret>]")
         values = self._sessions.public_values(_name(parts["session"]), parts.get("secret"))
         if "secret" not in parts:
             return document(
@@ -156,14 +178,14 @@ class ClientApi:
                 {"values": {name: {"kind": value.kind, "value": public_form(value)} for name, value in values.items()}},
             )
         if parts["secret"] not in values:
-            raise Refusal(404, "there is no such secret, or it is not public")
+            raise Refusal(Reason.UNKNOWN, "there is no such secret, or it is not public")
         return document(200, {"value": public_form(values[parts["secret"]])})
 
     def _shared(self, request: Request, caller: Caller) -> Response:
         try:
             asked = peer_protocol.Ask.read(request.body)
         except MalformedError as problem:
-            raise Refusal(400, str(problem)) from None
+            raise Refusal(Reason.INVALID, str(problem)) from None
         peer = _peer_key(request)
         shared = self._sessions.exported(asked, peer)
         given = {"session": asked.session, "secret": asked.secret, "importer": asked.importer, "key": peer}
@@ -179,18 +201,18 @@ def _peer_key(request: Request) -> str | None:
     try:
         return cas_key_hash(request.certificate, now=datetime.now(UTC))
     except ValueError as problem:
-        raise Refusal(403, f"the certificate of the CAS that asks {problem}") from None
+        raise Refusal(Reason.FORBIDDEN, f"the certificate of the CAS that asks {problem}") from None
 
 
 def _nowhere(_request: Request, _caller: Caller) -> Response:
-    raise Refusal(404, "no such route on the client port")
+    raise Refusal(Reason.UNKNOWN, "no such route on the client port")
 
 
 def _name(text_: str) -> str:
     try:
         return session_name(text_)
     except ValueError as problem:
-        raise Refusal(400, f"session name: {problem}") from None
+        raise Refusal(Reason.INVALID, f"session name: {problem}") from None
 
 
 def _route_name(request: Request) -> str:

@@ -7,8 +7,9 @@ import json
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
+from scone_cas.errors import UndeliverableError
 from scone_cas.evidence import Evidence
-from scone_cas.filling import Filler, UndeliverableError
+from scone_cas.filling import Filler
 from scone_cas.hostvalues import host_argument, host_variable
 from scone_policy.services import Service
 from scone_policy.session import Session

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 import scone_policy
 from scone_cas import log
 from scone_cas.access import Caller, check_certificates, creator_of, may_name_creator, names_creator
-from scone_cas.messages import Refusal
+from scone_cas.errors import Reason, Refusal
 from scone_cas.unsupported import refuse_unserved
 from scone_cas.wire_form import wire_problems
 from scone_policy.canonical import canonical_json
@@ -46,7 +46,9 @@ class Description:
         if names_creator(policy):
             creator = creator_of(caller)
             if creator is None:
-                raise Refusal(403, "no client certificate was presented, and the access policy refers to CREATOR")
+                raise Refusal(
+                    Reason.FORBIDDEN, "no client certificate was presented, and the access policy refers to CREATOR"
+                )
             return self.with_creator(creator)
         if may_name_creator(policy) and len(caller.signers) < 2:
             creator = creator_of(caller)
@@ -131,12 +133,13 @@ def _numbered(tree: object) -> object:
 def read_upload(body: bytes) -> Description:
     """The description in an upload, plain or signed.
 
-    Raises Refusal: 400 for what breaks a rule and for signatures that do not verify, 501 for what is not served.
+    Raises Refusal: INVALID for what breaks a rule and for signatures that do not verify, UNSUPPORTED for what is not
+    served.
     """
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
-        raise Refusal(400, "the session is not UTF-8 text") from None
+        raise Refusal(Reason.INVALID, "the session is not UTF-8 text") from None
     try:
         sealed = parse_signed(text)
         signed = verify_signed(sealed) if sealed is not None else Signed(text=text, signers=())
@@ -148,11 +151,11 @@ def read_upload(body: bytes) -> Description:
         if problems:
             raise refuse(problems, document)
     except PolicyError as problem:
-        raise Refusal(400, str(problem)) from None
+        raise Refusal(Reason.INVALID, str(problem)) from None
     if (problem := creator_problem(session)) is not None:
-        raise Refusal(400, f"creator: {problem.rule}")
+        raise Refusal(Reason.INVALID, f"creator: {problem.rule}")
     if session.predecessor is not None and session.namespace_hash is not None:
-        raise Refusal(400, "namespace_hash and predecessor exclude each other")
+        raise Refusal(Reason.INVALID, "namespace_hash and predecessor exclude each other")
     _check(session)
     # What was read is uploaded again: who creates this version is told anew.
     data = {key: value for key, value in data.items() if key != "creator"}
@@ -167,11 +170,11 @@ def open_upload(body: bytes, key: X25519PrivateKey) -> bytes:
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
-        raise Refusal(400, "an encrypted session is a JSON object with encrypted_session and encryption_key")
+        raise Refusal(Reason.INVALID, "an encrypted session is a JSON object with encrypted_session and encryption_key")
     try:
         return decrypt_session(document, key=key).encode()
     except PolicyError as problem:
-        raise Refusal(400, str(problem)) from None
+        raise Refusal(Reason.INVALID, str(problem)) from None
 
 
 def stored(text: str) -> Session:

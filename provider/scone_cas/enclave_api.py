@@ -9,23 +9,25 @@ from scone_cas import delivery, log, openapi
 from scone_cas.audit import Journal, Silent
 from scone_cas.challenges import LIFETIME as CHALLENGE_LIFETIME
 from scone_cas.challenges import BadChallengeError, Challenges
-from scone_cas.evidence import FORMAT, Evidence, MalformedError, read_challenge_request, read_evidence, read_message
-from scone_cas.filling import UndeliverableError
+from scone_cas.errors import CALM, Refusal, RefusedError, UndeliverableError
+from scone_cas.evidence import FORMAT, Evidence, read_challenge_request, read_evidence, read_message
 from scone_cas.hostvalues import MissingHostValueError
 from scone_cas.keeping import Keeping
 from scone_cas.leases import LIFETIME, Holder, Leases
 from scone_cas.live import Live
-from scone_cas.messages import CALM, Refusal, Request, Response, document
+from scone_cas.messages import Request, Response, document
 from scone_cas.needed import ATTEMPTS, NeededError
 from scone_cas.passwords import Passwords
-from scone_cas.refused import RefusedError
 from scone_cas.sessions import Sessions
 from scone_cas.store import Store
+from scone_cas.strict_json import MalformedError
 from scone_cas.terms import TermsCache
 from scone_policy.services import Service
 
 LARGEST_REQUEST = 64 * 1024
 LARGEST_ANSWER = 16 * 1024 * 1024
+_STATUS = {"malformed": 400, "stale_tag": 409, "internal": 500}
+"""Codes that are no plain 403."""
 KEEPS_VOLUMES = "volumes"
 """The word in evidence that asks for volumes and a lease."""
 FILLS_TEMPLATES = "templates"
@@ -40,12 +42,20 @@ def busy(status: int, seconds: int) -> Response:
 
 def failed() -> Response:
     """500: the CAS's own fault."""
-    return RefusedError(500, "internal", "the CAS failed; nothing was delivered").response()
+    return refused(RefusedError("internal", "the CAS failed; nothing was delivered"))
 
 
 def malformed(message: str) -> Response:
     """400: not this protocol."""
-    return RefusedError(400, "malformed", message).response()
+    return refused(RefusedError("malformed", message))
+
+
+def refused(refusal: RefusedError) -> Response:
+    """The answer that says so."""
+    error: dict[str, object] = {"code": refusal.code, "message": refusal.message}
+    if refusal.expected is not None and refusal.found is not None:
+        error |= {"expected": list(refusal.expected), "found": refusal.found}
+    return document(_STATUS.get(refusal.code, 403), {"error": error})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,17 +123,17 @@ class EnclaveApi:
             raise
         except MalformedError as problem:
             return malformed(str(problem))
-        except RefusedError as refused:
-            return refused.response()
+        except RefusedError as refusal:
+            return refused(refusal)
         except (Refusal, UndeliverableError) as problem:
-            return _unavailable(problem).response()
+            return refused(_unavailable(problem))
         except Exception as problem:  # noqa: BLE001 - the last line: whatever happens, a client learns nothing of it
             log.event("enclave-fault", kind=type(problem).__name__)
             return failed()
 
     def _route(self, request: Request) -> Response:
         if len(request.body) > LARGEST_REQUEST:
-            raise RefusedError(400, "malformed", f"the body is larger than {LARGEST_REQUEST} bytes")
+            raise RefusedError("malformed", f"the body is larger than {LARGEST_REQUEST} bytes")
         match request.method, request.path:
             case "POST", "/v1/enclave/challenge":
                 return self._challenge(request)
@@ -137,7 +147,7 @@ class EnclaveApi:
         if served is not None:
             error = {"code": "malformed", "message": f"only {served} is served here"}
             return document(405, {"error": error}, headers=(("Allow", served),))
-        raise RefusedError(400, "malformed", "no such route on the enclave port")
+        raise RefusedError("malformed", "no such route on the enclave port")
 
     def _challenge(self, request: Request) -> Response:
         read_challenge_request(request.body)
@@ -151,15 +161,15 @@ class EnclaveApi:
         live = self._sessions.ready(named.rpartition("/")[0], measurement=evidence.measurement)
         try:
             asked, sealed = self._judge(evidence, live)
-        except RefusedError as refused:
+        except RefusedError as refusal:
             self._journal.record(
                 "service_refused",
                 config_id=_shown(named),
-                code=refused.code,
+                code=refusal.code,
                 measurement=evidence.measurement,
                 address=request.address,
             )
-            log.event("service-refused", config_id=named, code=refused.code, address=request.address)
+            log.event("service-refused", config_id=named, code=refusal.code, address=request.address)
             raise
         told = self._journal.record(
             "service_attested",
@@ -177,20 +187,20 @@ class EnclaveApi:
         try:
             self._challenges.consume(evidence.challenge)
         except BadChallengeError as problem:
-            raise RefusedError(403, "bad_challenge", str(problem)) from None
+            raise RefusedError("bad_challenge", str(problem)) from None
         if not evidence.is_signed():
-            raise RefusedError(403, "bad_signature", "the signature of the evidence does not verify")
+            raise RefusedError("bad_signature", "the signature of the evidence does not verify")
         if evidence.format != FORMAT:
-            raise RefusedError(403, "unsupported_evidence", "this CAS does not judge evidence of this format")
+            raise RefusedError("unsupported_evidence", "this CAS does not judge evidence of this format")
         if not evidence.debug:
-            raise RefusedError(403, "unsupported_evidence", "simulated evidence that does not say it is debug")
+            raise RefusedError("unsupported_evidence", "simulated evidence that does not say it is debug")
         if evidence.countersigned:
-            raise RefusedError(403, "unsupported_evidence", "this CAS does not judge countersignatures")
+            raise RefusedError("unsupported_evidence", "this CAS does not judge countersignatures")
         asked = _asked(evidence.config_id, live)
         try:
             return asked, self._deliver(asked, evidence)
         except MissingHostValueError as problem:
-            raise RefusedError(403, "missing_host_value", str(problem)) from None
+            raise RefusedError("missing_host_value", str(problem)) from None
         except (Refusal, UndeliverableError) as problem:
             raise _unavailable(problem) from None
 
@@ -209,18 +219,17 @@ class EnclaveApi:
             answer["templates"] = delivery.templates(live.session, service, fill)
         elif delivery.has_templates(live.session, service):
             raise RefusedError(
-                403,
                 "templates_unsupported",
                 "the policy has secrets put into files of the image, which this launcher cannot",
             )
         plaintext = delivery.written(answer)
         if len(plaintext) > LARGEST_ANSWER * 3 // 4 - 2048:
-            raise RefusedError(403, "secret_unavailable", "the configuration is too large to be delivered")
+            raise RefusedError("secret_unavailable", "the configuration is too large to be delivered")
         # What happens once comes last: nothing above can make a password useless that is used up here.
         if terms.shared_secret is not None:
             self._passwords.use(terms.shared_secret, asked.password)
         elif asked.password is not None:
-            raise RefusedError(403, "otp_unexpected", "the policy asks for no one-time password, and one was given")
+            raise RefusedError("otp_unexpected", "the policy asks for no one-time password, and one was given")
         if keeps or terms.singleton:
             holder = Holder(
                 session=live.session.name,
@@ -236,7 +245,7 @@ class EnclaveApi:
         try:
             return delivery.seal(evidence, plaintext)
         except ValueError:
-            raise RefusedError(400, "malformed", "public_key is not a usable X25519 key") from None
+            raise RefusedError("malformed", "public_key is not a usable X25519 key") from None
 
 
 def _asked(config_id: str, live: Live | None) -> _Asked:
@@ -244,20 +253,18 @@ def _asked(config_id: str, live: Live | None) -> _Asked:
     named, at, password = config_id.partition("@")
     session_name, _, service_name = named.rpartition("/")
     if live is None:
-        raise RefusedError(403, "unknown_service", f"there is no session '{_shown(session_name)}'")
+        raise RefusedError("unknown_service", f"there is no session '{_shown(session_name)}'")
     service = live.session.services.get(service_name)
     if service is None and live.retired:
-        raise RefusedError(403, "retired", f"the session '{session_name}' was retired")
+        raise RefusedError("retired", f"the session '{session_name}' was retired")
     if service is None:
-        raise RefusedError(
-            403, "unknown_service", f"the session '{session_name}' has no service '{_shown(service_name)}'"
-        )
+        raise RefusedError("unknown_service", f"the session '{session_name}' has no service '{_shown(service_name)}'")
     return _Asked(live=live, name=service_name, service=service, password=password if at else None)
 
 
 def _unavailable(problem: Refusal | UndeliverableError) -> RefusedError:
     message = problem.message if isinstance(problem, Refusal) else str(problem)
-    return RefusedError(403, "secret_unavailable", message)
+    return RefusedError("secret_unavailable", message)
 
 
 def _shown(name: str) -> str:

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from scone_cas.entra_settings import EntraSettings
+from scone_cas.errors import RequestError
 from scone_cas.keys import sign_ps256, sign_rs256
 from scone_cas.tokens import compact
 
@@ -37,7 +38,7 @@ _CODE = re.compile("[a-z_]{1,64}")
 _TOKEN = re.compile(r"[\x21-\x7e]{1,32768}")
 
 
-class TokenError(Exception):
+class TokenError(RequestError):
     """There is no token. The text says why, in one line without secrets."""
 
 

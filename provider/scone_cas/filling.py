@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
+from scone_cas.errors import UndeliverableError
 from scone_cas.spelling import spell
 from scone_cas.values import Value
 from scone_policy import fragments
@@ -11,10 +12,6 @@ from scone_policy.session import Session
 
 Values = Callable[[str], Value]
 _MARK = "$$SCONE::"
-
-
-class UndeliverableError(Exception):
-    """A value cannot be put where the policy wants it. The text says which and why, without the value."""
 
 
 class Filler:

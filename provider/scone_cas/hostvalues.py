@@ -3,13 +3,14 @@
 import re
 from collections.abc import Mapping, Sequence
 
+from scone_cas.errors import RequestError
 from scone_policy.services import HOST_VARIABLE
 
 _POSITION = re.compile(r"@@([1-9][0-9]{0,2})")
 _NAME = re.compile(r"@@([A-Za-z_][A-Za-z0-9_]*)")
 
 
-class MissingHostValueError(Exception):
+class MissingHostValueError(RequestError):
     """The policy names a host argument that was not given. The text says which."""
 
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 from scone_cas.announced import changing
 from scone_cas.audit import Journal
-from scone_cas.evidence import MalformedError, Message, read_said
+from scone_cas.errors import RefusedError
+from scone_cas.evidence import Message, read_said
 from scone_cas.filling import Filler
 from scone_cas.leases import LIFETIME, Holder, Lease, Leases
 from scone_cas.live import Live
-from scone_cas.refused import RefusedError
 from scone_cas.sessions import Sessions
 from scone_cas.store import Store
+from scone_cas.strict_json import MalformedError
 from scone_cas.tags import SERVICE, VOLUME, Tag, Tags, Update, service_tag, updated
 from scone_cas.terms import TermsCache
 from scone_cas.volumes import EPHEMERAL, FREE, Mounted, mounted, state
@@ -129,7 +130,7 @@ class Keeping:
         live = self._sessions.live(holder.session)
         service = live.session.services.get(holder.service) if live is not None else None
         if live is None or service is None:
-            raise RefusedError(403, "unknown_service", "the session has the service no longer")
+            raise RefusedError("unknown_service", "the session has the service no longer")
         terms = self._terms.of(live, holder.service, self.filler(live, holder.measurement))
         terms.judge(measurement=holder.measurement, quoting_key=holder.quoting_key)
         return live, service
@@ -139,7 +140,7 @@ class Keeping:
         who: dict[str, object] = {"session": holder.session, "service": holder.service}
         if volume is None:
             if service.fspf_key is None:
-                raise RefusedError(403, "unknown_volume", "the service has no protected file system of its own")
+                raise RefusedError("unknown_volume", "the service has no protected file system of its own")
             return _Place(
                 session=holder.session,
                 kind=SERVICE,
@@ -152,10 +153,10 @@ class Keeping:
         # A volume may stand at several paths: who may write it at one of them may write it.
         mounts = [one for one in mounted(live, holder.service, self._sessions.live) if one.named == volume]
         if not mounts:
-            raise RefusedError(403, "unknown_volume", "the service has no such volume")
+            raise RefusedError("unknown_volume", "the service has no such volume")
         policies = {mount.update_policy for mount in mounts} - {EPHEMERAL}
         if not policies:
-            raise RefusedError(403, "ephemeral", "the volume is ephemeral for this service: what it writes is not kept")
+            raise RefusedError("ephemeral", "the volume is ephemeral for this service: what it writes is not kept")
         mount = mounts[0]
         return _Place(
             session=mount.owner.session.name,

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from scone_cas import key_store_objects as objects
+from scone_cas.errors import KeyStoreError
 from scone_cas.identity import CasIdentity
 from scone_cas.key_store_keys import TokenEcKey, key_in
 from scone_cas.key_store_settings import HeldSecret, KeyStoreSettings
-from scone_cas.key_store_token import KeyStoreError, Token
-from scone_cas.keys import SigningKey, VerifyingKey
+from scone_cas.key_store_token import Token
+from scone_cas.keys import VerifyingKey
 from scone_cas.values import Value
 
 if TYPE_CHECKING:
@@ -137,14 +137,6 @@ class KeyStore:
 
     def _run(self, work: "Callable[[pkcs11.Session], Result]") -> Result:
         return self._token.run(work)
-
-
-def key_type(key: SigningKey) -> str:
-    """The session language's name of a key's type, as far as it has one."""
-    public = key.public_key()
-    if isinstance(public, ec.EllipticCurvePublicKey):
-        return f"P-{public.curve.key_size}"
-    return "Ed25519" if isinstance(public, Ed25519PublicKey) else f"RSA-{public.key_size}"
 
 
 def _fit(held: HeldSecret, content: bytes) -> bytes:

@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.asymmetric import utils as asymmetric
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from scone_cas import key_store_objects as objects
-from scone_cas.key_store_token import KeyStoreError, Token
+from scone_cas.errors import KeyStoreError
+from scone_cas.key_store_token import Token
 from scone_cas.keys import SigningKey, VerifyingKey
 
 if TYPE_CHECKING:

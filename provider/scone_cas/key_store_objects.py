@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap_with_padding
 
 from scone_cas import keys
-from scone_cas.key_store_token import KeyStoreError, MissingObjectError
+from scone_cas.errors import KeyStoreError, MissingObjectError
 from scone_cas.keys import VerifyingKey
 
 if TYPE_CHECKING:

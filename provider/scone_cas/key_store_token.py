@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from scone_cas import log
+from scone_cas.errors import KeyStoreError, MissingObjectError
 from scone_cas.key_store_settings import Pkcs11
-from scone_policy.errors import SconeError
 
 if TYPE_CHECKING:
     import pkcs11
@@ -29,14 +29,6 @@ _WORDS = {
     "UserPinNotInitialized": ("the token has no user PIN", "initialise it"),
 }
 _PIN_TROUBLES = frozenset({"PinIncorrect", "PinInvalid", "PinLenRange", "PinLocked", "PinExpired"})
-
-
-class KeyStoreError(SconeError):
-    """The key store does not give what is asked of it: it is away, or an object is missing or another one."""
-
-
-class MissingObjectError(KeyStoreError):
-    """There is no such object: not in the token, or not in what its module still sees of it."""
 
 
 class Token:

@@ -96,3 +96,11 @@ def sign_ps256(key: rsa.RSAPrivateKey, message: bytes) -> bytes:
 def sign_rs256(key: rsa.RSAPrivateKey, message: bytes) -> bytes:
     """RSASSA-PKCS1-v1_5 with SHA-256 (RFC 7518, section 3.3)."""
     return key.sign(message, padding.PKCS1v15(), hashes.SHA256())
+
+
+def key_type(key: SigningKey) -> str:
+    """The session language's name of a key's type, as far as it has one."""
+    public = key.public_key()
+    if isinstance(public, ec.EllipticCurvePublicKey):
+        return f"P-{public.curve.key_size}"
+    return "Ed25519" if isinstance(public, Ed25519PublicKey) else f"RSA-{public.key_size}"

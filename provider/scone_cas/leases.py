@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from scone_cas.errors import RefusedError
 from scone_cas.evidence import Message
-from scone_cas.refused import RefusedError
 from scone_cas.store import Store
 
 LIFETIME = 300
@@ -92,7 +92,7 @@ class Leases:
         """
         row = self._store.row("SELECT session, service, expires, number, sealed FROM lease WHERE id = ?", lease_id)
         # One refusal for both: an id alone must not tell whether its lease lives.
-        unknown = RefusedError(403, "bad_lease", "the lease has ended, or the message was not made under it")
+        unknown = RefusedError("bad_lease", "the lease has ended, or the message was not made under it")
         if row is None or row[2] <= self._now():
             raise unknown
         session, service, expires, number, sealed = row
@@ -120,7 +120,7 @@ class Leases:
 
     def _count(self, lease: Lease, number: int) -> None:
         if number <= lease.number:
-            raise RefusedError(403, "bad_lease", "a message with this number, or a later one, came before")
+            raise RefusedError("bad_lease", "a message with this number, or a later one, came before")
 
     def _only(self, db: sqlite3.Connection, holder: Holder, now: int) -> None:
         row = db.execute(
@@ -128,7 +128,6 @@ class Leases:
         ).fetchone()
         if row[0] is not None:
             raise RefusedError(
-                403,
                 "already_running",
                 f"only one enclave of the service may run, and one does; if it is not heard of again, that counts for "
                 f"{row[0] - now} more seconds",

@@ -3,13 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
 
-from scone_cas.values import Value
 from scone_policy.session import Session, is_retired
-
-if TYPE_CHECKING:
-    from scone_cas.views import View
 
 FETCHED = frozenset({"aad-token", "jwt"})
 """Kinds that are fetched, or may be made from what is."""
@@ -17,10 +12,10 @@ FETCHED = frozenset({"aad-token", "jwt"})
 
 @dataclass(frozen=True, kw_only=True)
 class Live:
-    """The newest version of a session, parsed, with the values it stores. Never changes: safe to share without `view`.
+    """The newest version of a session, parsed, with the values it stores. Never changes: safe to share.
 
     `creator` is the key hash that CREATOR stands for, None where nothing refers to it. `maker` is that of whoever
-    uploaded this version, None where it is not known. `view` makes what is not stored.
+    uploaded this version, None where it is not known.
     """
 
     hash: str
@@ -30,7 +25,6 @@ class Live:
     generated: Mapping[str, bytes] = field(repr=False)
     salted: bool = False
     maker: str | None = field(default=None, repr=False)
-    view: "View | None" = field(default=None, repr=False, compare=False)
 
     @property
     def public_hash(self) -> str | None:
@@ -49,8 +43,3 @@ class Live:
         return any(one.import_ is not None or one.kind in FETCHED for one in secrets) or any(
             one.import_ is not None for one in volumes
         )
-
-    def own_value(self, name: str) -> Value:
-        """The value of a secret that is not imported. Raises Refusal."""
-        assert self.view is not None
-        return self.view.own_value(self, name)

@@ -7,9 +7,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from scone_cas import certificates, log
-from scone_cas.key_store_token import KeyStoreError
+from scone_cas.errors import KeyStoreError, Reason, Refusal
 from scone_cas.live import Live
-from scone_cas.messages import Refusal
 from scone_cas.values import Value, from_stored
 from scone_policy import pem
 from scone_policy.placeholders import Placeholder, parts, resolve
@@ -69,7 +68,7 @@ def in_words(live: Live, name: str, key: str = "") -> Iterator[None]:
         yield
     except KeyStoreError as problem:
         log.event("key-store-fault", session=live.session.name, secret=name, what=problem.what, where=problem.where)
-        raise Refusal(503, f"{place(live, name)}: the CAS's key store: {problem.what}") from None
+        raise Refusal(Reason.UNAVAILABLE, f"{place(live, name)}: the CAS's key store: {problem.what}") from None
     except ValueError as problem:
         where = f"secrets.{name}.{key}" if key else f"secrets.{name}"
-        raise Refusal(400, f"{where} of '{live.session.name}': {problem}") from None
+        raise Refusal(Reason.INVALID, f"{where} of '{live.session.name}': {problem}") from None

@@ -4,19 +4,16 @@ import graphlib
 import secrets
 import string
 from collections.abc import Iterator, Mapping, MutableMapping
-from typing import TYPE_CHECKING
 
 from scone_cas import keys, pgp
+from scone_cas.errors import Reason, Refusal
 from scone_cas.live import Live
-from scone_cas.messages import Refusal
 from scone_cas.values import CERTIFICATES, Value, to_stored
+from scone_cas.views import View
 from scone_policy.kinds import DEFAULT_KEY_TYPE, RSA_KEYS
 from scone_policy.placeholders import Placeholder, parts, resolve
 from scone_policy.secrets import Secret
 from scone_policy.session import Session
-
-if TYPE_CHECKING:
-    from scone_cas.views import View
 
 _CHARACTERS = string.ascii_letters + string.digits + string.punctuation
 """Printable ASCII without white space: about 6.5 bits a character."""
@@ -54,7 +51,7 @@ def carried(session: Session, before: Live | None) -> dict[str, bytes]:
     }
 
 
-def slow(view: "View", session: Session, before: Live | None) -> dict[str, bytes]:
+def slow(view: View, session: Session, before: Live | None) -> dict[str, bytes]:
     """Fresh values for those secrets that take long to make, so that no transaction waits for them. Raises Refusal."""
     kept = carried(session, before)
     found = {
@@ -66,11 +63,13 @@ def slow(view: "View", session: Session, before: Live | None) -> dict[str, bytes
         and not view.is_held(session.name, name)
     }
     if len(found) > _MOST_RSA_KEYS:
-        raise Refusal(400, f"secrets: at most {_MOST_RSA_KEYS} new RSA keys can be made at once, not {len(found)}")
+        raise Refusal(
+            Reason.INVALID, f"secrets: at most {_MOST_RSA_KEYS} new RSA keys can be made at once, not {len(found)}"
+        )
     return {name: to_stored(generate(name, secret)) for name, secret in found.items()}
 
 
-def complete(view: "View", live: Live, values: MutableMapping[str, bytes], ready: Mapping[str, bytes]) -> None:
+def complete(view: View, live: Live, values: MutableMapping[str, bytes], ready: Mapping[str, bytes]) -> None:
     """Bring `values`, those carried over, to all that a session stores; and try what will be made when asked for.
 
     `live` is the session as it will be, over the same `values`. `ready`: fresh values that were made before. Raises
@@ -94,7 +93,7 @@ def _in_order(session: Session) -> Iterator[str]:
         yield from graphlib.TopologicalSorter(graph).static_order()
     except graphlib.CycleError as problem:
         circle = " from ".join(reversed(problem.args[1]))
-        raise Refusal(400, f"secrets.{problem.args[1][0]}: is made from itself: {circle}") from None
+        raise Refusal(Reason.INVALID, f"secrets.{problem.args[1][0]}: is made from itself: {circle}") from None
 
 
 def _sources(secret: Secret, session: Session) -> Iterator[str]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from cryptography import x509
 
 from scone_cas import VERSION
+from scone_cas.errors import CALM
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-CALM = "try again a little later"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +36,6 @@ class Response:
     body: bytes = b""
     content_type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = ()
-
-
-class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
-    """A request is refused: HTTP status and one line for the caller, without secrets."""
-
-    def __init__(self, status: int, message: str, *, headers: tuple[tuple[str, str], ...] = ()) -> None:
-        self.status, self.message, self.headers = status, message, headers
-        super().__init__(status, message)
 
 
 def text(status: int, body: str, *, headers: tuple[tuple[str, str], ...] = ()) -> Response:

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
-from scone_cas.refused import RefusedError
+from scone_cas.errors import RefusedError
 from scone_cas.store import Store
 
 STEP = 30
@@ -46,7 +46,7 @@ class Passwords:
         """Use a password up. Raises RefusedError: missing, wrong, used before, or too many wrong ones came."""
         if given is None:
             raise RefusedError(
-                403, "otp_missing", "the service needs a one-time password: add @ and its six digits to SCONE_CONFIG_ID"
+                "otp_missing", "the service needs a one-time password: add @ and its six digits to SCONE_CONFIG_ID"
             )
         now = int(self._clock().timestamp())
         key = hashlib.sha256(_CONTEXT + shared_secret.encode()).digest()
@@ -59,15 +59,14 @@ class Passwords:
             step = next(_fitting(shared_secret, given, now // STEP), None)
             if failures >= MOST_FAILURES:
                 problem = RefusedError(
-                    403,
                     "otp_throttled",
                     f"too many wrong one-time passwords: try again in {since + PERIOD - now} seconds",
                 )
             elif step is None:
                 failures += 1
-                problem = RefusedError(403, "otp_wrong", "the one-time password is wrong, or not of this half minute")
+                problem = RefusedError("otp_wrong", "the one-time password is wrong, or not of this half minute")
             elif step <= last:
-                problem = RefusedError(403, "otp_used", "the one-time password was used before: wait for the next one")
+                problem = RefusedError("otp_used", "the one-time password was used before: wait for the next one")
             else:
                 last, failures, since = step, 0, now
             _keep(db, (key, last, failures, since), now)

@@ -15,8 +15,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from scone_cas.attestation import CONTEXT, FORMAT, software_key
-from scone_cas.evidence import MalformedError, read_object
+from scone_cas.errors import RequestError
 from scone_cas.published import check_form, from_public_form
+from scone_cas.strict_json import MalformedError, read_object
 from scone_cas.values import Value
 from scone_policy.cas_key import evidence_key
 from scone_policy.keyhash import encode_key_hash, is_key_hash, public_key_hash
@@ -29,7 +30,7 @@ _HASH = re.compile("[0-9a-f]{64}")
 _MOST_PARTS = 16
 
 
-class PeerError(Exception):
+class PeerError(RequestError):
     """Another CAS is not the one that was trusted, or does not do its part. The text says what, without secrets."""
 
 

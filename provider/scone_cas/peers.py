@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from scone_cas import log
+from scone_cas.errors import CALM, Reason, Refusal
 from scone_cas.identity import CasIdentity, TlsKey
 from scone_cas.limits import Gate
-from scone_cas.messages import CALM, Refusal
 from scone_cas.peer_client import ANSWER_TIME, Answer, Failure, Peer, Trust, UnreachableError, client_context
 from scone_cas.peer_protocol import ROUTE, Ask, PeerError, Shared, pinned, read_public
 from scone_cas.peer_settings import PeerSettings, Place
-from scone_cas.sharing import Wanted, check_kind
+from scone_cas.remote import Wanted, check_kind
 from scone_cas.values import Value
 
 FRESH = 30.0
@@ -75,9 +75,9 @@ class Peers:
         return [one for one, outcome in outcomes if outcome is None or outcome.until <= now]
 
     def ask(self, wanted: Sequence[Wanted]) -> None:
-        """Ask for all of them, within limits; the answers are there for `known`, good or bad. Raises Refusal (503)."""
+        """Ask for all of them, within limits; the answers are there for `known`, good or bad. Raises Refusal."""
         if not self._waiting.enter():
-            raise Refusal(503, f"too many requests wait for other CASes; {CALM}", headers=(("Retry-After", "1"),))
+            raise Refusal(Reason.UNAVAILABLE, f"too many requests wait for other CASes; {CALM}", retry_after=1)
         deadline = self._clock() + _ASK_TIME
         try:
             for one in self.unknown(wanted):
@@ -92,9 +92,9 @@ class Peers:
         with self._lock:
             outcome = self._outcomes.get(wanted)
         if outcome is None or outcome.until + _GRACE <= self._clock():
-            raise Refusal(503, f"{wanted.where}: was not asked for yet; {CALM}", headers=(("Retry-After", "1"),))
+            raise Refusal(Reason.UNAVAILABLE, f"{wanted.where}: was not asked for yet; {CALM}", retry_after=1)
         if outcome.value is None:
-            raise Refusal(502, outcome.problem)
+            raise Refusal(Reason.UPSTREAM, outcome.problem)
         check_kind(outcome.value.kind, wanted.kind, wanted.where, wanted.source.secret)
         return outcome.value
 
@@ -221,7 +221,7 @@ def check_number(wanted: Sequence[Wanted]) -> None:
     urls = {one.source.cas_url for one in wanted}
     if len(urls) > _MOST_PEERS or len(wanted) > _MOST_SECRETS:
         raise Refusal(
-            400,
+            Reason.INVALID,
             f"secrets: one session imports at most {_MOST_SECRETS} from at most {_MOST_PEERS} other CASes",
         )
 

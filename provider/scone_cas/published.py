@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from scone_cas.messages import Refusal
+from scone_cas.errors import Reason, Refusal
 from scone_cas.values import CERTIFICATES, Value
 from scone_policy import fragments
 
@@ -27,12 +27,14 @@ _PUBLIC = frozenset({"chain"})
 def public_part(value: Value) -> Value:
     """What an importer receives of a secret with `export_public` that is not exported to it. Raises Refusal."""
     if value.is_confined:
-        raise Refusal(400, "a key in the CAS's key store cannot be public: have it exported")
+        raise Refusal(Reason.INVALID, "a key in the CAS's key store cannot be public: have it exported")
     if value.kind in _WHOLE:
         return value
     if value.kind in CERTIFICATES:
         return replace(value, more={name: part for name, part in value.more.items() if name in _PUBLIC}, signer=None)
-    raise Refusal(400, f"a secret of kind {value.kind} that is only public cannot be imported: have it exported")
+    raise Refusal(
+        Reason.INVALID, f"a secret of kind {value.kind} that is only public cannot be imported: have it exported"
+    )
 
 
 def check_form(value: Value) -> None:

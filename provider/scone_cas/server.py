@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cryptography import x509
 
+import scone_cas
 from scone_cas import VERSION, log
 from scone_cas.key_store_settings import KeyStoreSettings
 from scone_cas.parts import finish, initialise
@@ -194,7 +195,7 @@ def _presents(host: str, port: int, key_hash: str) -> bool:
 
 def _environment(key_store: KeyStoreSettings | None) -> dict[str, str]:
     """Our own environment without the PIN, with the packages found where they were found here."""
-    paths = [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+    paths = [str(Path(scone_cas.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
     pin = key_store.pkcs11.pin_env if key_store is not None else None
     own = {name: value for name, value in os.environ.items() if name != pin}
     return own | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1"}

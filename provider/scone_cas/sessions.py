@@ -16,13 +16,14 @@ from scone_cas.announced import changing
 from scone_cas.audit import Journal, Silent
 from scone_cas.entra import Entra
 from scone_cas.entra_settings import EntraSettings
+from scone_cas.errors import Reason, Refusal
 from scone_cas.key_store import KeyStore
 from scone_cas.live import Live
-from scone_cas.messages import Refusal
 from scone_cas.outcomes import Listed, Uploaded
 from scone_cas.peer_protocol import Ask, Shared
 from scone_cas.peers import Peers, check_number
-from scone_cas.sharing import Owned, Wanted
+from scone_cas.remote import Wanted
+from scone_cas.sharing import Owned
 from scone_cas.store import Store, Version
 from scone_cas.tags import Tags
 from scone_cas.values import Value, to_stored
@@ -81,7 +82,7 @@ class Sessions:
         live = self._find(name)
         if live is not None and live.reaches_out:
             view = View(self._unchanged, measurement=measurement, waits=False)
-            view.expect(view.bind(live))
+            view.expect(live)
         return live
 
     def _find(self, name: str) -> Live | None:
@@ -119,7 +120,7 @@ class Sessions:
                 self._cache[version.hash] = live
                 while len(self._cache) > _CACHED:
                     self._cache.popitem(last=False)
-        return self.view().bind(live)
+        return live
 
     def _renew(self, asked: Live, name: str) -> bytes:
         """The stored certificate of a secret after it was renewed, by this transaction or by a faster one."""
@@ -163,7 +164,7 @@ class Sessions:
         try:
             return self._announced(wanted, caller, ready)
         except sqlite3.IntegrityError:
-            raise Refusal(409, _lost(wanted.session.predecessor)) from None
+            raise Refusal(Reason.CONFLICT, _lost(wanted.session.predecessor)) from None
 
     def _announced(self, wanted: description.Description, caller: Caller, ready: Mapping[str, bytes]) -> Uploaded:
         """The change, with its entry in the log before it can be seen."""
@@ -193,8 +194,8 @@ class Sessions:
             self._peers.ask(remote)
         for one in found.values():
             if isinstance(one, Owned):
-                with suppress(Refusal):
-                    one.value  # noqa: B018 - what it is made from may be on other CASes
+                with suppress(Refusal):  # what it is made from may be on other CASes
+                    view.at(one)
 
     def _permitted(
         self, wanted: description.Description, caller: Caller
@@ -261,65 +262,67 @@ class Sessions:
         policy = effective(live.session.access_policy, fill)
         return policy, Decision(caller=caller, creator=live.creator, fill=fill)
 
-    def _may_replace(self, session: Session, before: Live | None, caller: Caller) -> None:
-        if before is None:
-            self._may_create(session, caller)
-        else:
-            self._may_follow(session, before, caller)
-
     def _may_create(self, session: Session, caller: Caller) -> None:
         namespace = parent(session.name)
         assert namespace is not None
         above = self._load(namespace)
         if above is None:
-            raise Refusal(404, f"the namespace '{namespace}' of '{session.name}' does not exist: create it first")
+            raise Refusal(
+                Reason.UNKNOWN, f"the namespace '{namespace}' of '{session.name}' does not exist: create it first"
+            )
         policy, decision = self._decision(above, caller)
         if not decision.permits(policy.may_create_sessions):
-            raise Refusal(403, f"no permission to create sessions in the namespace '{namespace}'{_as(caller)}")
+            raise Refusal(
+                Reason.FORBIDDEN, f"no permission to create sessions in the namespace '{namespace}'{_as(caller)}"
+            )
         if session.namespace_hash not in (None, above.hash):
-            raise Refusal(409, f"the namespace '{namespace}' has another hash than namespace_hash says")
+            raise Refusal(Reason.CONFLICT, f"the namespace '{namespace}' has another hash than namespace_hash says")
         if session.predecessor is not None:
-            raise Refusal(409, _lost(session.predecessor))
+            raise Refusal(Reason.CONFLICT, _lost(session.predecessor))
 
     def _may_follow(self, session: Session, before: Live, caller: Caller) -> None:
         policy, decision = self._decision(before, caller)
         if not decision.permits(policy.update):
-            raise Refusal(403, f"no permission to update the session '{session.name}'{_as(caller)}")
+            raise Refusal(Reason.FORBIDDEN, f"no permission to update the session '{session.name}'{_as(caller)}")
         if before is root.LIVE and self._store.holds_sessions():
             raise Refusal(
-                403,
+                Reason.FORBIDDEN,
                 "the root namespace is sealed: it can be claimed only while no other session exists, "
                 "and this CAS holds some",
             )
         if session.predecessor is None:
-            raise Refusal(409, f"the session '{session.name}' exists already: its hash must be given as predecessor")
+            raise Refusal(
+                Reason.CONFLICT, f"the session '{session.name}' exists already: its hash must be given as predecessor"
+            )
         if session.predecessor != before.hash:
-            raise Refusal(409, _lost(session.predecessor))
+            raise Refusal(Reason.CONFLICT, _lost(session.predecessor))
 
     def read(self, name: str, caller: Caller, *, session_hash: str | None = None) -> Version:
         """The newest version, or the one with that hash. The newest version decides who may read. Raises Refusal."""
         live = self._existing(name)
         if not self._may_read(live, caller):
-            raise Refusal(403, f"no permission to read the session '{name}'{_as(caller)}")
+            raise Refusal(Reason.FORBIDDEN, f"no permission to read the session '{name}'{_as(caller)}")
         version = self._version(name, session_hash or live.hash)
         if version is None:
-            raise Refusal(404, f"the session '{name}' has no version with this hash")
+            raise Refusal(Reason.UNKNOWN, f"the session '{name}' has no version with this hash")
         return version
 
     def exported(self, asked: Ask, peer: str | None) -> Shared:
         """A secret for a session of another CAS, whose key (hash) `peer` is proven. Raises Refusal."""
         if peer is None:
             raise sharing.untrusted(peer, asked.importer)
-        owner, value = sharing.exported(
+        view = View(self._means, local=True)
+        owner = sharing.exported(
             Import(session=asked.session, secret=asked.secret),
             importer=asked.importer,
             importer_hash=asked.importer_hash,
             cas=peer,
             trusted=self._peers is not None and self._peers.settings.trusts(peer, asked.importer),
-            find=View(self._means, local=True).live,
+            find=view.live,
         )
+        value = view.value(owner, asked.secret)
         if value.is_confined:
-            raise Refusal(403, f"'{asked.secret}' is a key in this CAS's key store, which it never leaves")
+            raise Refusal(Reason.FORBIDDEN, f"'{asked.secret}' is a key in this CAS's key store, which it never leaves")
         return Shared(value=value, session_hash=owner.hash)
 
     def public_hash(self, version: Version) -> str | None:
@@ -330,7 +333,9 @@ class Sessions:
         """The hash of the newest version, for those who may read it; with a salt for anyone. Raises Refusal."""
         live = self._existing(name)
         if live.public_hash is None and not self._may_read(live, caller):
-            raise Refusal(403, f"no permission to read the session '{name}', and no salt is in it{_as(caller)}")
+            raise Refusal(
+                Reason.FORBIDDEN, f"no permission to read the session '{name}', and no salt is in it{_as(caller)}"
+            )
         return live.hash
 
     def listed(self, namespace: str, caller: Caller, *, after: str | None, limit: int) -> Listed:
@@ -341,14 +346,16 @@ class Sessions:
         live = self._existing(namespace)
         policy, decision = self._decision(live, caller)
         if not decision.permits(policy.may_list_sessions) and not replace(decision, creator=live.maker).is_creator():
-            raise Refusal(403, f"no permission to list the sessions of the namespace '{namespace}'{_as(caller)}")
+            raise Refusal(
+                Reason.FORBIDDEN, f"no permission to list the sessions of the namespace '{namespace}'{_as(caller)}"
+            )
         names = tuple(islice(self._store.below(namespace, after=after), limit + 1))
         return Listed(names=names[:limit], following=names[limit - 1] if len(names) > limit else None)
 
     def _existing(self, name: str) -> Live:
         live = self.live(name)
         if live is None:
-            raise Refusal(404, f"there is no session '{name}'")
+            raise Refusal(Reason.UNKNOWN, f"there is no session '{name}'")
         return live
 
     def _may_read(self, live: Live, caller: Caller) -> bool:
@@ -363,14 +370,17 @@ class Sessions:
     def public_values(self, name: str, secret: str | None = None) -> dict[str, Value]:
         """Secret → value of those with `export_public`, of all or of one, for anyone. Raises Refusal."""
         view = View(self._means, anyone=True)
-        live = view.bind(self._existing(name))
+        live = self._existing(name)
         found, size = {}, 0
         for key, definition in sorted(live.session.secrets.items()):
             if definition.export_public is True and secret in (None, key):
                 found[key] = view.value(live, key)
                 size += len(found[key].content)
                 if size > _LARGEST_PUBLIC and secret is None:
-                    raise Refusal(413, f"the public values of '{name}' are too many for one answer: ask for each alone")
+                    raise Refusal(
+                        Reason.TOO_LARGE,
+                        f"the public values of '{name}' are too many for one answer: ask for each alone",
+                    )
         return found
 
 

@@ -6,11 +6,10 @@ Each secret costs as many look-ups as its chain of imports is long, however many
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from scone_cas.errors import Reason, Refusal
 from scone_cas.live import Live
-from scone_cas.messages import Refusal
 from scone_cas.peer_protocol import pinned, same_key
-from scone_cas.published import public_part
-from scone_cas.values import Value
+from scone_cas.remote import Wanted, check_kind
 from scone_policy.names import ROOT
 from scone_policy.secrets import Export, Secret
 from scone_policy.session import Session
@@ -23,36 +22,12 @@ Find = Callable[[str], Live | None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """A secret of another CAS, and for whom: a session with its hash. `where` is the import's place, for errors.
-
-    `kind` is None where the importer takes any. Evidence that says debug counts only with `tolerates_debug`.
-    """
-
-    importer: str
-    importer_hash: str
-    tolerates_debug: bool
-    kind: str | None
-    source: Import
-    where: str
-
-
-Elsewhere = Callable[[Wanted], Value]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Owned:
     """Where a value lives on this CAS. `as_public`: reached because anyone may read it, so without private parts."""
 
     owner: Live
     name: str
     as_public: bool = False
-
-    @property
-    def value(self) -> Value:
-        """The value, as far as it is shared."""
-        found = self.owner.own_value(self.name)
-        return public_part(found) if self.as_public else found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +69,7 @@ def imports(session: Session, session_hash: str, find: Find) -> dict[str, Owned 
     }
 
 
-def source(live: Live, name: str, find: Find) -> Owned | Wanted:
+def locate(live: Live, name: str, find: Find) -> Owned | Wanted:
     """Where the value of a secret lives. Raises Refusal when an import is not exported any more."""
     secret = live.session.secrets[name]
     if secret.import_ is None:
@@ -102,20 +77,8 @@ def source(live: Live, name: str, find: Find) -> Owned | Wanted:
     return _source(_Importer.of(live.session, live.hash), name, secret, find)
 
 
-def value(live: Live, name: str, find: Find, elsewhere: Elsewhere | None = None) -> Value:
-    """The value of a secret. Without `elsewhere`, what lives on another CAS is refused. Raises Refusal."""
-    found = source(live, name, find)
-    if isinstance(found, Owned):
-        return found.value
-    if elsewhere is None:
-        raise Refusal(404, f"the secret '{name}' of '{live.session.name}' lives on another CAS: ask that one")
-    return elsewhere(found)
-
-
-def exported(
-    import_: Import, *, importer: str, importer_hash: str, cas: str, trusted: bool, find: Find
-) -> tuple[Live, Value]:
-    """What a session of the CAS with the key `cas` (hash) receives, with the session that exports it. Raises Refusal.
+def exported(import_: Import, *, importer: str, importer_hash: str, cas: str, trusted: bool, find: Find) -> Live:
+    """The session that exports a secret to one of the CAS with the key `cas` (hash). Raises Refusal.
 
     A CAS that is not `trusted` reaches what is exported to it by its key, and learns of nothing else (403; else 404).
     A namespace's hash is not known there: exports to a namespace by hash do not reach another CAS.
@@ -125,19 +88,15 @@ def exported(
     owner = find(import_.session)
     secret = owner.session.secrets.get(import_.secret) if owner is not None else None
     if owner is None or secret is None or not _reaches(secret.export, asker, find):
-        raise _none(import_, where, 404) if trusted else untrusted(cas, importer)
-    return owner, value(owner, import_.secret, find)
+        raise _none(import_, where, Reason.UNKNOWN) if trusted else untrusted(cas, importer)
+    return owner
 
 
 def untrusted(cas: str | None, importer: str) -> Refusal:
     """One answer for all that an unknown CAS asks for and is not given: nobody learns names by asking."""
-    return Refusal(403, f"this CAS does not trust the key {cas} to speak for the session '{importer}'")
-
-
-def check_kind(found: str | None, wanted: str | None, where: str, name: str) -> None:
-    """Raises Refusal when a secret is of another kind than its importer says."""
-    if None not in (found, wanted) and found != wanted:
-        raise Refusal(400, f"{where}: '{name}' has the kind {found}, not {wanted}")
+    return Refusal(
+        Reason.FORBIDDEN, f"this CAS does not trust the key {cas} to speak for the session '{importer}'"
+    )
 
 
 def _source(importer: _Importer, name: str, secret: Secret, find: Find) -> Owned | Wanted:
@@ -147,7 +106,7 @@ def _source(importer: _Importer, name: str, secret: Secret, find: Find) -> Owned
     here = replace(importer, where=f"secrets.{name}.import of '{importer.session}'", kind=secret.kind or importer.kind)
     if wanted.cas_url is not None:
         if here.as_public:
-            raise Refusal(400, f"{here.where}: '{wanted.secret}' lives on another CAS: import it from there")
+            raise Refusal(Reason.INVALID, f"{here.where}: '{wanted.secret}' lives on another CAS: import it from there")
         return Wanted(
             importer=here.session,
             importer_hash=here.session_hash,
@@ -157,11 +116,13 @@ def _source(importer: _Importer, name: str, secret: Secret, find: Find) -> Owned
             where=here.where,
         )
     if here.length >= _LONGEST_CHAIN or wanted.session == here.session:
-        raise Refusal(400, f"{here.where}: more than {_LONGEST_CHAIN} imports one after the other, or a circle")
+        raise Refusal(
+            Reason.INVALID, f"{here.where}: more than {_LONGEST_CHAIN} imports one after the other, or a circle"
+        )
     owner, found = _exporter(wanted, here, find)
     exported_to = _reaches(found.export, here, find)
     if not exported_to and not found.export_public:
-        raise _none(wanted, here.where, 400, _version_hint(found.export, here))
+        raise _none(wanted, here.where, Reason.INVALID, _version_hint(found.export, here))
     if wanted.session_hash not in (None, owner.hash):
         raise _other_hash(wanted, here.where)
     check_kind(found.kind, here.kind, here.where, wanted.secret)
@@ -177,14 +138,14 @@ def _exporter(wanted: Import, importer: _Importer, find: Find) -> tuple[Live, Se
     owner = find(wanted.session)
     found = owner.session.secrets.get(wanted.secret) if owner is not None else None
     if owner is None or found is None:
-        raise _none(wanted, importer.where, 400)
+        raise _none(wanted, importer.where, Reason.INVALID)
     return owner, found
 
 
-def _none(wanted: Import, where: str, status: int, hint: str = "") -> Refusal:
+def _none(wanted: Import, where: str, reason: Reason, hint: str = "") -> Refusal:
     """One answer for what does not exist and for what is not shared: nobody learns names by asking."""
     return Refusal(
-        status,
+        reason,
         f"{where}: the session '{wanted.session}' does not exist, "
         f"or does not export a secret '{wanted.secret}' to this session{hint}",
     )
@@ -192,7 +153,7 @@ def _none(wanted: Import, where: str, status: int, hint: str = "") -> Refusal:
 
 def _other_hash(wanted: Import, where: str) -> Refusal:
     return Refusal(
-        400,
+        Reason.INVALID,
         f"{where}: the session '{wanted.session}' has another hash than session_hash says: "
         "read what changed there, then give its new hash",
     )

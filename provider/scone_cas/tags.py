@@ -4,7 +4,7 @@ import hmac
 import json
 from dataclasses import asdict, dataclass, field, replace
 
-from scone_cas.refused import RefusedError
+from scone_cas.errors import RefusedError
 from scone_cas.store import Store
 from scone_policy.services import Service
 
@@ -75,6 +75,6 @@ def updated(current: Tag, update: Update) -> Tag | None:
         return None
     if not update.free and not hmac.compare_digest(current.tag or "", update.replaces or ""):
         raise RefusedError(
-            409, "stale_tag", "the file system has another tag than the one to be replaced: it was changed meanwhile"
+            "stale_tag", "the file system has another tag than the one to be replaced: it was changed meanwhile"
         )
     return replace(current, tag=update.tag, by=update.by)

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import ValidationError
 
-from scone_cas.filling import Filler, UndeliverableError
+from scone_cas.errors import RefusedError, UndeliverableError
+from scone_cas.filling import Filler
 from scone_cas.live import Live
-from scone_cas.refused import RefusedError
 from scone_policy.attestation import Signer, Variant
 from scone_policy.placeholders import is_reference
 from scone_policy.security import Attestation, Security
@@ -55,7 +55,6 @@ class Terms:
             return
         if not self.debug:
             raise RefusedError(
-                403,
                 "debug_not_tolerated",
                 "the evidence is of a debug enclave, and the policy does not tolerate debug-mode",
                 expected=["production"],
@@ -63,7 +62,6 @@ class Terms:
             )
         if self.signed:
             raise RefusedError(
-                403,
                 "no_signer",
                 "the policy names a signer, and simulated evidence has none: only a variant of attestation with "
                 "mrenclave alone takes it",
@@ -76,7 +74,6 @@ class Terms:
             _one_of("untrusted_quoting_key", "the policy does not trust the quoting key", self.quoting_keys, found)
         if self.local:
             raise RefusedError(
-                403,
                 "not_local",
                 "the policy takes only evidence by SGX local attestation, which software has none of",
                 expected=["sgx-local"],
@@ -133,7 +130,7 @@ class TermsCache:
 
 def _one_of(code: str, message: str, expected: tuple[str, ...], found: str) -> None:
     if not any(hmac.compare_digest(value.encode(), found.encode()) for value in expected):
-        raise RefusedError(403, code, message, expected=expected, found=found)
+        raise RefusedError(code, message, expected=expected, found=found)
 
 
 def _said(service: Service) -> list[object]:

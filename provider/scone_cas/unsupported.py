@@ -6,7 +6,7 @@ The lists are of what *is* served, so that a key which the language gains later 
 from collections.abc import Mapping
 from typing import Any
 
-from scone_cas.messages import Refusal
+from scone_cas.errors import Reason, Refusal
 from scone_policy.secrets import Secret
 from scone_policy.services import Service
 from scone_policy.session import Session
@@ -73,7 +73,7 @@ _VOLUME = frozenset({"fspf_key", "fspf_tag", "files", "update_policy", "export",
 
 
 def refuse_unserved(session: Session) -> None:
-    """Raises Refusal: 501 with the path for what is not served."""
+    """Raises Refusal: UNSUPPORTED, with the path for what is not served."""
     if session.secret_config.store_in is not None:
         raise _unserved("secret_config.store_in", "Azure Key Vault is", _REAL_ONLY)
     _only(session.canonical(), _SESSION | _JUDGED_APART, "")
@@ -89,7 +89,7 @@ def refuse_unserved(session: Session) -> None:
 
 
 def _unserved(where: str, what: str, fix: str = "") -> Refusal:
-    return Refusal(501, f"{where}: {what} not served by this version{fix}")
+    return Refusal(Reason.UNSUPPORTED, f"{where}: {what} not served by this version{fix}")
 
 
 def _only(found: Mapping[str, object], served: frozenset[str], where: str) -> None:

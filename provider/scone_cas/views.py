@@ -1,12 +1,12 @@
 """Values of secrets as one asker sees them: stored, given, imported, or made at this moment from others."""
 
-import dataclasses
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -15,15 +15,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from scone_cas import certificates, keys, sharing, tokens
 from scone_cas.certificates import Issuer
 from scone_cas.entra import Certified, Entra, TokenError, TokenRequest
-from scone_cas.key_store import KeyStore, key_type
-from scone_cas.key_store_settings import HeldSecret
+from scone_cas.errors import Reason, Refusal
 from scone_cas.keys import SigningKey
 from scone_cas.live import FETCHED, Live
 from scone_cas.live_secrets import certificate_of, given, in_words, kind_of, named, place, spki
-from scone_cas.messages import Refusal
 from scone_cas.needed import NeededError
-from scone_cas.peers import Peers
-from scone_cas.sharing import Wanted
+from scone_cas.published import public_part
+from scone_cas.remote import Wanted
+from scone_cas.sharing import Owned
 from scone_cas.spelling import spell
 from scone_cas.values import CERTIFICATES, Value, from_stored
 from scone_policy import durations, pem
@@ -34,6 +33,37 @@ _DEEPEST = 16
 """Secrets that are made from one another, across all sessions."""
 
 _NEVER_PUBLIC = "an aad-token cannot be public"
+
+
+class RemoteSecrets(Protocol):
+    """Whoever asks other CASes; `known` gives, or refuses, what `ask` has found out."""
+
+    def unknown(self, wanted: Sequence[Wanted]) -> list[Wanted]:
+        """Those whose answer is not known, or not fresh."""
+
+    def ask(self, wanted: Sequence[Wanted]) -> None:
+        """Ask for all of them. Raises Refusal."""
+
+    def known(self, wanted: Wanted) -> Value:
+        """The value that was asked for just before. Never waits. Raises Refusal."""
+
+
+class HeldSecret(Protocol):
+    """What a key store says of a secret that it holds."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of secret that it can be."""
+
+
+class HeldSecrets(Protocol):
+    """A key store that holds secrets of sessions."""
+
+    def held(self, session: str, name: str) -> HeldSecret | None:
+        """What is held of a secret."""
+
+    def value(self, session: str, name: str) -> Value:
+        """The value of a secret that it holds. Raises KeyStoreError."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +79,8 @@ class Means:
     renew: Callable[[Live, str], bytes]
     clock: Callable[[], datetime]
     entra: Entra
-    peers: Peers | None
-    key_store: KeyStore | None = None
+    peers: RemoteSecrets | None
+    key_store: HeldSecrets | None = None
 
 
 class View:
@@ -84,23 +114,30 @@ class View:
         self._depth = 0
 
     def live(self, name: str) -> Live | None:
-        """The newest version of a session, whose values are those of this view."""
-        found = self._means.find(name)
-        return None if found is None else self.bind(found)
-
-    def bind(self, live: Live) -> Live:
-        """The same version, in this view."""
-        return dataclasses.replace(live, view=self)
+        """The newest version of a session."""
+        return self._means.find(name)
 
     def value(self, live: Live, name: str) -> Value:
         """The value of a secret, wherever it lives. Raises Refusal."""
-        return sharing.value(self.bind(live), name, self.live, None if self._local else self.elsewhere)
+        found = sharing.locate(live, name, self.live)
+        if self._local and isinstance(found, Wanted):
+            raise Refusal(
+                Reason.UNKNOWN, f"the secret '{name}' of '{live.session.name}' lives on another CAS: ask that one"
+            )
+        return self.at(found)
+
+    def at(self, location: Owned | Wanted) -> Value:
+        """The value that lives there, as far as it is shared. Raises Refusal."""
+        if isinstance(location, Wanted):
+            return self.elsewhere(location)
+        found = self.own_value(location.owner, location.name)
+        return public_part(found) if location.as_public else found
 
     def elsewhere(self, wanted: Wanted) -> Value:
         """The value of a secret that another CAS holds. Raises Refusal."""
         peers = self._means.peers
         if peers is None:
-            raise Refusal(501, f"{wanted.where}: this CAS asks no others")
+            raise Refusal(Reason.UNSUPPORTED, f"{wanted.where}: this CAS asks no others")
         if peers.unknown([wanted]):
             if self._asks:
                 peers.ask([wanted])
@@ -114,7 +151,9 @@ class View:
         if known is not None:
             return known
         if self._depth >= _DEEPEST:
-            raise Refusal(400, f"{place(live, name)}: is made from more than {_DEEPEST} others, or from itself")
+            raise Refusal(
+                Reason.INVALID, f"{place(live, name)}: is made from more than {_DEEPEST} others, or from itself"
+            )
         self._depth += 1
         try:
             found = self._made[live.hash, name] = self._taken(live, name) or self._make(
@@ -179,7 +218,7 @@ class View:
             self._jwt_key(live, name, secret)
         elif secret.kind == "aad-token":
             if secret.export_public is True:
-                raise Refusal(400, f"{place(live, name)}: {_NEVER_PUBLIC}")
+                raise Refusal(Reason.INVALID, f"{place(live, name)}: {_NEVER_PUBLIC}")
             self._token_request(live, name, secret)
 
     def is_held(self, session: str, name: str) -> bool:
@@ -199,7 +238,7 @@ class View:
         if secret.kind != held.kind:
             raise ValueError(f"is held by the CAS's key store as {held.kind}, not {secret.kind}")
         if held.kind == "private-key" and secret.key_type is not None:
-            found = key_type(self.signing_key(live, name))
+            found = keys.key_type(self.signing_key(live, name))
             if found != secret.key_type:
                 raise ValueError(f"key_type is {secret.key_type}, and the key in the CAS's key store is {found}")
         self.own_value(live, name)
@@ -259,7 +298,9 @@ class View:
                 case "aad-token":
                     return Value(kind="aad-token", content=self._token(live, name, secret))
         if name not in live.generated:
-            raise Refusal(503, f"{place(live, name)}: was held by a key store, which does not hold it any more")
+            raise Refusal(
+                Reason.UNAVAILABLE, f"{place(live, name)}: was held by a key store, which does not hold it any more"
+            )
         return from_stored(kind_of(secret), live.generated[name])
 
     def _x509(self, live: Live, name: str, secret: Secret) -> Value:
@@ -334,9 +375,9 @@ class View:
 
     def _token(self, live: Live, name: str, secret: Secret) -> bytes:
         if self._anyone:
-            raise Refusal(400, f"{place(live, name)}: {_NEVER_PUBLIC}")
+            raise Refusal(Reason.INVALID, f"{place(live, name)}: {_NEVER_PUBLIC}")
         if not secret.tenant_id:
-            raise Refusal(400, f"{place(live, name)}: there is no token: its tenant_id is empty")
+            raise Refusal(Reason.INVALID, f"{place(live, name)}: there is no token: its tenant_id is empty")
         request, now = self._token_request(live, name, secret), self._means.clock()
         if not self._waits and not self._means.entra.knows(request, now=now):
             self._needed.append(partial(self._fetch, request, now))
@@ -344,7 +385,7 @@ class View:
         try:
             return self._means.entra.token(request, now=now, nonce=str(uuid.uuid4()))
         except TokenError as problem:
-            raise Refusal(502, f"{place(live, name)}: there is no token: {problem}") from None
+            raise Refusal(Reason.UPSTREAM, f"{place(live, name)}: there is no token: {problem}") from None
 
     def _fetch(self, request: TokenRequest, now: datetime) -> None:
         with suppress(TokenError):  # remembered, and said at delivery
@@ -373,14 +414,14 @@ class View:
         for part in parts(text):
             if isinstance(part, Placeholder) and part.name == SELF:
                 if self._measurement is None:
-                    raise Refusal(400, f"{where}: {SELF} stands for the service that asks, and none does")
+                    raise Refusal(Reason.INVALID, f"{where}: {SELF} stands for the service that asks, and none does")
                 found.append(self._measurement)
             elif isinstance(part, Placeholder):
                 name, suffix = resolve(part, kinds)
                 try:
                     found.append(spell(self.value(live, name), suffix, escape_json=part.escape_json).decode())
                 except UnicodeDecodeError:
-                    raise Refusal(400, f"{where}: the secret {name} put in here is not text") from None
+                    raise Refusal(Reason.INVALID, f"{where}: the secret {name} put in here is not text") from None
             else:
                 found.append(part)
         return "".join(found)

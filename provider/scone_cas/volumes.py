@@ -8,8 +8,8 @@ import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from scone_cas.errors import Reason, Refusal
 from scone_cas.live import Live
-from scone_cas.messages import Refusal
 from scone_cas.tags import SERVICE, VOLUME, Tag, Tags, service_origin
 from scone_policy.session import Session
 from scone_policy.volumes import DEFAULT_FILES, DEFAULT_UPDATE_POLICY, Volume, VolumeExport
@@ -67,7 +67,7 @@ def check_volumes(session: Session, session_hash: str, find: Find) -> None:
                     and bound == DEFAULT_UPDATE_POLICY
                 ):
                     raise Refusal(
-                        400,
+                        Reason.INVALID,
                         f"images.{image_name}.volumes.{path}.update_policy: the volume '{name}' is exported to this "
                         f"session as {bound} at most",
                     )
@@ -140,7 +140,7 @@ def _exported(
             assert owner is not None
             return owner, name, export
     raise Refusal(
-        400,
+        Reason.INVALID,
         f"volumes.{named}.import of '{session}': the session '{wanted.session}' does not exist, "
         f"or does not export a volume '{wanted.volume}' to this session",
     )

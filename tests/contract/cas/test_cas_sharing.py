@@ -8,8 +8,8 @@ from cryptography import x509
 
 from scone_cas.access import Caller
 from scone_cas.attestation import measure, software_key
+from scone_cas.errors import Refusal
 from scone_cas.identity import CasIdentity
-from scone_cas.messages import Refusal
 from scone_cas.peer_settings import PeerSettings
 from scone_cas.peers import FRESH, Peers
 from scone_cas.sessions import Sessions

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from email.parser import Parser
 from pathlib import Path
 
 import pytest
+
+from scone_cas.attestation import measured_files
 
 ROOT = Path(__file__).parents[3]
 SOURCES = {
@@ -81,6 +84,12 @@ def test_what_is_easily_forgotten(archive: dict[str, bytes]) -> None:
     assert "scone_provider/chart/template/templates/_service.tpl" in archive
     assert {f"{name}/py.typed" for name in SOURCES} <= archive.keys()
     assert json.loads(archive["pulumi_scone/pulumi-plugin.json"]) == {"resource": False}
+
+
+def test_cas_measures_all_of_its_package(archive: dict[str, bytes]) -> None:
+    """What the embedded CAS measures of itself is every source file that the wheel has of it, and no other."""
+    shipped = {name.removeprefix("scone_cas/") for name in archive if re.fullmatch(r"scone_cas/.*\.py", name)}
+    assert set(measured_files()) == shipped
 
 
 def test_launcher_is_the_recorded_one(wheel: Path, archive: dict[str, bytes]) -> None:

@@ -22,6 +22,7 @@ from scone_cas.sessions import Sessions
 from scone_cas.state import prepare_directory
 from scone_cas.store import Store
 from scone_cas.unlocked import sealer, unlock
+from scone_cas.values import Value
 from scone_provider.cas.identity import Identity
 from support.software_enclave import SoftwareEnclave
 
@@ -99,6 +100,12 @@ class Cas:
     def _post(self, path: str, body: object) -> tuple[int, dict[str, Any]]:
         answer = self.parts.enclave_api.handle(Request(method="POST", path=path, body=json.dumps(body).encode()))
         return answer.status, json.loads(answer.body)
+
+    def stored(self, session: str, secret: str) -> Value:
+        """The value of a secret that is not imported."""
+        live = self.sessions.live(session)
+        assert live is not None
+        return self.sessions.view().own_value(live, secret)
 
     def close(self) -> None:
         """Close this thread's connections."""

@@ -13,7 +13,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from scone_cas.access import NOBODY, Caller, Decision, effective, signer_key_hash
-from scone_cas.messages import Refusal
+from scone_cas.errors import Refusal
 from scone_cas.sessions import Sessions
 from scone_policy import pem
 from scone_policy.access import AccessPolicy

@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scone_cas.delivery import seal
-from scone_cas.evidence import MalformedError, read_evidence
+from scone_cas.evidence import read_evidence
 from scone_cas.messages import Request
+from scone_cas.strict_json import MalformedError
 from support.software_enclave import MEASUREMENT, SoftwareEnclave
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "enclave.json").read_text())
@@ -72,8 +73,7 @@ def service(cas, person):
 def test_delivers_exactly_the_configuration(service) -> None:
     """Placeholders and host values are put in, substituted text is not expanded again, nothing else is delivered."""
     status, found = attest(service)
-    live = service.sessions.live("app")
-    password = live.own_value("password").content.decode()
+    password = service.stored("app", "password").content.decode()
     assert status == 200
     assert found == {
         "protocol": 1,
@@ -81,7 +81,7 @@ def test_delivers_exactly_the_configuration(service) -> None:
         "arguments": ["prog", "--user=$$SCONE::password$$", "given"],
         "environment": {"PASSWORD": password, "RAW": "00ff", "HOST": "n1", "GONE": ""},
         "working_directory": "/srv",
-        "protection": {"key": live.own_value("key").content.hex(), "tag": "0f" * 16},
+        "protection": {"key": service.stored("app", "key").content.hex(), "tag": "0f" * 16},
         "files": [
             {"path": "/a", "content": "AP8=", "mode": 0o700},
             {"path": "/b", "content": base64.b64encode(f"p={password}".encode()).decode(), "mode": 0o400},

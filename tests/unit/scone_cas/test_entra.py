@@ -25,7 +25,8 @@ from cryptography.x509.oid import NameOID
 from scone_cas.enclave_port import App
 from scone_cas.entra import Entra, TokenRequest
 from scone_cas.entra_settings import EntraSettings, add_entra_options
-from scone_cas.messages import Refusal, Request
+from scone_cas.errors import Refusal
+from scone_cas.messages import Request
 from scone_cas.needed import NeededError
 from scone_policy.errors import SconeError
 from support.secret_session import received, secret_session

@@ -13,11 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from scone_cas.errors import KeyStoreError, Refusal
 from scone_cas.key_store import KeyStore
 from scone_cas.key_store_settings import KeyStoreSettings, read_pin, read_settings
-from scone_cas.key_store_token import KeyStoreError
 from scone_cas.keys import SigningKey
-from scone_cas.messages import Refusal
 from scone_cas.published import public_part
 from scone_cas.values import to_stored
 from scone_policy.errors import SconeError

@@ -13,12 +13,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scone_cas.evidence import MalformedError
 from scone_cas.identity import CasIdentity
 from scone_cas.peer_protocol import Ask, PeerError, Shared, judge_evidence, pinned, read_public
 from scone_cas.peer_settings import PeerSettings, Place
 from scone_cas.published import from_public_form
 from scone_cas.spelling import public_form
+from scone_cas.strict_json import MalformedError
 from scone_cas.values import Value
 from scone_policy.errors import SconeError
 from scone_policy.keyhash import decode_key_hash

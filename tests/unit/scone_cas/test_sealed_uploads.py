@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scone_cas.access import signer_key_hash
+from scone_cas.client_api import STATUS
 from scone_cas.description import open_upload, read_upload
-from scone_cas.messages import Refusal
+from scone_cas.errors import Refusal
 from scone_cas.parts import assemble, initialise
 from scone_policy.encrypted import encrypt_session
 from scone_policy.signed import sign_session
@@ -165,7 +166,7 @@ def test_anything_encrypted_is_refused_in_words(body: bytes) -> None:
     """Whatever comes on the route for encrypted sessions: opened, or refused as a request, nothing else."""
     with pytest.raises(Refusal) as refused:
         open_upload(body, KEY)
-    assert refused.value.status == 400
+    assert STATUS[refused.value.reason] == 400
 
 
 @given(
@@ -181,7 +182,7 @@ def test_anything_signed_is_refused_in_words(document: dict[str, object]) -> Non
     """Whatever looks like a signed session and is not signed: refused as a request, nothing else."""
     with pytest.raises(Refusal) as refused:
         read_upload(json.dumps(document).encode())
-    assert refused.value.status == 400
+    assert STATUS[refused.value.reason] == 400
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
@@ -189,7 +190,7 @@ def test_signed_text_that_is_no_session_is_refused_in_words(text: str) -> None:
     """A signature makes no session of a text that is none."""
     with pytest.raises(Refusal) as refused:
         read_upload(json.dumps(sign_session(text, keys=[ED])).encode())
-    assert refused.value.status == 400
+    assert STATUS[refused.value.reason] == 400
 
 
 def test_session_for_another_cas_is_refused(cas, person) -> None:

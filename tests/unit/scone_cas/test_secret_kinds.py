@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 import scone_policy
 from scone_cas.description import read_upload
-from scone_cas.messages import Refusal
+from scone_cas.errors import Refusal
 from support.secret_session import received, secret_session
 from support.software_enclave import MEASUREMENT
 
@@ -549,6 +549,6 @@ def test_migration(cas, person, before: dict, after: dict, kept: bool) -> None: 
     """What outlives an update: keys only where both versions say so, certificates never, and never another kind."""
     key = {"k": {"kind": "private-key", "migrate": True}}
     first = cas.upload(secret_session({"s": before, **key}), person("ann"))
-    old = cas.sessions.live("app").own_value("s").content
+    old = cas.stored("app", "s").content
     cas.upload(secret_session({"s": after, **key}, predecessor=first.hash), person("ann"))
-    assert (cas.sessions.live("app").own_value("s").content == old) == kept
+    assert (cas.stored("app", "s").content == old) == kept

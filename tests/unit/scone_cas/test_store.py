@@ -44,7 +44,7 @@ def test_planted_values_are_not_in_the_files(cas, person) -> None:
     )
     live = cas.sessions.live("x")
     number = cas.parts.identity.key.private_numbers().private_value
-    secrets = [PLANTED.encode(), live.own_value("b").content, b"PRIVATE KEY", number.to_bytes(32, "big")]
+    secrets = [PLANTED.encode(), cas.stored("x", "b").content, b"PRIVATE KEY", number.to_bytes(32, "big")]
     content = b"".join(path.read_bytes() for path in cas.state.iterdir())
     assert live.hash.encode() in content
     assert not [secret for secret in secrets if secret in content]

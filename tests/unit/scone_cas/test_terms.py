@@ -8,7 +8,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scone_cas.filling import Filler, UndeliverableError
+from scone_cas.errors import UndeliverableError
+from scone_cas.filling import Filler
 from scone_cas.terms import Terms, terms
 from scone_cas.values import Value
 from scone_policy.fragments import dump

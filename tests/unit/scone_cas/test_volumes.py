@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scone_cas.audit_verify import verify
-from scone_cas.messages import Refusal
+from scone_cas.client_api import STATUS
+from scone_cas.errors import Refusal
 from scone_cas.parts import assemble, initialise
 from support.enclave_side import EnclaveSide
 from support.software_enclave import MEASUREMENT
@@ -70,7 +71,7 @@ def refused(status: int, words: str):
     """An upload that is refused."""
     with pytest.raises(Refusal, match=words) as caught:
         yield
-    assert caught.value.status == status
+    assert STATUS[caught.value.reason] == status
 
 
 def test_the_launcher_gets_none_of_it(world) -> None:

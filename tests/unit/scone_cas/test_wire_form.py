@@ -5,8 +5,9 @@ import yaml
 from hypothesis import given, settings
 
 import scone_policy
+from scone_cas.client_api import STATUS
 from scone_cas.description import read_upload, stored
-from scone_cas.messages import Refusal
+from scone_cas.errors import Refusal
 from scone_cas.wire_form import wire_problems
 from scone_policy.source import load
 from unit.scone_policy.policy_strategies import wire_sessions
@@ -81,7 +82,7 @@ def test_map_form_is_refused(text: str, path: str, fix: str) -> None:
     scone_policy.parse(HEAD + text)
     with pytest.raises(Refusal) as refused:
         read_upload((HEAD + text).encode())
-    assert refused.value.status == 400
+    assert STATUS[refused.value.reason] == 400
     (first, second) = refused.value.message.splitlines()
     assert first.startswith("session:")
     assert f": {path}: this is the map form of programs and state" in first
