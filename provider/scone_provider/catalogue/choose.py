@@ -145,11 +145,14 @@ def _fitted(entry: Entry, service: str, *, native: str, image: str) -> Curated:
                             choice: {named(more): named(text) for more, text in texts.items()}
                             for choice, texts in one.choices.items()
                         },
+                        "given": {named(more): named(text) for more, text in one.given.items()},
+                        "meaning": named(one.meaning),
                     }
                 )
                 for name, one in description.variables.items()
             },
             "fixed": {named(name): named(text) for name, text in description.fixed.items()},
+            "secrets": {name: named(text) for name, text in description.secrets.items()},
         }
     )
     manifest = load_service(

@@ -9,6 +9,7 @@ quotes around it. Variables in comments need no value.
 import re
 from collections.abc import Callable, Mapping
 
+from scone_policy.holes import Holes
 from scone_policy.problems import Problem
 from scone_policy.source import Document, Path, load
 from scone_provider.errors import ManifestError
@@ -40,6 +41,8 @@ def read(
     `hint` says how to give one. Raises ManifestError when the text is no YAML.
     """
     missing: list[Problem] = []
+    holes = Holes()
+    unknown: dict[str, str] = {}
 
     def meant(match: re.Match[str], path: Path) -> str:
         if match["mesh"] is not None:
@@ -49,7 +52,9 @@ def read(
         name = match["plain"] or match["braced"]
         if name not in variables:
             missing.append(_missing(path, name, hint))
-        return variables.get(name, "")
+            # So that the rest can be judged all the same.
+            return unknown.setdefault(name, holes.punch(name))
+        return variables[name]
 
     return _read(text, file=file, pattern=_VARIABLE, meant=meant, problems=missing), missing
 
