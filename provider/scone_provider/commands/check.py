@@ -1,28 +1,30 @@
 """`pulumi-scone check`: says offline what is wrong with service manifests, Meshfiles and sessions, and where."""
 
-import difflib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from scone_policy.cautions import cautions
 from scone_policy.errors import SconeError
 from scone_policy.holes import Holes
-from scone_policy.problems import refuse
+from scone_policy.problems import Problem, refuse
 from scone_policy.session import Session, written_problems
 from scone_policy.session import check as check_session
-from scone_policy.source import load
-from scone_provider.commands.files import OpenVariables, assignments, text_of
+from scone_policy.source import Document, load
+from scone_provider.commands.files import OpenVariables, assignments, command_words, text_of
 from scone_provider.derive.fill import filled_mesh
 from scone_provider.errors import ManifestError
-from scone_provider.manifest import load_mesh, load_service
+from scone_provider.manifest import Mesh, ServiceManifest, load_mesh, load_service
+from scone_provider.manifest import cautions as known
+from scone_provider.manifest.foreign import SORTS, foreign, foreign_text
+from scone_provider.manifest.overrides import judge_alone
 from scone_provider.manifest.problems import stop
-from scone_provider.manifest.variables import MARK, ON_COMMAND_LINE, read
+from scone_provider.manifest.unsupported import Toolchain
+from scone_provider.manifest.variables import MARK, ON_COMMAND_LINE, ReadVariables, read, ways_to_give
 
-_KINDS = ("mesh", "genservice")
 _SESSION_KEYS = frozenset(Session.model_fields)
-_SORTS = "Manifests begin with apiVersion and kind (genservice or mesh), sessions with name and version."
 _PLACE = re.compile(r"(?P<file>.*?):(?P<line>[0-9]+)(?:: (?P<path>.*))?", re.DOTALL)
 
 
@@ -46,11 +48,26 @@ class Finding:
         return f"{place}{self.rule}" + (f" → {self.fix}" if self.fix else "")
 
 
-def run(files: Sequence[str], *, variables: Sequence[str], as_json: bool, tell: Callable[[str], None]) -> int:
-    """Check every file, tell what was found. Returns 0, or 1 when a rule is broken. Raises UsageError."""
-    given = assignments(variables)
+def run(
+    files: Sequence[str],
+    *,
+    variables: Sequence[str],
+    as_json: bool,
+    tell: Callable[[str], None],
+    warn: Callable[[str], None],
+    builder: str | None = None,
+) -> int:
+    """Check every file, tell what was found. Returns 0, or 1 when a rule is broken. Raises UsageError.
+
+    `builder`: the command of another toolchain, with which every `build.kind` is in order; it is not run. `warn` is
+    told of values that no file asks for.
+    """
+    given = ReadVariables(assignments(variables))
+    toolchain: Toolchain = "vendor" if command_words(builder) else "embedded"
     texts = {file: text_of(file) for file in files}
-    found = {file: findings(text, file=file, variables=given) for file, text in texts.items()}
+    found = {file: findings(text, file=file, variables=given, toolchain=toolchain) for file, text in texts.items()}
+    for sentence in given.unread(ON_COMMAND_LINE):
+        warn(f"warning: {sentence}")
     if as_json:
         tell(json.dumps({file: [asdict(one) for one in some] for file, some in found.items()}, ensure_ascii=False))
     else:
@@ -60,56 +77,109 @@ def run(files: Sequence[str], *, variables: Sequence[str], as_json: bool, tell: 
     return 1 if any(one.severity == "error" for some in found.values() for one in some) else 0
 
 
-def findings(text: str, *, file: str, variables: Mapping[str, str]) -> list[Finding]:
+def findings(text: str, *, file: str, variables: Mapping[str, str], toolchain: Toolchain = "embedded") -> list[Finding]:
     """What is wrong with one document, in its order, or what to warn of; empty when nothing is."""
     try:
-        warnings = _judge(text, file, variables)
+        warnings = _judge(text, file, variables, toolchain)
     except SconeError as error:
         return [_finding(part, file) for part in error.parts or (error,)]
     return [replace(_finding(part, file), severity="warning") for part in warnings]
 
 
-def _judge(text: str, file: str, variables: Mapping[str, str]) -> Sequence[SconeError]:
+def _judge(text: str, file: str, variables: Mapping[str, str], toolchain: Toolchain) -> Sequence[SconeError]:
     """Warnings. Raises SconeError for what breaks a rule."""
-    # The text alone may be no YAML yet: a variable of the mesh needs no quotes.
-    document = load(text, file=file) if MARK in text else read(text, file=file, variables=OpenVariables(variables))[0]
+    document = _document(text, file, variables)
     data = document.data
     keys = set(data) if isinstance(data, Mapping) else set()
     kind = data.get("kind") if isinstance(data, Mapping) else None
+    other = foreign(data)
+    if other is not None:
+        raise ManifestError(other.what, where=document.where((other.key,)), fix=other.fix)
     if kind == "mesh":
         mesh = load_mesh(text, file=file, variables=OpenVariables(variables), hint=ON_COMMAND_LINE)
-        filled_mesh(mesh, release=Holes().punch("release"))
-    elif kind == "genservice":
-        load_service(text, file=file, variables=OpenVariables(variables), hint=ON_COMMAND_LINE)
-    elif "apiVersion" in keys:
-        near = difflib.get_close_matches(str(kind).lower(), _KINDS, n=1)
-        raise ManifestError(
-            f"a manifest's kind is {' or '.join(_KINDS)}",
-            where=document.where(("kind",)),
-            fix=f"Did you mean {near[0]}?" if near else _SORTS,
+        return warnings_of(filled_mesh(mesh, release=Holes().punch("release")))
+    if kind == "genservice":
+        return warnings_of(
+            load_service(text, file=file, variables=OpenVariables(variables), hint=ON_COMMAND_LINE, toolchain=toolchain)
         )
-    elif not _SESSION_KEYS & keys:
+    if "apiVersion" in keys:
+        raise ManifestError("a manifest's kind is mesh or genservice", where=document.where(("kind",)), fix=SORTS)
+    if not _SESSION_KEYS & keys:
+        if judge_alone(document):
+            return ()
         what = "the document is empty" if data is None else "this is no service manifest, no Meshfile and no session"
-        raise ManifestError(what, where=f"{file}:1", fix=_SORTS)
-    else:
-        return _judge_session(text, file, variables)
-    return ()
+        raise ManifestError(what, where=f"{file}:1", fix=SORTS)
+    return _judge_session(text, file, variables)
+
+
+def warnings_of(manifest: Mesh | ServiceManifest) -> list[SconeError]:
+    """What to warn of in a manifest that breaks no rule, each with its place."""
+    return [ManifestError(one.rule, where=manifest.where(*one.path), fix=one.fix) for one in known.cautions(manifest)]
+
+
+def _document(text: str, file: str, variables: Mapping[str, str]) -> Document:
+    """The document, of whatever sort it is. Raises SconeError when it is no YAML, or says that it is another tool's."""
+    try:
+        if MARK in text:
+            return load(text, file=file)
+        # The text alone may be no YAML yet: a variable of the mesh needs no quotes.
+        return read(text, file=file, variables=OpenVariables(variables))[0]
+    except SconeError as error:
+        if other := foreign_text(text):
+            raise ManifestError(other.what, where=error.where, fix=other.fix) from None
+        more = ways_to_give(text, variables, ON_COMMAND_LINE)
+        raise ManifestError(error.what, where=error.where, fix=f"{error.fix} {more}".strip()) from None
 
 
 def _judge_session(text: str, file: str, variables: Mapping[str, str]) -> Sequence[SconeError]:
-    if variables:
-        document, missing = read(text, file=file, variables=variables, hint=ON_COMMAND_LINE)
-        stop(missing, document)
-    else:
-        document = load(text, file=file)
+    document = _session(text, file, variables)
     session, problems = check_session(document)
     if session is not None:
         problems += written_problems(session)
     if problems or session is None:
-        raise refuse(problems, document)
+        raise refuse([_with_ways(one, document, variables) for one in problems], document)
     found = cautions(session)
     warning = refuse(found, document) if found else None
     return () if warning is None else warning.parts or (warning,)
+
+
+def _session(text: str, file: str, variables: Mapping[str, str]) -> Document:
+    """The session with its variables replaced, where there are values; else as it stands, if that is YAML."""
+    if not variables:
+        try:
+            return load(text, file=file)
+        except SconeError:
+            pass  # it may be YAML once its variables have values: then they are named
+    document, missing = read(text, file=file, variables=variables, hint=ON_COMMAND_LINE)
+    stop(missing, document)
+    return document
+
+
+def _with_ways(problem: Problem, document: Document, variables: Mapping[str, str]) -> Problem:
+    """A problem of a text in which a variable stands says how that is given, too."""
+    node: Any = document.data
+    for step in problem.path:
+        node = _below(node, step)
+    found = " ".join(_texts(node))
+    more = ways_to_give(found, variables, ON_COMMAND_LINE)
+    return replace(problem, fix=f"{problem.fix} {more}".strip()) if more else problem
+
+
+def _below(node: object, step: str | int) -> object:
+    if isinstance(node, Mapping):
+        return node.get(step)
+    if isinstance(node, list) and isinstance(step, int):
+        return node[step] if step < len(node) else None
+    items = node if isinstance(node, list) else ()
+    return next((one for one in items if isinstance(one, Mapping) and step in (one.get("name"), one.get("path"))), None)
+
+
+def _texts(node: object) -> Iterator[str]:
+    """The texts in a tree."""
+    if isinstance(node, str):
+        yield node
+    for item in node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ():
+        yield from _texts(item)
 
 
 def _finding(error: SconeError, file: str) -> Finding:

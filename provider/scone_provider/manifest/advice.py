@@ -9,6 +9,7 @@ from scone_policy.source import Path
 
 EXAMPLES = {
     "apiVersion": "apiVersion: scone/5.8",
+    "build": "build: {name: api, kind: python, to: registry.example/team/api:1, command: python3 api.py}",
     "build.name": "name: api",
     "build.kind": "kind: python",
     "build.to": "to: registry.example/team/api:1",
@@ -38,8 +39,6 @@ EXAMPLES = {
     "cas": "cas: [{name: cas, alias: [image, security, access, attestation], cas_url: cas.example}]",
     "cas.*.cas_url": "cas_url: cas.example:8081",
     "cas.*.alias": "alias: [image, security, access, attestation]",
-    "cas.*.cas_key": "leave it out: CAS is then attested under `tolerance`",
-    "cas.*.cas_encryption_key": "what `scone cas show-identification --session-encryption-key` prints, 64 hex digits",
     "cas.*.tolerance": 'tolerance: "-G"',
     "cas.*.mode": "mode: Upload",
     "policy": "policy: {namespace: shop}",
@@ -76,9 +75,13 @@ _BY_RULE = (
     (r"must not be empty", "Leave the item out."),
     (r"must not hold the NUL character|must be valid Unicode", "Remove that character."),
     (r"the required key is missing", "Add it."),
+    (
+        r"must be the key hash of a CAS, .*",
+        "Copy it whole, or leave cas_key out: CAS is then attested under tolerance.",
+    ),
+    (r"must be 32 bytes in hex .*", "Copy what `scone cas show-identification --session-encryption-key` prints."),
     (r"two .*", "Keep one of them, or give one another name."),
     (r".*not closed.*", "Close it."),
-    (r"must be a list( of .*)?|must be a map( with .*)?", "Write it so."),
 )
 _BY_RULE_COMPILED = tuple((re.compile(pattern, re.DOTALL), fix) for pattern, fix in _BY_RULE)
 _ANY = "Write it as docs/compatibility.md has it, or leave it out."

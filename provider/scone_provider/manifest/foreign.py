@@ -8,14 +8,16 @@ from dataclasses import dataclass
 KINDS = {"genservice": "a service manifest", "mesh": "a Meshfile"}
 """`kind` of the documents with `apiVersion: scone/…`, and what they are called."""
 
-_OURS = "Give a service manifest (kind: genservice) or a Meshfile (kind: mesh), both with apiVersion: scone/5.8."
+SORTS = "Manifests begin with apiVersion and kind (genservice or mesh), sessions with name and version."
+"""How the documents that this package reads begin."""
+_KNOWN = " or ".join(sorted(KINDS, reverse=True))
 _DRAFTS = {"genappimage": "genservice", "genimage": "genservice", "meshfile": "mesh", "app": "mesh"}
 _OPERATOR = "an object of the SCONE operator"
 _APPLY = "Apply it with kubectl, where the SCONE operator runs."
 _GROUPS = {
     "scone.cloud": (
         "an instruction for the vendor's tools that make Kubernetes manifests confidential",
-        f"Write the image as a service manifest with kind: sconify_image, and the application as a Meshfile. {_OURS}",
+        f"Write the image as a service manifest with kind: sconify_image, and the application as a Meshfile. {SORTS}",
     ),
     "cas.scone.cloud": (
         f"{_OPERATOR}, which carries a policy to CAS",
@@ -40,11 +42,12 @@ _HEADER = re.compile(r"^(apiVersion|kind)[ \t]*:[ \t]*[\"']?([A-Za-z0-9./\-]+)",
 
 @dataclass(frozen=True, kw_only=True)
 class Foreign:
-    """What a document is, and what to do; `key` is what tells."""
+    """What a document is, and what to do; `key` is what tells. `ours`: it says so itself, of an unknown kind."""
 
     what: str
     fix: str
     key: str = "apiVersion"
+    ours: bool = False
 
 
 def foreign(data: object) -> Foreign | None:
@@ -68,8 +71,10 @@ def foreign(data: object) -> Foreign | None:
 def _of_kubernetes(version: str, kind: str, data: Mapping[object, object]) -> Foreign | None:
     if kind and kind not in KINDS and _KUBERNETES.fullmatch(version):
         return Foreign(
-            what=f"{kind} ({version}) is a Kubernetes object: no service manifest and no Meshfile",
-            fix=f"`helm_extra_values` of a Meshfile and a service's own `helm_chart` change what is deployed. {_OURS}",
+            what=f"a manifest's kind is {_KNOWN}",
+            fix=f"{SORTS} {kind} ({version}) is a Kubernetes object: what is deployed is changed by "
+            "`helm_extra_values` of a Meshfile, or a service's own `helm_chart`.",
+            key="kind",
         )
     if not kind and "name" in data and "version" in data and version in ("v1", "v2"):
         return Foreign(
@@ -85,7 +90,7 @@ def foreign_text(text: str) -> Foreign | None:
     for key, value in _HEADER.findall(text):
         found.setdefault(key, value)
     other = foreign(found)
-    return None if other is None or other.key == "kind" else other
+    return None if other is None or other.ours else other
 
 
 def _object(kind: str) -> str:
@@ -95,13 +100,12 @@ def _object(kind: str) -> str:
 def _other_kind(kind: str) -> Foreign | None:
     if kind in KINDS:
         return None
-    known = " or ".join(sorted(KINDS, reverse=True))
     meant = _DRAFTS.get(kind.lower())
     near = [meant] if meant else difflib.get_close_matches(kind.lower(), KINDS, n=1)
     if not kind:
-        return Foreign(what=f"a manifest's kind is {known}", fix=_OURS, key="kind")
-    fix = f"Did you mean {near[0]}?" if near else _OURS
-    return Foreign(what=f"a manifest's kind is {known}", fix=fix, key="kind")
+        return Foreign(what=f"a manifest's kind is {_KNOWN}", fix=SORTS, key="kind", ours=True)
+    fix = f"Did you mean {near[0]}?" if near else SORTS
+    return Foreign(what=f"a manifest's kind is {_KNOWN}", fix=fix, key="kind", ours=True)
 
 
 def _without_version(data: Mapping[object, object]) -> Foreign | None:
@@ -109,7 +113,7 @@ def _without_version(data: Mapping[object, object]) -> Foreign | None:
     if isinstance(services, Mapping) and any(map(_is_composed, services.values())):
         return Foreign(
             what="this looks like a Docker Compose file: no service manifest, no Meshfile and no session",
-            fix=f"Write the services into a Meshfile, and those that are built into service manifests. {_OURS}",
+            fix=f"Write the services into a Meshfile, and those that are built into service manifests. {SORTS}",
             key="services",
         )
     return None

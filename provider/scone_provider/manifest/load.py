@@ -64,7 +64,7 @@ def judged(
     Errors as for `load_service`.
     """
     other = foreign(document.data)
-    if other is not None and other.key != "kind":
+    if other is not None and not other.ours:
         raise ManifestError(other.what, where=document.where((other.key,)), fix=other.fix)
     try:
         manifest = model.model_validate(document.data)

@@ -48,9 +48,8 @@ def remainder(model: type[_Kind], document: Document, problems: Sequence[Problem
     broken: set[Path] = set()
     for _ in range(_ROUNDS):
         for problem in problems:
-            if not problem.path or not _mend(
-                data, as_written(document, problem.path), problem, holes, again=problem.path in broken
-            ):
+            path = as_written(document, problem.path)
+            if not path or not _mend(data, path, problem, holes, again=problem.path in broken):
                 return None
             broken.add(problem.path)
         try:

@@ -7,7 +7,7 @@ quotes around it. Variables in comments need no value.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
 from scone_policy.holes import Holes
 from scone_policy.problems import Problem
@@ -20,6 +20,8 @@ ON_COMMAND_LINE = "--set {name}=…"
 """The same for the commands."""
 MESH_NAME = r"\{\{[ \t]*([A-Za-z_][A-Za-z0-9_\-]*)[ \t]*\}\}"
 """A variable of the mesh; blanks beside its name mean nothing."""
+_MOST_NAMED = 10
+_NO_YAML = "Look at this line and the one above: quotes, colons and indentation."
 MARK = "\ue000"
 """What stands for a variable while YAML is read; no text may hold it."""
 
@@ -31,6 +33,45 @@ _VARIABLE = re.compile(
 )
 _MESH = re.compile(rf"(?P<mesh>{MESH_NAME})")
 _TOKEN = re.compile(f"{MARK}([0-9]+){MARK}")
+
+
+class ReadVariables(Mapping[str, str]):
+    """Values of variables, which remember the ones that a document asked for."""
+
+    def __init__(self, given: Mapping[str, str]) -> None:
+        self._given = given
+        self._read: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        self._read.add(name)
+        return self._given[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._given
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._given)
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+    def unread(self, hint: str = IN_PROGRAM) -> list[str]:
+        """A sentence for each value that no document asked for. `hint`: how it was given."""
+        used = sorted(self._read & set(self._given))
+        return [_unread(name, used, hint) for name in self._given if name not in self._read]
+
+
+def _unread(name: str, used: Sequence[str], hint: str) -> str:
+    known = f"${', $'.join(used)}" if used else "none"
+    return f"{hint.format(name=name)} has no effect: no document that is read here holds ${name}; used are {known}"
+
+
+def ways_to_give(text: str, given: Container[str], hint: str) -> str:
+    """How the variables of a text that have no value are given; empty where it has none."""
+    names = dict.fromkeys(match["plain"] or match["braced"] for match in _VARIABLE.finditer(text))
+    missing = [hint.format(name=name) for name in names if name and name not in given]
+    more = " …" if len(missing) > _MOST_NAMED else ""
+    return f"Give its variables: {' '.join(missing[:_MOST_NAMED])}{more}." if missing else ""
 
 
 def read(
@@ -56,7 +97,12 @@ def read(
             return unknown.setdefault(name, holes.punch(name))
         return variables[name]
 
-    return _read(text, file=file, pattern=_VARIABLE, meant=meant, problems=missing), missing
+    try:
+        return _read(text, file=file, pattern=_VARIABLE, meant=meant, problems=missing), missing
+    except ManifestError as error:
+        # A value is put where its variable stands, so what is no YAML before it stays none: say what is open, too.
+        more = ways_to_give(text, variables, hint)
+        raise ManifestError(error.what, where=error.where, fix=f"{error.fix} {more}".strip() or _NO_YAML) from None
 
 
 def read_inner(text: str) -> Document:
