@@ -68,7 +68,9 @@ def settled(curated: Curated, mesh: Mesh, variables: Variables) -> Variables:
             choice = value.text if value is not None and value.text in one.choices else next(iter(one.choices))
             where = description.where("variables", name, "choices", choice)
             chosen |= {more: Value(text=text, where=where) for more, text in one.choices[choice].items()}
-    return Variables(service=found.service, values={**found.values, **chosen}, findings=variables.findings)
+    return Variables(
+        service=found.service, values={**found.values, **chosen}, findings=variables.findings, used=found.used
+    )
 
 
 def _called_otherwise(curated: Curated, variables: Variables) -> dict[str, Value]:

@@ -1,8 +1,10 @@
 """The next step for a broken rule that names none: what to write there instead, by the key or by the rule."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+
+from pydantic import BaseModel
 
 from scone_policy.problems import Problem
 from scone_policy.source import Path
@@ -64,6 +66,11 @@ EXAMPLES = {
 }
 """What stands at a key when it is right; `*` is the name or number of an item."""
 
+_UNKNOWN = "unknown key"
+_RENAMED: Mapping[Path, str] = {
+    ("helm",): "Write helm_extra_values, a map: its values are not written as --set has them any more.",
+    ("repo", "signature"): "Sign the image where it is built: build.signature of its manifest.",
+}
 _BY_RULE = (
     (r"unknown key", "Leave it out, or correct its name."),
     (r"must be genservice .*", "A Meshfile is given as mesh_file, a service manifest as manifest_file."),
@@ -90,6 +97,27 @@ _ANY = "Write it as docs/compatibility.md has it, or leave it out."
 def advised(problems: Sequence[Problem]) -> list[Problem]:
     """The same problems; those without a fix have one: what to do by the rule, and an example of the key."""
     return [problem if problem.fix else replace(problem, fix=_fix(problem)) for problem in problems]
+
+
+def placed(problems: Sequence[Problem], model: type[BaseModel]) -> list[Problem]:
+    """The same problems; of an unknown key that another section knows, they say which one does."""
+    return [
+        replace(problem, fix=_RENAMED.get(problem.path) or f"It belongs elsewhere: {at}.")
+        if problem.rule == _UNKNOWN and (at := _home(problem.path, model))
+        else problem
+        for problem in problems
+    ]
+
+
+def _home(path: Path, model: type[BaseModel]) -> str:
+    """Where a key of this name stands, of the sections that stand once."""
+    if path in _RENAMED:
+        return _RENAMED[path]
+    return next((key for key in EXAMPLES if key.endswith(f".{path[-1]}") and _knows(model, key.split("."))), "")
+
+
+def _knows(model: type[BaseModel], steps: Sequence[str]) -> bool:
+    return steps[0] in {field.alias or name for name, field in model.model_fields.items()}
 
 
 def _fix(problem: Problem) -> str:

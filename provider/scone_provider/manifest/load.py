@@ -10,8 +10,8 @@ from scone_policy.problems import Problem, problems_of
 from scone_policy.source import Document
 from scone_policy.suggest import with_suggestions
 from scone_provider.errors import ManifestError
-from scone_provider.manifest.advice import advised
-from scone_provider.manifest.foreign import foreign, foreign_text
+from scone_provider.manifest.advice import advised, placed
+from scone_provider.manifest.foreign import KINDS, foreign, foreign_text
 from scone_provider.manifest.mesh import Mesh, mesh_problems
 from scone_provider.manifest.origin import Manifest
 from scone_provider.manifest.partial import remainder
@@ -22,6 +22,7 @@ from scone_provider.manifest.spellings import as_written, moved_parts
 from scone_provider.manifest.unsupported import Toolchain, refuse_unsupported
 from scone_provider.manifest.variables import IN_PROGRAM, read
 
+_KIND_OF: Mapping[type[Manifest], str] = {ServiceManifest: "genservice", Mesh: "mesh"}
 _API_VERSION = "scone/5.8"
 _Kind = TypeVar("_Kind", bound=Manifest)
 _NO_VARIABLES: Mapping[str, str] = {}
@@ -66,10 +67,18 @@ def judged(
     other = foreign(document.data)
     if other is not None and not other.ours:
         raise ManifestError(other.what, where=document.where((other.key,)), fix=other.fix)
+    kind = document.data.get("kind") if isinstance(document.data, Mapping) else None
+    if kind in KINDS and kind != _KIND_OF[model]:
+        rule = f"must be {_KIND_OF[model]} in {KINDS[_KIND_OF[model]]}"
+        raise ManifestError(
+            rule,
+            where=document.where(("kind",)),
+            fix=f"This is {KINDS[kind]}: a Meshfile is given as mesh_file, service manifests as manifest_files.",
+        )
     try:
         manifest = model.model_validate(document.data)
     except ValidationError as error:
-        problems = with_suggestions(problems_of(error), model)
+        problems = placed(with_suggestions(problems_of(error), model), model)
         rest = remainder(model, document, problems)
         if rest is not None:
             told = {problem.path for problem in problems}

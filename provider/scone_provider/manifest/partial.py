@@ -11,13 +11,20 @@ from scone_policy.problems import Problem, problems_of
 from scone_policy.source import Document, Path
 from scone_provider.manifest.mesh import Mesh, name_of_image
 from scone_provider.manifest.origin import Manifest
+from scone_provider.manifest.rules import PATH_KEYS
 from scone_provider.manifest.service import ServiceManifest
 from scone_provider.manifest.spellings import as_written
 
 _Kind = TypeVar("_Kind", bound=Manifest)
 _ROUNDS = 6
-_WORDS: Mapping[Path, str] = {("apiVersion",): "scone/5.8", ("build", "kind"): "python"}
-"""Keys that take no value that is not known yet, and what stands for a wrong one."""
+_WORDS: Mapping[Path, object] = {
+    ("apiVersion",): "scone/5.8",
+    ("build", "kind"): "python",
+    ("environment",): {},
+    ("env",): [],
+    ("policy",): {"namespace": "x"},
+}
+"""Keys that take no value that is not known yet, and what stands for a wrong or a missing one."""
 _MISSING = "the required key is missing"
 _UNKNOWN = "unknown key"
 
@@ -38,7 +45,8 @@ class Remainder:
             return False  # and a service be meant that is
         if path[:2] in self._broken or path in self._broken:
             return False
-        return not (path[:1] == ("build",) and ("build", "pwd") in self._broken)
+        # A relative path is below `pwd`.
+        return not (path[:1] == ("build",) and path[1] in PATH_KEYS and ("build", "pwd") in self._broken)
 
 
 def remainder(model: type[_Kind], document: Document, problems: Sequence[Problem]) -> Remainder | None:
@@ -78,7 +86,7 @@ def _mend(data: Any, path: Path, problem: Problem, holes: Holes, *, again: bool)
         return False
     if problem.rule == _UNKNOWN or (again and problem.rule != _MISSING):
         return node.pop(last, None) is not None
-    node[last] = _WORDS.get(path, "") or holes.punch(None)
+    node[last] = copy.copy(_WORDS[path]) if path in _WORDS else holes.punch(None)
     return path != ("kind",)
 
 
