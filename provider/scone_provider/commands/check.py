@@ -166,10 +166,11 @@ def _with_ways(problem: Problem, document: Document, variables: Mapping[str, str
 
 
 def _below(node: object, step: str | int) -> object:
+    if isinstance(step, int):
+        # One value may stand for a list of one.
+        return node if not isinstance(node, list) else node[step] if step < len(node) else None
     if isinstance(node, Mapping):
         return node.get(step)
-    if isinstance(node, list) and isinstance(step, int):
-        return node[step] if step < len(node) else None
     items = node if isinstance(node, list) else ()
     return next((one for one in items if isinstance(one, Mapping) and step in (one.get("name"), one.get("path"))), None)
 

@@ -64,11 +64,11 @@ def judged(
 
     Errors as for `load_service`.
     """
-    other = foreign(document.data)
-    if other is not None and not other.ours:
-        raise ManifestError(other.what, where=document.where((other.key,)), fix=other.fix)
     kind = document.data.get("kind") if isinstance(document.data, Mapping) else None
-    if kind in KINDS and kind != _KIND_OF[model]:
+    other = foreign(document.data)
+    if other is not None and (kind or not other.ours):
+        raise ManifestError(other.what, where=document.where((other.key,)), fix=other.fix)
+    if isinstance(kind, str) and kind in KINDS and kind != _KIND_OF[model]:
         rule = f"must be {_KIND_OF[model]} in {KINDS[_KIND_OF[model]]}"
         raise ManifestError(
             rule,
