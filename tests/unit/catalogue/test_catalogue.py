@@ -456,3 +456,16 @@ def test_the_vendors_confidential_images() -> None:
     (told,) = [text for text in plan.warnings if "of the vendor's" in text]
     assert told.startswith("registry.scontain.com/cicd/nginx:latest is a confidential image of the vendor's")
     assert "such as nginx:1 (mesh.yaml:8: services.web.image)" in told
+
+
+def test_documents_name_what_the_entries_know() -> None:
+    """Every name of the vendor's images that an entry knows stands in its row of the tables, and what it means here."""
+    page = (Path(__file__).parents[3] / "docs" / "curated-services.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| ")]
+    for entry in load_catalogue():
+        description = entry.description
+        pairs = [(alias, name) for name, one in description.variables.items() for alias in one.aliases]
+        pairs += [(name, "a warning") for name in description.advice]
+        pairs += [(name, here.replace("{{service}}", "<service>")) for name, here in description.secrets.items()]
+        for theirs, ours in pairs:
+            assert any(f"`{theirs}`" in row and ours in row for row in rows), theirs
