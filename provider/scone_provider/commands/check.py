@@ -83,7 +83,8 @@ def findings(text: str, *, file: str, variables: Mapping[str, str], toolchain: T
         warnings = _judge(text, file, variables, toolchain)
     except SconeError as error:
         return [_finding(part, file) for part in error.parts or (error,)]
-    return [replace(_finding(part, file), severity="warning") for part in warnings]
+    found = [replace(_finding(part, file), severity="warning") for part in warnings]
+    return sorted(found, key=lambda one: one.line)
 
 
 def _judge(text: str, file: str, variables: Mapping[str, str], toolchain: Toolchain) -> Sequence[SconeError]:

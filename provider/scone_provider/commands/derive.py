@@ -19,6 +19,7 @@ from scone_provider.image.reference import parse_reference
 from scone_provider.manifest import Mesh, ServiceManifest, load_mesh, load_service
 from scone_provider.manifest.assign import assigned, is_built_as
 from scone_provider.manifest.overrides import FILES, ServiceFiles, overridden, read_override
+from scone_provider.manifest.problems import Findings
 from scone_provider.manifest.unsupported import Toolchain
 from scone_provider.manifest.variables import ON_COMMAND_LINE, ReadVariables
 
@@ -60,7 +61,7 @@ def run(
     fix = "Give each image one manifest." if manifest_files else "Name the one that is meant: --manifest FILE"
     services = {name: found[number] for name, number in assigned(mesh, found, one_each=fix).items()}
     if strange and (manifest_files or set(services) != set(mesh.services)):
-        raise strange[0]  # else it lies beside the Meshfile by chance
+        raise _together(strange)  # else it lies beside the Meshfile by chance
     curated = curate(mesh, services, load_catalogue(catalogue)) if set(services) != set(mesh.services) else {}
     services |= {name: one.manifest for name, one in curated.items()}
     files = {name: _files(mesh, name, given) for name in services}
@@ -89,6 +90,18 @@ def run(
         cas = f"# for the CAS {mesh.cas_name(role)}: {mesh.cas_of(role).cas_url}\n" if len(mesh.cas) > 1 else ""
         tell(f"---\n{cas}" + _shown(policy, holes).rstrip("\n"))
     return 0
+
+
+def _together(errors: Sequence[SconeError]) -> SconeError:
+    """All that is wrong with several manifests, as one error."""
+    findings = Findings()
+    for one in (part for error in errors for part in error.parts or (error,)):
+        findings.add(one.what, where=one.where, fix=one.fix)
+    try:
+        findings.stop()
+    except ManifestError as error:
+        return error
+    return errors[0]
 
 
 def _texts(mesh_file: str, manifest_files: Sequence[str]) -> dict[str, str]:

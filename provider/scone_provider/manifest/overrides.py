@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -45,7 +46,7 @@ def judge_alone(document: Document) -> bool:
     if isinstance(data, Mapping) and data and set(data) <= set(_SECTIONS):
         _environment(document)
         return True
-    items = data if isinstance(data, list) and data else [None]
+    items: list[Any] = data if isinstance(data, list) and data else [None]
     if not all(isinstance(item, Mapping) and "name" in item for item in items):
         return False
     if any("kind" in item for item in items):

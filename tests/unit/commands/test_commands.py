@@ -287,6 +287,12 @@ def test_manifests_beside_the_meshfile_are_found(folder: Path, capsys: pytest.Ca
     (folder / "service.yaml").unlink()
     assert main(["derive", "mesh.yaml", *values]) == 1
     assert "strange.yaml:3: build.kind: " in capsys.readouterr().err
+    (folder / "worse.yaml").write_text(MANIFEST.replace("web:1", "fourth:1").replace("name: web", "name: a b"))
+    assert main(["derive", "mesh.yaml", *values]) == 1
+    said = capsys.readouterr().err
+    assert "2 rules are broken" in said
+    assert "strange.yaml:3: build.kind: " in said
+    assert "worse.yaml:3: build.name: " in said
 
 
 def test_derive_names_the_place_of_a_mistake(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
