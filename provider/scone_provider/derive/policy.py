@@ -210,9 +210,9 @@ def _check_placeholders(texts: Sequence[Value], secrets: Mapping[str, Definition
                     near = difflib.get_close_matches(piece.name.lower(), known, n=1)
                     resolve(piece, kinds)
         except ValueError as error:
-            guess = f"Did you mean {known[near[0]]}? " if near and known[near[0]] not in value.text else ""
+            guess = f" Did you mean {known[near[0]]}?" if near and known[near[0]] not in value.text else ""
             variables.findings.add(
                 str(error).replace("of this session", f"of the service {variables.service}"),
                 where=value.where,
-                fix=f"{guess}Define it under secrets.local or secrets.global, or import it from the service that does.",
+                fix="Define it under secrets.local or secrets.global, or import it from the service that does." + guess,
             )

@@ -122,17 +122,14 @@ def _knows(model: type[BaseModel], steps: Sequence[str]) -> bool:
 
 def _fix(problem: Problem) -> str:
     by_rule = next((fix for pattern, fix in _BY_RULE_COMPILED if pattern.fullmatch(problem.rule)), "")
-    example = _example(problem.path)
-    if example:
-        return f"{by_rule} For example: {example}".strip()
-    return by_rule or _ANY
+    # An example of what is around it helps only where nothing else is said.
+    lengths = range(len(problem.path), 0, -1) if not by_rule else [len(problem.path)]
+    example = next((found for length in lengths if (found := _example(problem.path[:length]))), "")
+    return f"{by_rule} For example: {example}".strip() if example else by_rule or _ANY
 
 
 def _example(path: Path) -> str:
-    """The example of the nearest key above."""
-    for length in range(len(path), 0, -1):
-        steps = [str(step) for step in path[:length]]
-        for key in (".".join(steps), ".".join([*steps[:1], "*", *steps[2:]])):
-            if key in EXAMPLES:
-                return EXAMPLES[key]
-    return ""
+    """The example of a key; the name or number of an item does not matter."""
+    steps = [str(step) for step in path]
+    keys = (".".join(steps), ".".join([*steps[:1], "*", *steps[2:]]))
+    return next((EXAMPLES[key] for key in keys if key in EXAMPLES), "")

@@ -65,7 +65,10 @@ MESH: dict[str, Any] = {
     "env": [],
     "services": [{"name": "api", "image": "registry.example/team/api:1"}],
 }
-DOCUMENTS = {"Service manifests": (ServiceManifest, SERVICE), "Meshfiles": (Mesh, MESH)}
+DOCUMENTS: dict[str, tuple[type[BaseModel], dict[str, Any]]] = {
+    "Service manifests": (ServiceManifest, SERVICE),
+    "Meshfiles": (Mesh, MESH),
+}
 
 
 def table(section: str) -> dict[str, list[str]]:
