@@ -10,20 +10,19 @@ from scone_policy.problems import PLAIN_RULES, Problem
 from scone_provider.manifest.advice import EXAMPLES, advised
 
 ROOT = Path(__file__).parents[3] / "provider" / "scone_provider"
-SOURCES = sorted(
-    file for room in ("manifest", "catalogue", "derive", "commands") for file in (ROOT / room).rglob("*.py")
-)
+ROOMS = ("manifest", "catalogue", "derive", "commands")
+SOURCES = [*sorted(file for room in ROOMS for file in (ROOT / room).rglob("*.py")), ROOT / "image" / "toolchain.py"]
 
 
 def raised(tree: ast.AST) -> Iterator[ast.Call]:
-    """Where an error is made with a place of its own: `ManifestError(…, where=…)` and `findings.add(…)`."""
+    """Where an error is made: `ManifestError(…)`, a builder's `ImageError(…)`, `findings.add(…)`."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         owner = node.func.value if isinstance(node.func, ast.Attribute) else None
         is_finding = name == "add" and getattr(owner, "attr", getattr(owner, "id", "")) == "findings"
-        if name == "ManifestError" or is_finding:
+        if name in {"ManifestError", "ImageError"} or is_finding:
             yield node
 
 
