@@ -216,8 +216,8 @@ class MeshArgs(TypedDict):
     """The services."""
     repo: NotRequired[RepoArgs]
     """Where the images are pushed, in place of their manifests' `build.to`."""
-    helm_extra_values: NotRequired[str]
-    """YAML text that is merged into the chart's values."""
+    helm_extra_values: NotRequired[Any]
+    """A map, or YAML text that holds one: merged into the chart's values."""
 
 
 class CasNamespaceArgs(TypedDict):

@@ -39,6 +39,7 @@ from scone_provider.image.source import encrypted_sizes
 from scone_provider.manifest import Mesh, ServiceManifest
 from scone_provider.manifest.assign import assigned, digest_of, is_built_as
 from scone_provider.manifest.overrides import overridden
+from scone_provider.manifest.variables import ReadVariables
 from scone_provider.production import DEBUG_MODE, refuse_testing, testing_parts
 from scone_provider.trust import testing_switches, tolerance_map
 
@@ -49,7 +50,7 @@ class Draft:
     def __init__(self, name: str, args: MeshDeploymentArgs) -> None:
         self.values = Values()
         self.release = args.get("release") or kubernetes_name(name)
-        variables = given_variables(args, self.values)
+        variables = ReadVariables(given_variables(args, self.values))
         mesh = read_mesh(args.get("mesh_file"), args.get("mesh"), variables, self.values)
         self.mesh: Mesh = filled_mesh(mesh, release=self.release)
         builder = builder_words(args)
@@ -93,6 +94,7 @@ class Draft:
             curated=curated,
             revisions=self._revisions,
         )
+        self.warnings = (*variables.unread(), *self.plan.warnings)
         if is_for_production():
             self._refuse_testing_templates(templates)
         charts = own_charts(self.mesh)

@@ -15,6 +15,7 @@ from scone_policy.errors import SconeError
 from scone_policy.session import VERSION
 from scone_provider.derive.fill import filled_mesh
 from scone_provider.manifest.mesh import MODES, UPLOAD
+from scone_provider.manifest.variables import ReadVariables
 from scone_provider.trust import testing_switches, tolerance_map
 
 _PLACE = ("namespace", "cas_url", "tolerance", "cas_key", "mode", "cas_encryption_key")
@@ -39,6 +40,8 @@ class CasNamespace(pulumi.ComponentResource):
             refuse_in_production({place.tolerance_at: testing_switches(place.tolerance)})
         summary = {"namespace": place.namespace, "cas_url": place.cas_url}
         super().__init__("scone:index:CasNamespace", name, summary, opts)
+        for warning in place.warnings:
+            pulumi.log.warn(warning, self)
         self.trust: Mapping[str, Any] = {"url": place.cas_url, "tolerance": tolerance, "key": place.cas_key}
         """How policies of this namespace trust its CAS, as `SecurityPolicy(cas=…)` takes it."""
         self.way = Way(cas="cas", trust=self.trust, mode=place.mode, recipient=place.encryption_key)
@@ -69,6 +72,7 @@ class _Place:
     cas_key: pulumi.Input[str] | None
     mode: str = UPLOAD
     encryption_key: pulumi.Input[str] | None = None
+    warnings: Sequence[str] = ()
 
 
 def _place(args: CasNamespaceArgs) -> _Place:
@@ -87,7 +91,8 @@ def _place(args: CasNamespaceArgs) -> _Place:
     if given:
         raise SconeError(f"mesh_file and {given[0]} are both given", fix="leave one of them out")
     values = Values()
-    mesh = filled_mesh(read_mesh(args["mesh_file"], None, given_variables(args, values), values), release=None)
+    variables = ReadVariables(given_variables(args, values))
+    mesh = filled_mesh(read_mesh(args["mesh_file"], None, variables, values), release=None)
     cas = mesh.cas_of("cas")
     return _Place(
         namespace=mesh.policy.namespace,
@@ -97,6 +102,7 @@ def _place(args: CasNamespaceArgs) -> _Place:
         cas_key=values.show(cas.cas_key) if cas.cas_key else None,
         mode=cas.mode,
         encryption_key=values.show(cas.cas_encryption_key) if cas.cas_encryption_key else None,
+        warnings=variables.unread(),
     )
 
 

@@ -16,7 +16,9 @@ from scone_provider.derive.fill import filled_service
 from scone_provider.derive.image import image_inputs
 from scone_provider.derive.variables import Value, Variables
 from scone_provider.manifest import ServiceManifest
+from scone_provider.manifest.cautions import sentences
 from scone_provider.manifest.problems import Findings
+from scone_provider.manifest.variables import ReadVariables
 
 
 class ConfidentialImage(pulumi.ComponentResource):
@@ -35,10 +37,11 @@ class ConfidentialImage(pulumi.ComponentResource):
         values = Values()
         with user_errors():
             check_arguments(args, ConfidentialImageArgs)
-            variables = given_variables(args, values)
+            variables = ReadVariables(given_variables(args, values))
             manifest, folder = read_manifest(
                 args.get("manifest_file"), args.get("manifest"), variables, values, builder=builder_words(args)
             )
+            warnings = [*variables.unread(), *sentences(manifest)]
             manifest, environment = _filled(manifest, given_variables(args, values, key="environment"))
             inputs = image_inputs(
                 manifest,
@@ -48,6 +51,8 @@ class ConfidentialImage(pulumi.ComponentResource):
                 cas_key=args.get("cas_key"),
             )
         self._set_up(name, values.show(inputs), args, opts)
+        for warning in warnings:
+            pulumi.log.warn(warning, self)
 
     @classmethod
     def of_inputs(

@@ -42,7 +42,7 @@ class MeshDeployment(pulumi.ComponentResource):
             check_arguments(args, MeshDeploymentArgs)
             draft = Draft(name, args)
         super().__init__("scone:index:MeshDeployment", name, draft.summary, opts)
-        for warning in draft.plan.warnings:
+        for warning in draft.warnings:
             pulumi.log.warn(warning, self)
         namespace = self._namespace(name, args, draft)
         ways = {draft.mesh.cas_name("cas"): namespace.way, **self._other_cases(name, draft, namespace)}

@@ -94,9 +94,7 @@ def exported(import_: Import, *, importer: str, importer_hash: str, cas: str, tr
 
 def untrusted(cas: str | None, importer: str) -> Refusal:
     """One answer for all that an unknown CAS asks for and is not given: nobody learns names by asking."""
-    return Refusal(
-        Reason.FORBIDDEN, f"this CAS does not trust the key {cas} to speak for the session '{importer}'"
-    )
+    return Refusal(Reason.FORBIDDEN, f"this CAS does not trust the key {cas} to speak for the session '{importer}'")
 
 
 def _source(importer: _Importer, name: str, secret: Secret, find: Find) -> Owned | Wanted:

@@ -11,6 +11,8 @@ from scone_cas.serve_options import ServeOptions, add_serve_options
 from scone_policy.errors import SconeError
 from scone_provider.commands.files import UsageError
 
+_BUILDER = "another toolchain's builder, as scone:builder of a stack: any build.kind is in order; it is not run"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0, 1 after an error that was printed, 2 on wrong usage, 141 when nobody reads on."""
@@ -70,6 +72,7 @@ def _add_offline(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     check = commands.add_parser("check", help="judge service manifests, Meshfiles and sessions, offline")
     check.add_argument("files", nargs="+", metavar="FILE")
     check.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="value of a variable $NAME")
+    check.add_argument("--builder", metavar="COMMAND", help=_BUILDER)
     check.add_argument("--json", action="store_true", help="print one JSON object: findings by file")
     check.set_defaults(run=_check)
 
@@ -91,6 +94,7 @@ def _add_offline(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     derive.add_argument(
         "--catalogue", action="append", default=[], metavar="FOLDER", help="a folder with curated services of your own"
     )
+    derive.add_argument("--builder", metavar="COMMAND", help=_BUILDER)
     derive.add_argument("--release", default="release", help="name of the Helm release (default: %(default)s)")
     derive.set_defaults(run=_derive)
 
@@ -122,7 +126,14 @@ def _audit_verify(parsed: argparse.Namespace) -> int:
 def _check(parsed: argparse.Namespace) -> int:
     from scone_provider.commands import check  # noqa: PLC0415  keeps --help quick
 
-    return check.run(parsed.files, variables=parsed.set, as_json=parsed.json, tell=print)
+    return check.run(
+        parsed.files,
+        variables=parsed.set,
+        as_json=parsed.json,
+        tell=print,
+        warn=lambda line: print(line, file=sys.stderr),
+        builder=parsed.builder,
+    )
 
 
 def _derive(parsed: argparse.Namespace) -> int:
@@ -137,6 +148,7 @@ def _derive(parsed: argparse.Namespace) -> int:
         release=parsed.release,
         tell=print,
         warn=lambda line: print(line, file=sys.stderr),
+        builder=parsed.builder,
     )
 
 

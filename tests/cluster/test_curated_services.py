@@ -1,5 +1,6 @@
 """Ready-made services without a manifest, each deployed and spoken to with its real client over TLS."""
 
+import re
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,17 @@ env:
   - service: redis
     env:
       - {{name: redis_auth, value: certificate+password}}
+  - service: db
+    env:
+      - name: sqlInitScript # as the vendor's Meshfiles write it: a block in the text
+        value: |
+          |
+            CREATE DATABASE app;
+            CREATE TABLE app.seeded (
+              text VARCHAR(64) -- it's a secret
+            );
+            CREATE USER 'seed'@'%' REQUIRE SUBJECT '/CN=nobody';
+            INSERT INTO app.seeded VALUES ('$$SCONE::db_root_password:hex$$');
 services:
   - {{name: client, image: $APP_IMAGE_REPO/client:1}}
 {services}
@@ -188,6 +200,10 @@ def test_mariadb_answers_its_client(curated: Curated) -> None:
         assert cursor.fetchall() == (("hello",),)
         cursor.execute("SELECT user, host FROM information_schema.processlist WHERE id = connection_id()")
         assert cursor.fetchone()[0] == "app"
+        # The SQL of the Meshfile ran once, before the database was opened, with the service's own secret in it.
+        cursor.execute("SELECT text FROM seeded")
+        ((seeded,),) = cursor.fetchall()
+        assert re.fullmatch("[0-9a-f]{64}", seeded)
     anonymous = _named(curated.context("db", certificate=False), "hello-db")
     attempts: tuple[dict[str, Any], ...] = (
         {"password": password, "ssl": anonymous},

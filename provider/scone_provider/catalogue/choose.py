@@ -15,6 +15,8 @@ from scone_provider.manifest.problems import Findings
 from scone_provider.manifest.service import ServiceManifest
 
 _LATEST = "latest"
+_VENDOR = "registry.scontain.com"
+"""Where the images are from which the vendor's tutorials make their meshes."""
 
 
 def curate(mesh: Mesh, manifests: Mapping[str, ServiceManifest], catalogue: Sequence[Entry]) -> dict[str, Curated]:
@@ -92,6 +94,11 @@ def _doubts(entry: Entry, image: str, where: str) -> Iterator[str]:
     name, tag, made_for = name_of_image(image), _tag(image), ", ".join(entry.description.tags)
     if has_hole(tag):
         return
+    if image.startswith(_VENDOR):
+        yield (
+            f"{image.partition('@')[0]} is a confidential image of the vendor's, and the catalogue makes one of a "
+            f"native image: name that, such as {name}:{_newest(entry)} ({where})"
+        )
     if "@" in image:
         if not entry.suits(image=name, tag=tag):
             yield f"the digest of {name} tells no version: the catalogue's entry was made for {made_for} ({where})"
@@ -105,6 +112,11 @@ def _doubts(entry: Entry, image: str, where: str) -> Iterator[str]:
             f"{name}:{tag} is taken for a native image of {name}, of a version that was not tried: "
             f"the catalogue's entry was made for {made_for} ({where})"
         )
+
+
+def _newest(entry: Entry) -> str:
+    """A plain tag that the entry was made for."""
+    return max((tag for tag in entry.description.tags if tag.isdigit()), key=int, default=_LATEST)
 
 
 def _tag(image: str) -> str:
@@ -145,11 +157,14 @@ def _fitted(entry: Entry, service: str, *, native: str, image: str) -> Curated:
                             choice: {named(more): named(text) for more, text in texts.items()}
                             for choice, texts in one.choices.items()
                         },
+                        "given": {named(more): named(text) for more, text in one.given.items()},
+                        "meaning": named(one.meaning),
                     }
                 )
                 for name, one in description.variables.items()
             },
             "fixed": {named(name): named(text) for name, text in description.fixed.items()},
+            "secrets": {name: named(text) for name, text in description.secrets.items()},
         }
     )
     manifest = load_service(

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, PlainValidator
 
 from scone_policy.holes import has_hole
-from scone_policy.scalars import Model, Text, text
+from scone_policy.scalars import Model, Switch, Text, text
 from scone_policy.source import Document
 from scone_provider.manifest.fields import Texts
 from scone_provider.manifest.origin import Manifest
@@ -40,13 +40,18 @@ class Variable(Model):
     """One variable of an entry, which a Meshfile may set: what it means, its default, and which values it takes.
 
     `pattern` must match the whole value. With `choices` the value is one of their names, and the texts under it are
-    further variables.
+    further variables. `given` are further variables, too, which are empty unless this one has a value. `aliases` are
+    other names, such as those of the vendor's images: one of them counts where the variable's own name is not given.
+    With `block` the value may be a block of YAML in its text, as sconectl needs texts of several lines.
     """
 
     meaning: Text
     default: Text
     pattern: Annotated[str, PlainValidator(_pattern, json_schema_input_type=str)] = ".+"
     choices: dict[str, TextsByName] = Field(default_factory=dict)
+    given: TextsByName = Field(default_factory=dict)
+    aliases: Texts = ()
+    block: Switch = False
 
     @property
     def takes(self) -> str:
@@ -66,6 +71,8 @@ class Description(Manifest):
     `image` is the last part of the repository, `tags` are patterns with `*` for what the entry was made for, `unfit`
     are patterns of versions that cannot work, each with its reason. `fixed` are variables that have to have
     one value for this service, whatever the mesh says: the port that the chart opens, the number of replicas.
+    `advice`: for variables of the vendor's image that the entry does not have, what to do instead. `secrets`: names of
+    secrets in the vendor's image, and what they are called here.
     """
 
     description: Text
@@ -74,6 +81,8 @@ class Description(Manifest):
     unfit: TextsByName = Field(default_factory=dict)
     variables: dict[str, Variable] = Field(default_factory=dict)
     fixed: TextsByName = Field(default_factory=dict)
+    advice: TextsByName = Field(default_factory=dict)
+    secrets: TextsByName = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

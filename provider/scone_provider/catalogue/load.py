@@ -12,6 +12,7 @@ from scone_policy.source import load
 from scone_policy.suggest import with_suggestions
 from scone_provider.catalogue.entry import Description, Entry
 from scone_provider.errors import ManifestError
+from scone_provider.manifest.advice import advised
 from scone_provider.manifest.problems import stop
 
 DESCRIPTION, MANIFEST, POLICY, VALUES = "entry.yaml", "service.yaml", "policy.yaml", "values.yaml"
@@ -35,9 +36,15 @@ def _folder(folder: Traversable, named: str, *, shipped: bool) -> Iterator[Entry
         )
     found = sorted((item for item in folder.iterdir() if (item / DESCRIPTION).is_file()), key=lambda item: item.name)
     if not found:
-        raise ManifestError(f"{named} holds no folder with an {DESCRIPTION}", where="catalogue")
+        raise ManifestError(
+            f"{named} holds no folder with an {DESCRIPTION}",
+            where="catalogue",
+            fix="Name the folder above those of the services (docs/curated-services.md).",
+        )
     if len(found) > _MOST:
-        raise ManifestError(f"{named} holds more than {_MOST} entries", where="catalogue")
+        raise ManifestError(
+            f"{named} holds more than {_MOST} entries", where="catalogue", fix="Name the folder of a smaller catalogue."
+        )
     for item in found:
         yield _entry(item, f"{named}/{item.name}", "." if shipped else str(Path(named) / item.name))
 
@@ -48,7 +55,7 @@ def _entry(item: Traversable, named: str, folder: str) -> Entry:
     try:
         description = Description.model_validate(document.data)
     except ValidationError as error:
-        stop(with_suggestions(problems_of(error), Description), document)
+        stop(advised(with_suggestions(problems_of(error), Description)), document)
         raise AssertionError("a model was refused without a problem") from None
     description.remember(document)
     return Entry(
@@ -67,9 +74,13 @@ def _text(file: Traversable, named: str) -> str:
         with file.open("rb") as opened:
             content = opened.read(_LARGEST + 1)
         if len(content) > _LARGEST:
-            raise ManifestError("the file is larger than 1 MiB", where=named)
+            raise ManifestError("the file is larger than 1 MiB", where=named, fix="Is it the right file?")
         return content.decode()
     except OSError as error:
-        raise ManifestError(f"the file cannot be read: {error.strerror}", where=named) from None
+        raise ManifestError(
+            f"the file cannot be read: {error.strerror}",
+            where=named,
+            fix="An entry needs it (docs/curated-services.md).",
+        ) from None
     except UnicodeDecodeError:
-        raise ManifestError("the file is not UTF-8 text", where=named) from None
+        raise ManifestError("the file is not UTF-8 text", where=named, fix="Save it as UTF-8.") from None

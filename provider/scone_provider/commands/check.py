@@ -1,6 +1,5 @@
 """`pulumi-scone check`: says offline what is wrong with service manifests, Meshfiles and sessions, and where."""
 
-import difflib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,15 +12,25 @@ from scone_policy.problems import Problem, refuse
 from scone_policy.session import Session, written_problems
 from scone_policy.session import check as check_session
 from scone_policy.source import Document, load
-from scone_provider.commands.files import OpenVariables, assignments, text_of
+from scone_provider.commands.files import OpenVariables, assignments, command_words, text_of
 from scone_provider.derive.fill import filled_mesh
 from scone_provider.errors import ManifestError
-from scone_provider.manifest import load_mesh, load_service
-from scone_provider.manifest.variables import MARK, ON_COMMAND_LINE, left, load_unfilled, name_left, read
+from scone_provider.manifest import Mesh, ServiceManifest, load_mesh, load_service
+from scone_provider.manifest import cautions as known
+from scone_provider.manifest.foreign import SORTS, foreign, foreign_text
+from scone_provider.manifest.overrides import judge_alone
+from scone_provider.manifest.unsupported import Toolchain
+from scone_provider.manifest.variables import (
+    MARK,
+    ON_COMMAND_LINE,
+    ReadVariables,
+    left,
+    load_unfilled,
+    name_left,
+    read,
+)
 
-_KINDS = ("mesh", "genservice")
 _SESSION_KEYS = frozenset(Session.model_fields)
-_SORTS = "Manifests begin with apiVersion and kind (genservice or mesh), sessions with name and version."
 _PLACE = re.compile(r"(?P<file>.*?):(?P<line>[0-9]+)(?:: (?P<path>.*))?", re.DOTALL)
 
 
@@ -45,11 +54,26 @@ class Finding:
         return f"{place}{self.rule}" + (f" → {self.fix}" if self.fix else "")
 
 
-def run(files: Sequence[str], *, variables: Sequence[str], as_json: bool, tell: Callable[[str], None]) -> int:
-    """Check every file, tell what was found. Returns 0, or 1 when a rule is broken. Raises UsageError."""
-    given = assignments(variables)
+def run(
+    files: Sequence[str],
+    *,
+    variables: Sequence[str],
+    as_json: bool,
+    tell: Callable[[str], None],
+    warn: Callable[[str], None],
+    builder: str | None = None,
+) -> int:
+    """Check every file, tell what was found. Returns 0, or 1 when a rule is broken. Raises UsageError.
+
+    `builder`: the command of another toolchain, with which every `build.kind` is in order; it is not run. `warn` is
+    told of values that no file asks for.
+    """
+    given = ReadVariables(assignments(variables))
+    toolchain: Toolchain = "vendor" if command_words(builder) else "embedded"
     texts = {file: text_of(file) for file in files}
-    found = {file: findings(text, file=file, variables=given) for file, text in texts.items()}
+    found = {file: findings(text, file=file, variables=given, toolchain=toolchain) for file, text in texts.items()}
+    for sentence in given.unread(ON_COMMAND_LINE):
+        warn(f"warning: {sentence}")
     if as_json:
         tell(json.dumps({file: [asdict(one) for one in some] for file, some in found.items()}, ensure_ascii=False))
     else:
@@ -59,40 +83,58 @@ def run(files: Sequence[str], *, variables: Sequence[str], as_json: bool, tell: 
     return 1 if any(one.severity == "error" for some in found.values() for one in some) else 0
 
 
-def findings(text: str, *, file: str, variables: Mapping[str, str]) -> list[Finding]:
+def findings(text: str, *, file: str, variables: Mapping[str, str], toolchain: Toolchain = "embedded") -> list[Finding]:
     """What is wrong with one document, in its order, or what to warn of; empty when nothing is."""
     try:
-        warnings = _judge(text, file, variables)
+        warnings = _judge(text, file, variables, toolchain)
     except SconeError as error:
         return [_finding(part, file) for part in error.parts or (error,)]
-    return [replace(_finding(part, file), severity="warning") for part in warnings]
+    found = [replace(_finding(part, file), severity="warning") for part in warnings]
+    return sorted(found, key=lambda one: one.line)
 
 
-def _judge(text: str, file: str, variables: Mapping[str, str]) -> Sequence[SconeError]:
+def _judge(text: str, file: str, variables: Mapping[str, str], toolchain: Toolchain) -> Sequence[SconeError]:
     """Warnings. Raises SconeError for what breaks a rule."""
-    # The text alone may be no YAML yet: a variable of the mesh needs no quotes.
-    document = load(text, file=file) if MARK in text else _opened(text, file, variables)
+    document = _document(text, file, variables)
     data = document.data
     keys = set(data) if isinstance(data, Mapping) else set()
     kind = data.get("kind") if isinstance(data, Mapping) else None
+    other = foreign(data)
+    if other is not None:
+        raise ManifestError(other.what, where=document.where((other.key,)), fix=other.fix)
     if kind == "mesh":
         mesh = load_mesh(text, file=file, variables=OpenVariables(variables), hint=ON_COMMAND_LINE)
-        filled_mesh(mesh, release=Holes().punch("release"))
-    elif kind == "genservice":
-        load_service(text, file=file, variables=OpenVariables(variables), hint=ON_COMMAND_LINE)
-    elif "apiVersion" in keys:
-        near = difflib.get_close_matches(str(kind).lower(), _KINDS, n=1)
-        raise ManifestError(
-            f"a manifest's kind is {' or '.join(_KINDS)}",
-            where=document.where(("kind",)),
-            fix=f"Did you mean {near[0]}?" if near else _SORTS,
+        return warnings_of(filled_mesh(mesh, release=Holes().punch("release")))
+    if kind == "genservice":
+        return warnings_of(
+            load_service(text, file=file, variables=OpenVariables(variables), hint=ON_COMMAND_LINE, toolchain=toolchain)
         )
-    elif not _SESSION_KEYS & keys:
+    if "apiVersion" in keys:
+        raise ManifestError("a manifest's kind is mesh or genservice", where=document.where(("kind",)), fix=SORTS)
+    if not _SESSION_KEYS & keys:
+        if judge_alone(document):
+            return ()
         what = "the document is empty" if data is None else "this is no service manifest, no Meshfile and no session"
-        raise ManifestError(what, where=f"{file}:1", fix=_SORTS)
-    else:
-        return _judge_session(text, file, variables)
-    return ()
+        raise ManifestError(what, where=f"{file}:1", fix=SORTS)
+    return _judge_session(text, file, variables)
+
+
+def warnings_of(manifest: Mesh | ServiceManifest) -> list[SconeError]:
+    """What to warn of in a manifest that breaks no rule, each with its place."""
+    return [ManifestError(one.rule, where=manifest.where(*one.path), fix=one.fix) for one in known.cautions(manifest)]
+
+
+def _document(text: str, file: str, variables: Mapping[str, str]) -> Document:
+    """The document, of whatever sort it is. Raises SconeError when it is no YAML, or says that it is another tool's."""
+    try:
+        if MARK in text:
+            return load(text, file=file)
+        # The text alone may be no YAML yet: a variable of the mesh needs no quotes.
+        return _opened(text, file, variables)
+    except SconeError as error:
+        if other := foreign_text(text):
+            raise ManifestError(other.what, where=error.where, fix=other.fix) from None
+        raise
 
 
 def _opened(text: str, file: str, variables: Mapping[str, str]) -> Document:
@@ -103,9 +145,7 @@ def _opened(text: str, file: str, variables: Mapping[str, str]) -> Document:
 def _judge_session(text: str, file: str, variables: Mapping[str, str]) -> Sequence[SconeError]:
     missing: Sequence[Problem] = ()
     if variables:
-        # What has no value is not known yet: so the rest is judged with it.
-        document = _opened(text, file, variables)
-        _, missing = read(text, file=file, variables=variables, hint=ON_COMMAND_LINE)
+        document, missing = read(text, file=file, variables=variables, hint=ON_COMMAND_LINE)
     else:
         document = load_unfilled(text, file=file, hint=ON_COMMAND_LINE)
     session, problems = check_session(document)

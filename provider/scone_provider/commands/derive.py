@@ -10,7 +10,7 @@ from scone_policy.holes import Holes
 from scone_policy.wire import wire_text
 from scone_provider.catalogue.choose import curate
 from scone_provider.catalogue.load import load_catalogue
-from scone_provider.commands.files import UsageError, assignments, text_of
+from scone_provider.commands.files import UsageError, assignments, command_words, text_of
 from scone_provider.derive import ImageFacts, derive
 from scone_provider.derive.fill import filled_mesh, filled_services, with_destination
 from scone_provider.derive.image import encrypted_paths
@@ -19,7 +19,9 @@ from scone_provider.image.reference import parse_reference
 from scone_provider.manifest import Mesh, ServiceManifest, load_mesh, load_service
 from scone_provider.manifest.assign import assigned, is_built_as
 from scone_provider.manifest.overrides import FILES, ServiceFiles, overridden, read_override
-from scone_provider.manifest.variables import ON_COMMAND_LINE
+from scone_provider.manifest.problems import Findings
+from scone_provider.manifest.unsupported import Toolchain
+from scone_provider.manifest.variables import ON_COMMAND_LINE, ReadVariables
 
 _SERVICE = re.compile(r"""^["']?kind["']?[ \t]*:[ \t]*["']?genservice\b""", re.MULTILINE)
 _MOST_FILES = 1000
@@ -35,19 +37,22 @@ def run(
     release: str,
     tell: Callable[[str], None],
     warn: Callable[[str], None],
+    builder: str | None = None,
 ) -> int:
     """Print the namespace's session and that of every service, as YAML documents. Raises SconeError, UsageError.
 
-    Without `manifest_files` the service manifests beside the Meshfile are taken, of which no two may build one image.
+    `builder`: the command of another toolchain that builds the images; it is not run. Without `manifest_files` the
+    service manifests beside the Meshfile are taken, of which no two may build one image.
     """
-    given = assignments(variables)
+    given = ReadVariables(assignments(variables))
+    toolchain: Toolchain = "vendor" if command_words(builder) else "embedded"
     written = load_mesh(text_of(mesh_file), file=mesh_file, variables=given, hint=ON_COMMAND_LINE)
     mesh = filled_mesh(written, release=release)
     found: list[ServiceManifest] = []
     strange: list[SconeError] = []
     for file, text in _texts(mesh_file, manifest_files).items():
         try:
-            manifest = load_service(text, file=file, variables=given, hint=ON_COMMAND_LINE)
+            manifest = load_service(text, file=file, variables=given, hint=ON_COMMAND_LINE, toolchain=toolchain)
             found.append(with_destination(manifest, mesh, release=release))
         except SconeError as error:
             strange.append(error)
@@ -56,7 +61,7 @@ def run(
     fix = "Give each image one manifest." if manifest_files else "Name the one that is meant: --manifest FILE"
     services = {name: found[number] for name, number in assigned(mesh, found, one_each=fix).items()}
     if strange and (manifest_files or set(services) != set(mesh.services)):
-        raise strange[0]  # else it lies beside the Meshfile by chance
+        raise _together(strange)  # else it lies beside the Meshfile by chance
     curated = curate(mesh, services, load_catalogue(catalogue)) if set(services) != set(mesh.services) else {}
     services |= {name: one.manifest for name, one in curated.items()}
     files = {name: _files(mesh, name, given) for name in services}
@@ -69,14 +74,14 @@ def run(
     plan = derive(
         mesh,
         services,
-        {name: _unbuilt(manifest, holes) for name, manifest in built.items()},
+        {name: _unbuilt(manifest, holes, toolchain) for name, manifest in built.items()},
         owners=tuple(owners),
         release=release,
         cas_keys=cas_keys,
         templates=templates,
         curated=curated,
     )
-    for warning in plan.warnings:
+    for warning in (*given.unread(ON_COMMAND_LINE), *plan.warnings):
         warn(f"warning: {warning}")
     documents = [("cas", plan.namespace_policy)]
     documents += [("image", plan.shared_policy)] if plan.shared_policy is not None else []
@@ -85,6 +90,18 @@ def run(
         cas = f"# for the CAS {mesh.cas_name(role)}: {mesh.cas_of(role).cas_url}\n" if len(mesh.cas) > 1 else ""
         tell(f"---\n{cas}" + _shown(policy, holes).rstrip("\n"))
     return 0
+
+
+def _together(errors: Sequence[SconeError]) -> SconeError:
+    """All that is wrong with several manifests, as one error."""
+    findings = Findings()
+    for one in (part for error in errors for part in error.parts or (error,)):
+        findings.add(one.what, where=one.where, fix=one.fix)
+    try:
+        findings.stop()
+    except ManifestError as error:
+        return error
+    return errors[0]
 
 
 def _texts(mesh_file: str, manifest_files: Sequence[str]) -> dict[str, str]:
@@ -122,14 +139,16 @@ def _files(mesh: Mesh, service: str, variables: Mapping[str, str]) -> ServiceFil
     return ServiceFiles(**found)
 
 
-def _unbuilt(manifest: ServiceManifest, holes: Holes) -> ImageFacts:
-    to = manifest.build.to
+def _unbuilt(manifest: ServiceManifest, holes: Holes, toolchain: Toolchain) -> ImageFacts:
+    """What only a build knows, as marks; a builder also says the key, and decrypts as it likes."""
+    to, is_built_elsewhere = manifest.build.to, toolchain == "vendor"
     return ImageFacts(
         reference=holes.punch(f"[built: {to}]"),
         measurement=holes.punch(f"[measurement of {to}]"),
         fspf_tag=holes.punch(f"[fspf_tag of {to}]"),
         identity=parse_reference(to).repository,
-        encrypted_paths=encrypted_paths(manifest),
+        encrypted_paths=() if is_built_elsewhere else encrypted_paths(manifest),
+        key=holes.punch(f"key of {to}, by the builder") if is_built_elsewhere else None,
     )
 
 

@@ -1,5 +1,7 @@
 """What the commands share: reading a document from disk, and values given on the command line."""
 
+import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -30,9 +32,22 @@ def assignments(given: Sequence[str]) -> dict[str, str]:
     for item in given:
         name, equals, value = item.partition("=")
         if not equals or not name.isidentifier():
-            raise UsageError(f"--set takes NAME=VALUE, not {item.partition('=')[0]!r}")
+            raise UsageError(f"--set takes NAME=VALUE, not {item.partition('=')[0]!r}: write --set NAME=VALUE")
         found[name] = value
     return found
+
+
+def command_words(given: str | None) -> list[str]:
+    """A command as `scone:builder` has it, a JSON list of words, or as a shell reads it. Raises UsageError."""
+    if given is None:
+        return []
+    try:
+        words = json.loads(given) if given.lstrip().startswith("[") else shlex.split(given)
+    except ValueError:
+        words = None
+    if not isinstance(words, list) or not words or not all(isinstance(word, str) and word for word in words):
+        raise UsageError("--builder takes a command: 'python3 builder.py', or a JSON list of its words")
+    return words
 
 
 class OpenVariables(Mapping[str, str]):

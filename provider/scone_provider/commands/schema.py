@@ -20,6 +20,8 @@ _SCALAR = ["string", "number", "boolean", "null"]
 _INTERNAL = ("reference",)
 _ONE_LINE = frozenset({"Import"})
 """Models that may also be written as one line of text."""
+_FLAT = {("ServiceEnvironment", "env"): "Variable"}
+"""Lists by name in which items of another model may stand, too."""
 Node = dict[str, Any]
 
 
@@ -88,5 +90,7 @@ def _property(name: str, node: Node, definitions: Node, named: Node) -> Node:
     own = copy.deepcopy(definitions[reference])
     own.setdefault("properties", {})[key] = {"type": "string"}
     named[f"{reference}In_{name}"] = own
-    entry = {"anyOf": [{"$ref": f"#/$defs/{reference}In_{name}"}, {"type": "string"}]}
+    entry: Node = {"anyOf": [{"$ref": f"#/$defs/{reference}In_{name}"}, {"type": "string"}]}
+    if (reference, name) in _FLAT:
+        entry["anyOf"].append({"$ref": f"#/$defs/{_FLAT[reference, name]}"})
     return {"anyOf": [node, {"type": "array", "items": entry}, {"type": "null"}]}

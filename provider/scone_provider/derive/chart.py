@@ -14,7 +14,6 @@ from scone_provider.derive.volumes import Volume
 from scone_provider.errors import ManifestError
 from scone_provider.manifest.mesh import Mesh
 from scone_provider.manifest.problems import Findings
-from scone_provider.manifest.variables import read_inner
 
 ENCLAVE_PORT = 18765
 LEAST_MEMORY = 64
@@ -85,7 +84,11 @@ def kubernetes_names(mesh: Mesh, *, release: str, findings: Findings, warnings: 
         where = mesh.where("services", name)
         lowered = kubernetes_name(name)
         if not lowered or len(lowered) > _LONGEST_NAME:
-            findings.add(f"no Kubernetes name of 1 to {_LONGEST_NAME} characters can be made of {name!r}", where=where)
+            findings.add(
+                f"no Kubernetes name of 1 to {_LONGEST_NAME} characters can be made of {name!r}",
+                where=where,
+                fix="Give the service a name with some letters or digits, and a short one.",
+            )
         elif len(release) + 1 + len(lowered) > _LONGEST_LABEL:
             findings.add(
                 f"{release}-{lowered} has more than the {_LONGEST_LABEL} characters that Kubernetes takes",
@@ -93,7 +96,11 @@ def kubernetes_names(mesh: Mesh, *, release: str, findings: Findings, warnings: 
                 fix="Give a shorter release, or the service a shorter name.",
             )
         elif lowered in taken:
-            findings.add(f"{name} and {taken[lowered]} would both be named {lowered} in Kubernetes", where=where)
+            findings.add(
+                f"{name} and {taken[lowered]} would both be named {lowered} in Kubernetes",
+                where=where,
+                fix="Give one of them another name.",
+            )
         elif lowered != name:
             warnings.append(f"the service {name} is named {lowered} in Kubernetes, which refuses {name}")
         taken[lowered] = found[name] = lowered
@@ -170,13 +177,13 @@ def extra_values(mesh: Mesh, variables: Variables, *, names: Mapping[str, str], 
     if mesh.helm_extra_values is None:
         return {}
     where = mesh.where("helm_extra_values")
-    if has_hole(mesh.helm_extra_values):
+    if isinstance(mesh.helm_extra_values, str) and has_hole(mesh.helm_extra_values):
         raise ManifestError(
             "an Output cannot stand in a text that is YAML",
             where=where,
             fix="Give it as a variable in env (helm or global), and write {{name}} in its place.",
         )
-    document = read_inner(mesh.helm_extra_values)
+    document = mesh.helm_values()
     found = typed(_filled(document.data, variables, where))
     assert isinstance(found, dict)
     _check_extra(mesh, document, variables.findings, names=names, warnings=warnings)
@@ -186,38 +193,40 @@ def extra_values(mesh: Mesh, variables: Variables, *, names: Mapping[str, str], 
 def _check_extra(
     mesh: Mesh, document: Document, findings: Findings, *, names: Mapping[str, str], warnings: list[str]
 ) -> None:
-    where = mesh.where("helm_extra_values")
-
-    def at(*path: str) -> str:
-        return f"{'.'.join(path)} (line {document.line(path)} of the text)"
-
+    at = mesh.helm_place
     data: Any = document.data
     charts = {names[name] for name, service in mesh.services.items() if service.helm_chart}
     for key in data:
         if key == "policies":
-            rule = f"{at(key)}: policies are derived, not given"
+            named, where = at(key)
+            rule = f"{named}: policies are derived, not given"
             findings.add(rule, where=where, fix="Use image_policy of a service.")
         elif key not in (*_OWN_VALUES, *charts):
             near = difflib.get_close_matches(key, [*_OWN_VALUES, *names.values()], n=1)
             guess = f"; did you mean {near[0] if near[0] in _OWN_VALUES else f'services.{near[0]}'}?" if near else ""
+            named, where = at(key)
             warnings.append(
-                f"{at(key)} has no effect: the chart takes `services`; services' own charts take `global`, and "
+                f"{named} has no effect: the chart takes `services`; services' own charts take `global`, and "
                 f"what stands under their names{guess} ({where})"
             )
     services = data.get("services", {})
     if not isinstance(services, Mapping):
-        findings.add(f"{at('services')}: must be a map of services", where=where)
+        named, where = at("services")
+        fix = "Write services: {api: {…}}, with the names as they are in the cluster."
+        findings.add(f"{named}: must be a map of services", where=where, fix=fix)
         return
     for name, values in services.items():
+        named, where = at("services", name)
         if name not in names.values():
             near = [names[name]] if name in names else difflib.get_close_matches(name, names.values(), n=1)
             findings.add(
-                f"{at('services', name)}: the chart has no service {name}",
+                f"{named}: the chart has no service {name}",
                 where=where,
                 fix=f"Did you mean {near[0]}?" if near else f"It has {', '.join(sorted(names.values()))}.",
             )
         elif not isinstance(values, Mapping):
-            findings.add(f"{at('services', name)}: must be a map of the service's values", where=where)
+            fix = f"Write {name}: {{resources: {{…}}}}."
+            findings.add(f"{named}: must be a map of the service's values", where=where, fix=fix)
 
 
 def _filled(tree: object, variables: Variables, where: str) -> object:
@@ -226,7 +235,7 @@ def _filled(tree: object, variables: Variables, where: str) -> object:
         return variables.fill(tree, where=where) if "{{" in tree else tree
     if isinstance(tree, Mapping):
         return {key: _filled(value, variables, where) for key, value in tree.items()}
-    if isinstance(tree, list):
+    if isinstance(tree, list | tuple):
         return [_filled(value, variables, where) for value in tree]
     return tree
 
@@ -237,9 +246,10 @@ def typed(tree: object) -> object:
         return _number_of(str(tree))
     if isinstance(tree, Mapping):
         return {key: typed(value) for key, value in tree.items()}
-    if isinstance(tree, list):
+    if isinstance(tree, list | tuple):
         return [typed(value) for value in tree]
-    return tree
+    # The engine's wire knows floats only.
+    return int(tree) if isinstance(tree, float) and tree.is_integer() else tree
 
 
 def _number_of(text: str) -> object:
@@ -255,7 +265,10 @@ def _one_of(variables: Variables, name: str, allowed: tuple[str, ...], default: 
     if value is None:
         return default
     if value.text not in allowed and not has_hole(value.text):
-        variables.findings.add(f"{name} must be one of {', '.join(allowed)}", where=value.where)
+        near = difflib.get_close_matches(value.text.lower(), [one.lower() for one in allowed], n=1)
+        meant = next((one for one in allowed if near and one.lower() == near[0]), default)
+        rule = f"{name} must be one of {', '.join(allowed)}"
+        variables.findings.add(rule, where=value.where, fix=f"Write {name}: {meant}.")
     return value.text
 
 
@@ -266,7 +279,8 @@ def _number(variables: Variables, name: str, *, low: int, high: int, default: in
     if has_hole(value.text):
         return value.text
     if not re.fullmatch("[0-9]{1,9}", value.text) or not low <= int(value.text) <= high:
-        variables.findings.add(f"{name} must be a number from {low} to {high}", where=value.where)
+        rule = f"{name} must be a number from {low} to {high}"
+        variables.findings.add(rule, where=value.where, fix="Write digits alone.")
         return default
     return int(value.text)
 
@@ -277,7 +291,9 @@ def _pull_secret(variables: Variables, warnings: list[str]) -> str:
         return value.text
     lowered = re.sub(r"[^a-z0-9.]+", "-", value.text.lower()).strip("-.")
     if not lowered:
-        variables.findings.add("imagePullSecrets must name a Kubernetes secret", where=value.where)
+        rule = "imagePullSecrets must name a Kubernetes secret"
+        fix = f'Write its name, such as {DEFAULT_PULL_SECRET}, or "" for none.'
+        variables.findings.add(rule, where=value.where, fix=fix)
     elif lowered != value.text:
         warnings.append(
             f"imagePullSecrets: {value.text} is named {lowered} in Kubernetes, which refuses the name ({value.where})"

@@ -51,7 +51,11 @@ def container_of(
     )
     for path, where in {**container.files, **container.volumes}.items():
         if has_hole(path):
-            variables.findings.add("an Output cannot stand in a path of the image", where=where)
+            variables.findings.add(
+                "an Output cannot stand in a path of the image",
+                where=where,
+                fix="Write the path out, or give it as a variable with a plain value.",
+            )
     found: dict[str, Volume] = {}
     for path, mount in sorted(mounts.items(), key=lambda one: (one[0] not in own, one[0])):
         name = mount["name"]

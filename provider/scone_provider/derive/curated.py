@@ -1,6 +1,8 @@
 """The variables of a curated service: what its entry of the catalogue says beside, and above, the Meshfile."""
 
 import difflib
+import re
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +15,7 @@ from scone_provider.errors import ManifestError
 from scone_provider.manifest.mesh import CHARTS, EVERYONE, Mesh
 from scone_provider.manifest.service import ServiceManifest
 
+_BLOCK = re.compile(r"[ \t]*\|[-+0-9]*[ \t]*\n")
 CHART_VARIABLES = (
     "APP_SERVICE_PORT",
     "imagePullSecrets",
@@ -42,11 +45,18 @@ def settled(curated: Curated, mesh: Mesh, variables: Variables) -> Variables:
     }
     fixed = {name: Value(text=text, where=description.where("fixed", name)) for name, text in description.fixed.items()}
     found = Variables(
-        service=variables.service, values={**defaults, **variables.values, **fixed}, findings=variables.findings
+        service=variables.service,
+        values={**defaults, **_called_otherwise(curated, variables), **variables.values, **fixed},
+        findings=variables.findings,
     )
+    found.used.update(alias for one in description.variables.values() for alias in one.aliases)
     chosen: dict[str, Value] = {}
     for name, one in description.variables.items():
         value = found.get(name)
+        if value is not None and one.given:
+            text = _unfolded(value.text) if one.block else value.text
+            more = {**one.given, f"{name}_text": text} if text else dict.fromkeys(one.given, "")
+            chosen |= {called: Value(text=filled, where=value.where) for called, filled in more.items()}
         if value is None or not one.fits(value.text):
             variables.findings.add(
                 f"{name} of the service {variables.service} must be {one.takes}",
@@ -58,7 +68,30 @@ def settled(curated: Curated, mesh: Mesh, variables: Variables) -> Variables:
             choice = value.text if value is not None and value.text in one.choices else next(iter(one.choices))
             where = description.where("variables", name, "choices", choice)
             chosen |= {more: Value(text=text, where=where) for more, text in one.choices[choice].items()}
-    return Variables(service=found.service, values={**found.values, **chosen}, findings=variables.findings)
+    return Variables(
+        service=found.service, values={**found.values, **chosen}, findings=variables.findings, used=found.used
+    )
+
+
+def _called_otherwise(curated: Curated, variables: Variables) -> dict[str, Value]:
+    """Values of variables that the mesh gives under another of their names."""
+    found = {}
+    for name, one in curated.description.variables.items():
+        alias = next((alias for alias in one.aliases if alias in variables.values), None)
+        if alias is not None:
+            found[name] = variables.values[alias]
+    return found
+
+
+def _unfolded(text: str) -> str:
+    """A text of several lines; one whose first line is YAML's sign for a block is read as that."""
+    match = _BLOCK.match(text)
+    return text if match is None else textwrap.dedent(text[match.end() :])
+
+
+def known_as(curated: Mapping[str, Curated]) -> dict[str, str]:
+    """Names of secrets in the vendor's images → what they are called here."""
+    return {name: here for one in curated.values() for name, here in one.description.secrets.items()}
 
 
 def chart_values(curated: Curated, variables: Variables) -> Mapping[str, Any]:
@@ -67,7 +100,11 @@ def chart_values(curated: Curated, variables: Variables) -> Mapping[str, Any]:
         return {}
     found = typed(filled(curated.values, variables).data)
     if not isinstance(found, dict):
-        raise ManifestError("must be a map of the chart's values of a service", where=curated.values.where(()))
+        raise ManifestError(
+            "must be a map of the chart's values of a service",
+            where=curated.values.where(()),
+            fix="Write it as the values.yaml of the package's entries: resources: {limits: {memory: 256Mi}}",
+        )
     return found
 
 
@@ -85,6 +122,10 @@ def unused(
     known = {name.lower(): name for name in sorted(used - fixed)}
     for name in sorted(_given(mesh, service) - used - fixed):
         where = mesh.where("env", service, "env", name)
+        if name in curated.description.advice:
+            advice = curated.description.advice[name]
+            warnings.append(f"{name} has no effect on the service {service}: {advice} ({where})")
+            continue
         near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.75)
         if near:
             fix = f"Did you mean {known[near[0]]}?"
@@ -110,11 +151,12 @@ def _used(
         manifest.model_dump(warnings=False),
         [document.data for document in documents if document is not None],
         [section.env for name, section in mesh.env.items() if name in (EVERYONE, CHARTS, service)],
-        [(one.default, one.choices) for one in description.variables.values()],
+        [(one.default, one.choices, one.given) for one in description.variables.values()],
         description.fixed,
     ]
     volumes = [volume.name for volume in manifest.build.volumes]
     more = template.data.get("volumes") if template is not None and isinstance(template.data, Mapping) else None
     volumes += [str(one.get("name") if isinstance(one, Mapping) else one) for one in more or ()]
     sizes = {f"volume_{name}_size" for name in volumes}
-    return {*description.variables, *CHART_VARIABLES, *manifest.environment.global_, *sizes, *names_in(texts)}
+    aliases = [alias for one in description.variables.values() for alias in one.aliases]
+    return {*description.variables, *aliases, *CHART_VARIABLES, *manifest.environment.global_, *sizes, *names_in(texts)}

@@ -52,7 +52,7 @@ def environment_of(manifest: ServiceManifest, variables: Variables) -> ServiceVa
 
 def _check_container(name: str, value: Value, variables: Variables) -> None:
     if rule := value_rule(name, value.text):
-        variables.findings.add(rule, where=value.where)
+        variables.findings.add(rule, where=value.where, fix=f"Correct the value of {name}, or leave it out.")
     if name in CHART_SETS:
         variables.findings.add(f"{name} is set by the chart", where=value.where, fix="Leave it out.")
     if _PLACEHOLDER in value.text:

@@ -30,7 +30,11 @@ def filled_mesh(mesh: Mesh, *, release: str | None) -> Mesh:
     variables = mesh_variables(mesh, release=release, cas_keys=_NO_KEYS, findings=findings)
     document = _filled(mesh.document, variables, lambda path: path[0] not in _LATER)
     findings.stop()
-    return mesh if document is None else judged(Mesh, document)
+    if document is None:
+        return mesh
+    found = judged(Mesh, document)
+    found.remember_asked(mesh.asked | variables.used)
+    return found
 
 
 def with_destination(manifest: ServiceManifest, mesh: Mesh, *, release: str) -> ServiceManifest:
@@ -85,6 +89,7 @@ def _service(manifest: ServiceManifest, variables: Variables, wanted: Callable[[
     whole = judged(ServiceManifest, document, toolchain="vendor")
     found = manifest.model_copy(update={"build": whole.build, "injection_files": whole.injection_files})
     found.remember_filled(document)
+    found.remember_asked(frozenset(variables.used))
     return found
 
 

@@ -6,7 +6,7 @@ from scone_policy.source import Document
 from scone_provider.catalogue.entry import Curated
 from scone_provider.derive.chart import extra_values, kubernetes_names, service_values
 from scone_provider.derive.container import container_of
-from scone_provider.derive.curated import chart_values, settled, unused
+from scone_provider.derive.curated import chart_values, known_as, settled, unused
 from scone_provider.derive.environment import environment_of
 from scone_provider.derive.facts import ImageFacts, MeshPlan, policy_key
 from scone_provider.derive.fill import filled_mesh, filled_service
@@ -18,8 +18,9 @@ from scone_provider.derive.secrets import plan_secrets
 from scone_provider.derive.template import merged
 from scone_provider.derive.variables import mesh_variables, variables_of
 from scone_provider.derive.volumes import check_sizes
-from scone_provider.derive.warnings import mesh_warnings, unused_variables
+from scone_provider.derive.warnings import mesh_warnings, unused_by_all, unused_variables
 from scone_provider.manifest.assign import is_built_as
+from scone_provider.manifest.cautions import sentences
 from scone_provider.manifest.fields import is_open
 from scone_provider.manifest.mesh import Mesh
 from scone_provider.manifest.problems import Findings
@@ -55,6 +56,7 @@ def derive(
     mesh = filled_mesh(mesh, release=release)
     check_owners(mesh, owners)
     findings, warnings = Findings(), list(mesh_warnings(mesh, services, owners))
+    warnings += [text for name, one in services.items() if name not in curated for text in sentences(one)]
     _check_services(mesh, services, findings, curated=curated)
     findings.stop()
     manifests = {name: services[name] for name in mesh.services}
@@ -84,6 +86,7 @@ def derive(
         variables=variables,
         texts=texts,
         findings=findings,
+        known_as=known_as(curated),
     )
     names = kubernetes_names(mesh, release=release, findings=findings, warnings=warnings)
     findings.stop()
@@ -124,9 +127,10 @@ def derive(
     whole = mesh_variables(mesh, release=release, cas_keys=cas_keys, findings=findings)
     extra = extra_values(mesh, whole, names=names, warnings=warnings)
     findings.stop()
-    warnings += unused_variables(
-        mesh, manifests, {name: variables[name].used for name in manifests if name not in curated}
-    )
+    used = {name: variables[name].used | manifests[name].asked for name in manifests}
+    warnings += unused_variables(mesh, manifests, {name: one for name, one in used.items() if name not in curated})
+    every = mesh.asked.union(whole.used, *used.values())
+    warnings += unused_by_all(mesh, manifests, every, curated={name: one.description for name, one in curated.items()})
     elsewhere = shares_elsewhere(mesh)
     here = None if elsewhere else secrets
     home = roles.home

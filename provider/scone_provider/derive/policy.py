@@ -1,5 +1,6 @@
 """The policies of a mesh: one session for each service, and the namespace's own."""
 
+import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -194,20 +195,24 @@ def _arguments(command: Value, variables: Variables) -> list[str]:
     try:
         return list(split(command.text))
     except ValueError as error:
-        variables.findings.add(str(error), where=command.where)
+        variables.findings.add(str(error), where=command.where, fix="Write it as a shell would read it.")
         return []
 
 
 def _check_placeholders(texts: Sequence[Value], secrets: Mapping[str, Definition], variables: Variables) -> None:
     kinds = {name: definition.get("kind") for name, definition in secrets.items()}
+    known = {name.lower(): name for name in secrets}
     for value in texts:
+        near: list[str] = []
         try:
             for piece in parts(value.text):
                 if isinstance(piece, Placeholder) and not piece.is_open:
+                    near = difflib.get_close_matches(piece.name.lower(), known, n=1)
                     resolve(piece, kinds)
         except ValueError as error:
+            guess = f" Did you mean {known[near[0]]}?" if near and known[near[0]] not in value.text else ""
             variables.findings.add(
                 str(error).replace("of this session", f"of the service {variables.service}"),
                 where=value.where,
-                fix="Define it under secrets.local or secrets.global, or import it from the service that does.",
+                fix="Define it under secrets.local or secrets.global, or import it from the service that does." + guess,
             )

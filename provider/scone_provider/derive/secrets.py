@@ -6,6 +6,7 @@ certificate, its issuer, whatever that issuer signs) lives beside it, so that no
 (docs/meshes.md, Secrets).
 """
 
+import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ Node = tuple[str, str]
 
 _TIES = ("private_key", "issuer", "signer")
 _NAME = re.compile(r"[A-Za-z0-9_\-.~]{1,128}")
+_NO_NAMES: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,14 +64,16 @@ def plan_secrets(
     variables: Mapping[str, Variables],
     texts: Mapping[str, Sequence[Value]],
     findings: Findings,
+    known_as: Mapping[str, str] = _NO_NAMES,
 ) -> SecretPlan:
-    """Place every secret. `texts`: what each service is given, in which placeholders stand.
+    """Place every secret. `texts`: what each service is given, in which placeholders stand. `known_as`: names that
+    secrets have in the vendor's images, and their names here.
 
     Notes a finding for an import that no sibling, or more than one, defines, and for two services' secrets that would
     have to share a name.
     """
     definitions, wheres = _definitions(manifests, variables)
-    users = _users(manifests, findings)
+    users = _users(manifests, findings, known_as)
     names = _names(definitions, users)
     moved = _moved(definitions, users, names)
     by_service: dict[str, dict[str, Definition]] = {service: {} for service in manifests}
@@ -117,7 +121,9 @@ def _definitions(
     return found, wheres
 
 
-def _users(manifests: Mapping[str, ServiceManifest], findings: Findings) -> dict[Node, tuple[str, ...]]:
+def _users(
+    manifests: Mapping[str, ServiceManifest], findings: Findings, known_as: Mapping[str, str]
+) -> dict[Node, tuple[str, ...]]:
     """A secret → the siblings that import it."""
     found: dict[Node, tuple[str, ...]] = {}
     for service, manifest in manifests.items():
@@ -127,12 +133,17 @@ def _users(manifests: Mapping[str, ServiceManifest], findings: Findings) -> dict
                 other for other, sibling in manifests.items() if other != service and name in sibling.secrets.global_
             ]
             if name in manifest.secrets.local or name in manifest.secrets.global_:
-                findings.add(f"the secret {name} is both imported and defined by the service {service}", where=where)
+                findings.add(
+                    f"the secret {name} is both imported and defined by the service {service}",
+                    where=where,
+                    fix="Keep one of the two.",
+                )
             elif not definers:
                 findings.add(
                     f"no other service of the mesh defines the secret {name} among its global ones",
                     where=where,
-                    fix=f"Define {name} under secrets.global of the service that owns it.",
+                    fix=_nearest(service, name, manifests, known_as)
+                    or f"Define {name} under secrets.global of the service that owns it.",
                 )
             elif len(definers) > 1:
                 findings.add(
@@ -144,6 +155,16 @@ def _users(manifests: Mapping[str, ServiceManifest], findings: Findings) -> dict
                 key = (definers[0], name)
                 found[key] = (*found.get(key, ()), service)
     return found
+
+
+def _nearest(service: str, name: str, manifests: Mapping[str, ServiceManifest], known_as: Mapping[str, str]) -> str:
+    """Which secret of a sibling was meant by a name that nobody defines; empty where none is near."""
+    if name in known_as:
+        return f"Did you mean {known_as[name]}? {name} is its name in the vendor's image."
+    siblings = (one for other, one in manifests.items() if other != service)
+    known = {one.lower(): one for sibling in siblings for one in sibling.secrets.global_}
+    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.75)
+    return f"Did you mean {known[near[0]]}? Else define {name} under secrets.global of its service." if near else ""
 
 
 def _names(definitions: Mapping[Node, Definition], users: Mapping[Node, Sequence[str]]) -> dict[str, dict[str, Node]]:

@@ -68,7 +68,11 @@ def sections_of(document: Document, *, service: str) -> Canonical:
     """The template's sections in canonical form. Raises ManifestError (ManifestErrors) with its file and line."""
     data = document.data
     if not isinstance(data, Mapping):
-        raise ManifestError("must be a map with sections of a session", where=document.where(()))
+        raise ManifestError(
+            "must be a map with sections of a session",
+            where=document.where(()),
+            fix=f"It may say {', '.join(_SECTIONS)}.",
+        )
     problems = list(_forbidden(data, service))
     _stop(problems, document)
     whole = {"name": service, "version": VERSION, **data}

@@ -78,7 +78,11 @@ class Variables:
                 )
                 return ""
             if _depth >= _MAX_DEPTH:
-                self.findings.add(f"the variable {{{{{match[1]}}}}} is defined by itself", where=found.where)
+                self.findings.add(
+                    f"the variable {{{{{match[1]}}}}} is defined by itself",
+                    where=found.where,
+                    fix="Give it a value of its own.",
+                )
                 return ""
             return self.fill(found.text, where=found.where, _depth=_depth + 1)
 

@@ -44,7 +44,9 @@ def volumes_of(manifest: ServiceManifest, variables: Variables) -> Sequence[Volu
         name, path = entry.name or "", entry.path or ""
         path = posixpath.normpath(variables.fill(path, where=where)) if path else path
         if not _SEGMENT.fullmatch(name) or not path.startswith("/"):
-            variables.findings.add("a volume needs a name and an absolute path", where=where)
+            variables.findings.add(
+                "a volume needs a name and an absolute path", where=where, fix="Write {name: data, path: /data}."
+            )
         definition = {
             key: _filled(value, variables, where)
             for key, value in (("export", entry.export), ("import", entry.import_))
@@ -79,7 +81,11 @@ def size_of(name: str, variables: Variables) -> str | None:
     if value is None or not value.text:
         return None
     if not has_hole(value.text) and not _SIZE.fullmatch(value.text):
-        variables.findings.add("the size of a volume is written like 512Mi or 10Gi", where=value.where)
+        variables.findings.add(
+            "the size of a volume is written like 512Mi or 10Gi",
+            where=value.where,
+            fix="Write digits and Mi or Gi.",
+        )
     return value.text
 
 

@@ -4,10 +4,11 @@ import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from scone_policy.security import ALL_ADVISORIES
+from scone_provider.catalogue.entry import Description
 from scone_provider.derive.chart import is_simulated
 from scone_provider.derive.curated import CHART_VARIABLES
 from scone_provider.derive.roles import FRAGMENTS
-from scone_provider.manifest.mesh import SIGNED, UPLOAD, Mesh
+from scone_provider.manifest.mesh import CHARTS, EVERYONE, SIGNED, UPLOAD, Mesh
 from scone_provider.manifest.service import ServiceManifest
 
 KUBERNETES_FILES = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
@@ -54,6 +55,37 @@ def unused_variables(
             guess = f": did you mean {near[0]}?" if near else ""
             where = mesh.where("env", name, "env", variable)
             yield f"nothing of the service {name} uses the variable {variable}{guess} ({where})"
+
+
+def unused_by_all(
+    mesh: Mesh,
+    services: Mapping[str, ServiceManifest],
+    used: Collection[str],
+    *,
+    curated: Mapping[str, Description],
+) -> Iterator[str]:
+    """A sentence for each variable of the sections global and helm of `env` for which nothing of the mesh asks.
+
+    `used`: what something asks for. `curated`: what the catalogue says of its services.
+    """
+    declared = {name for manifest in services.values() for name in manifest.environment.global_}
+    known = {*declared, *CHART_VARIABLES, *(name for one in curated.values() for name in one.variables)}
+    for section in (EVERYONE, CHARTS):
+        for variable in mesh.env[section].env if section in mesh.env else ():
+            if variable in used or variable in known:
+                continue
+            where = mesh.where("env", section, "env", variable)
+            advice = next((one.advice[variable] for one in curated.values() if variable in one.advice), "")
+            local = sorted(name for name, one in services.items() if variable in one.environment.local)
+            near = difflib.get_close_matches(variable, sorted(known), n=1, cutoff=0.8)
+            if advice:
+                yield f"{variable} has no effect: nothing of this mesh uses it; {advice} ({where})"
+            elif local:
+                whose = " and ".join(local)
+                yield f"{variable} is local in the manifest of {whose}, so the Meshfile's value is not used ({where})"
+            else:
+                guess = f": did you mean {near[0]}?" if near else ""
+                yield f"nothing of this mesh uses the variable {variable}{guess} ({where})"
 
 
 def _elsewhere(mesh: Mesh, owners: Sequence[str]) -> Iterator[str]:

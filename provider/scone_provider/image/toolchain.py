@@ -143,6 +143,8 @@ class Builder:
             raise ImageError(
                 f"the builder failed to {operation} (exit code {process.returncode})" + (f": {last}" if last else ""),
                 where=_WHERE,
+                # Its own last words say what to do better than any of ours.
+                fix="" if last else "let it say why on standard error (docs/vendor-toolchain.md)",
             )
         return output
 
@@ -174,13 +176,20 @@ class _Conversation:
                         selector.unregister(key.fileobj)
                         key.fileobj.close()  # type: ignore[union-attr]
                 if time.monotonic() > deadline:
-                    raise ImageError(f"the builder took more than {self._limits.seconds:g} s", where=_WHERE)
+                    raise self._too_slow()
         try:
             self._process.wait(max(1.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            raise ImageError(f"the builder took more than {self._limits.seconds:g} s", where=_WHERE) from None
+            raise self._too_slow() from None
         self._end_line()
         return bytes(self._output), self._last
+
+    def _too_slow(self) -> ImageError:
+        return ImageError(
+            f"the builder took more than {self._limits.seconds:g} s",
+            where=_WHERE,
+            fix="it is stopped then: let it do less, or do the slow part before",
+        )
 
     def _write(self, descriptor: int) -> bool:
         try:
@@ -193,7 +202,11 @@ class _Conversation:
         data = os.read(descriptor, _CHUNK)
         self._output += data
         if len(self._output) > self._limits.answer:
-            raise ImageError(f"the builder's answer has more than {self._limits.answer} bytes", where=_WHERE)
+            raise ImageError(
+                f"the builder's answer has more than {self._limits.answer} bytes",
+                where=_WHERE,
+                fix="write what is no answer to standard error",
+            )
         return bool(data)
 
     def _read_progress(self, descriptor: int) -> bool:
@@ -233,7 +246,11 @@ def _pinned(value: object, to: str) -> str:
 def _hex(value: object, name: str, form: re.Pattern[str]) -> str:
     text = value.lower() if isinstance(value, str) else ""
     if not form.fullmatch(text):
-        raise ImageError(f"the builder's `{name}` is not {form.pattern[-3:-1]} hex digits", where=_WHERE)
+        raise ImageError(
+            f"the builder's `{name}` is not {form.pattern[-3:-1]} hex digits",
+            where=_WHERE,
+            fix="docs/vendor-toolchain.md shows an answer",
+        )
     return text
 
 
@@ -241,8 +258,14 @@ def _key(value: object) -> str:
     """The key behind the reference `{"file": "/path"}`: 64 hex digits or 32 bytes."""
     file = value.get("file") if isinstance(value, Mapping) else None
     if not isinstance(file, str) or not file.startswith("/"):
-        raise ImageError('the builder\'s `fspf_key` is not {"file": "/path"}', where=_WHERE)
-    wrong = ImageError("the builder's key file does not hold a key of 32 bytes", where=_WHERE)
+        raise ImageError(
+            'the builder\'s `fspf_key` is not {"file": "/path"}',
+            where=_WHERE,
+            fix="write the key into a file with mode 0600, and name that by its absolute path",
+        )
+    wrong = ImageError(
+        "the builder's key file does not hold a key of 32 bytes", where=_WHERE, fix="write 32 bytes, or 64 hex digits"
+    )
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as opened:

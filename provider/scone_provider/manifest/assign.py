@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from scone_policy.holes import has_hole
 from scone_provider.errors import ManifestError
+from scone_provider.manifest.fields import with_tag
 from scone_provider.manifest.mesh import Mesh
 from scone_provider.manifest.service import ServiceManifest
 
@@ -42,7 +43,9 @@ def is_built_as(image: str, to: str) -> bool:
     """Whether a Meshfile's `image`, with or without a digest, is what a manifest builds as `to`."""
     named, digest = image.partition("@")[0], digest_of(image)
     tagged = ":" in named.rpartition("/")[2]
-    return named == to or (digest is not None and not tagged and named == to.rpartition(":")[0])
+    if digest is None:
+        return with_tag(named) == to
+    return named == to or (not tagged and named == to.rpartition(":")[0])
 
 
 def digest_of(image: str) -> str | None:

@@ -1,7 +1,7 @@
 """Types of fields that both manifests use: options that may be empty, lists of names and values, references."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any
 
 from pydantic import PlainValidator
@@ -18,6 +18,7 @@ _TAGGED = re.compile(f"{_REPOSITORY}:{_TAG}")
 _IMAGE = re.compile(f"{_REPOSITORY}(?::{_TAG})?(?:@sha256:[0-9a-f]{{64}})?")
 _FOLDER = re.compile(r"[A-Za-z0-9.\-]+(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:[._\-]+[a-z0-9]+)*)*/?")
 _TEMPLATE = "{{"
+LATEST = "latest"
 
 
 def is_open(value: str) -> bool:
@@ -45,8 +46,14 @@ def _path(value: object) -> str:
     return found
 
 
+def with_tag(reference: str) -> str:
+    """An image's name with the tag that every tool takes where none stands: `latest`. A digest, too, is enough."""
+    last = reference.rpartition("/")[2]
+    return reference if not last or is_open(last) or ":" in last or "@" in last else f"{reference}:{LATEST}"
+
+
 def _tagged(value: object) -> str:
-    found = text(value)
+    found = with_tag(text(value))
     if not is_open(found) and not _TAGGED.fullmatch(found):
         raise ValueError("must be an image with a tag: [registry/]repository:tag, the repository in lower case")
     return found
@@ -89,26 +96,33 @@ def pairs(value: object, *, value_required: bool) -> dict[str, str | None]:
         return {}
     if not isinstance(value, list | tuple):
         raise ValueError("must be a list of maps with name and value")  # noqa: TRY004
+    return pairs_at(enumerate(value), value_required=value_required)
+
+
+def pairs_at(items: Iterable[tuple[int, object]], *, value_required: bool) -> dict[str, str | None]:
+    """The same for items of a list, each with its index there."""
     found: dict[str, str | None] = {}
-    for index, item in enumerate(value):
+    for index, item in items:
         name, given = _pair(item, index)
         if name in found:
             raise refusal(Problem(path=(index,), rule=f"{name} stands here twice", fix="Keep one of them."))
         if given is None and value_required:
-            raise refusal(Problem(path=(name,), rule=f'{name} has no value: write "" for an empty one'))
+            rule = f"{name} has no value"
+            raise refusal(Problem(path=(name,), rule=rule, fix='Give it a value; "" is the empty one.'))
         found[name] = given
     return found
 
 
 def _pair(item: object, index: int) -> tuple[str, str | None]:
     if not isinstance(item, Mapping) or item.get("name") is None:
-        raise refusal(Problem(path=(index,), rule="must be a map with name and value"))
+        fix = "Write name in place of key." if isinstance(item, Mapping) and "key" in item else ""
+        raise refusal(Problem(path=(index,), rule="must be a map with name and value", fix=fix))
     name = text(item["name"])
     if unknown := sorted(str(key) for key in set(item) - {"name", "value"}):
         raise refusal(Problem(path=(index, unknown[0]), rule="unknown key", fix="Known here are name, value."))
     if not name or "=" in name or is_open(name):
         rule = "a variable's name must not be empty or hold = or a variable"
-        raise refusal(Problem(path=(index, "name"), rule=rule))
+        raise refusal(Problem(path=(index, "name"), rule=rule, fix="Write a plain name: API_USER"))
     try:
         return name, None if item.get("value") is None else text(item["value"])
     except ValueError as error:

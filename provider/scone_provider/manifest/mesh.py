@@ -11,8 +11,9 @@ from scone_policy.holes import has_hole
 from scone_policy.keyhash import is_key_hash
 from scone_policy.names import is_segment, session_name
 from scone_policy.problems import Problem, refusal
-from scone_policy.scalars import Model, Switch, lower_hex, text
+from scone_policy.scalars import Model, Switch, lower_hex, switch, text
 from scone_policy.security import ALL_ADVISORIES, advisory, toleration
+from scone_policy.source import Document
 from scone_provider.cas.address import CasAddress
 from scone_provider.cas.tolerance import Tolerance
 from scone_provider.errors import CasError, ManifestError, TrustError
@@ -26,6 +27,7 @@ from scone_provider.manifest.fields import (
     comma_list,
     is_open,
     option,
+    pairs_at,
 )
 from scone_provider.manifest.origin import Manifest
 from scone_provider.manifest.variables import read_inner
@@ -35,6 +37,7 @@ UPLOAD, SIGNED, ENCRYPTED = "Upload", "SignedManifest", "EncryptedManifest"
 NO_UPLOAD, ENCRYPTED_ONLY = "NoUpload", "EncryptedOnly"
 MODES = (UPLOAD, SIGNED, ENCRYPTED, NO_UPLOAD, ENCRYPTED_ONLY)
 EVERYONE, CHARTS = "global", "helm"
+_HELM = ("helm_extra_values",)
 
 
 def _kind(value: object) -> str:
@@ -120,21 +123,33 @@ def _cases(value: object) -> object:
     return found
 
 
+def is_flat(item: object) -> bool:
+    """Whether an entry of `env` is a variable of its own, in no service's section: one for all of them."""
+    return isinstance(item, Mapping) and item.get("service") is None and item.get("name") is not None
+
+
 def _environments(value: object) -> object:
-    """`[{service, env}]` as a map by service."""
+    """`[{service, env}]` as a map by service; `{name, value}` beside, or in place of, them belong to `global`."""
     if value is None:
         return {}
     if not isinstance(value, list | tuple):
         raise ValueError("must be a list of maps with service and env")  # noqa: TRY004
-    found: dict[str, object] = {}
+    flat = [(index, item) for index, item in enumerate(value) if is_flat(item)]
+    pairs_at(flat, value_required=True)
+    found: dict[str, object] = {EVERYONE: {"env": [item for _, item in flat]}} if flat else {}
     for index, item in enumerate(value):
+        if is_flat(item):
+            continue
         if not isinstance(item, Mapping) or item.get("service") is None:
-            raise refusal(Problem(path=(index,), rule="must be a map with service and env"))
+            fix = "Write name in place of key." if isinstance(item, Mapping) and "key" in item else ""
+            raise refusal(Problem(path=(index,), rule="must be a map with service and env", fix=fix))
         if unknown := sorted(str(key) for key in set(item) - {"service", "env"}):
             raise refusal(Problem(path=(index, unknown[0]), rule="unknown key", fix="Known here are env, service."))
         service = text(item["service"])
         if service in found:
             rule = f"the service {service} stands here twice"
+            if service == EVERYONE and flat:
+                rule = "variables for all services stand here in a section global and beside it"
             raise refusal(Problem(path=(index,), rule=rule, fix="Put all its variables into one env."))
         found[service] = {"env": item.get("env")}
     return found
@@ -165,6 +180,15 @@ def _services(value: object) -> object:
 def name_of_image(reference: str) -> str:
     """The last part of the repository, without tag and digest: `redis` for `host:5000/team/redis:1`."""
     return reference.partition("@")[0].rpartition("/")[2].partition(":")[0]
+
+
+def _helm_values(value: object) -> object:
+    """YAML text, or the map that it would hold."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, list | tuple):
+        raise ValueError("must be a map, or YAML text that holds one")  # noqa: TRY004 - pydantic takes ValueError
+    return text(value)
 
 
 KeyOption = Annotated[str | None, PlainValidator(option(_encryption_key), json_schema_input_type=str)]
@@ -214,15 +238,27 @@ class MeshService(Model):
     helm_chart: Option = None
 
 
+SwitchedOn = Annotated[
+    bool | str,
+    PlainValidator(lambda value: True if value is None else switch(value), json_schema_input_type=bool | None),
+]
+
+
 class Repo(Model):
     """Section `repo`: what becomes of the images."""
 
     destination: RepositoryFolder
-    push: Switch = True
+    push: SwitchedOn = True
     squash: Switch = False
-    strip: Switch = True
+    strip: SwitchedOn = True
     key_file: Option = None
     config_id: Option = None
+
+
+HelmValues = Annotated[
+    str | dict[str, Any] | None,
+    PlainValidator(option(_helm_values), json_schema_input_type=str | dict[str, Any] | None),
+]
 
 
 class Mesh(Manifest):
@@ -235,8 +271,26 @@ class Mesh(Manifest):
     env: Annotated[dict[str, ServiceEnvironment], BeforeValidator(_environments)]
     services: Annotated[dict[str, MeshService], BeforeValidator(_services)]
     repo: Repo | None = None
-    helm_extra_values: Option = None
+    helm_extra_values: HelmValues = None
     extra_policies: Any = None
+
+    def helm_values(self) -> Document:
+        """`helm_extra_values` as a document: the text's own, with its lines, or a part of the Meshfile.
+
+        Raises ManifestError for a text that is no YAML.
+        """
+        values = self.helm_extra_values
+        if isinstance(values, str):
+            return read_inner(values)
+        lines = {path[1:]: line for path, line in self.document.lines.items() if path[:1] == _HELM}
+        return Document(data=values or {}, file=self.document.file, lines=lines)
+
+    def helm_place(self, *path: str) -> tuple[str, str]:
+        """How an error names a part of `helm_extra_values`, and the place of it in the Meshfile."""
+        named = ".".join(path)
+        if isinstance(self.helm_extra_values, str):
+            return f"{named} (line {self.helm_values().line(path)} of the text)", self.where(*_HELM)
+        return named, self.where(*_HELM, *path)
 
     def cas_name(self, role: str) -> str:
         """The name of the CAS that fills one of the five roles."""
@@ -286,9 +340,9 @@ def _address(cas: Cas) -> tuple[str, int] | None:
     return found.host.lower(), found.port
 
 
-def _helm_problems(values: str | None) -> Iterator[Problem]:
+def _helm_problems(values: str | Mapping[str, Any] | None) -> Iterator[Problem]:
     """What is to be YAML in the Meshfile's YAML. With an Output in it, it can be judged when it is used."""
-    if values is None or has_hole(values):
+    if not isinstance(values, str) or has_hole(values):
         return
     path = ("helm_extra_values",)
     try:
@@ -297,7 +351,7 @@ def _helm_problems(values: str | None) -> Iterator[Problem]:
         yield Problem(path=path, rule=f"{error.where} of the text: {error.what}", fix=error.fix)
         return
     if not isinstance(data, Mapping):
-        yield Problem(path=path, rule="must be YAML text that holds a map")
+        yield Problem(path=path, rule="must be a map, or YAML text that holds a map")
 
 
 def _policy_problems(policy: MeshPolicy) -> Iterator[Problem]:

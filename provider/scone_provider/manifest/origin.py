@@ -11,12 +11,19 @@ from scone_policy.source import Document, Path
 class Origin:
     """A document that takes no part in comparisons: the same content from a file and from Python is equal.
 
-    `moved` tells which parts of the manifest stand in another document, and there under which path.
+    `moved` tells which parts of the manifest stand in another document, and there under which path; `asked` which
+    variables of the mesh stood in it before it was filled.
     """
 
-    def __init__(self, document: Document, moved: Mapping[Path, tuple[Document, Path]] | None = None) -> None:
+    def __init__(
+        self,
+        document: Document,
+        moved: Mapping[Path, tuple[Document, Path]] | None = None,
+        asked: frozenset[str] = frozenset(),
+    ) -> None:
         self.document = document
         self.moved = dict(moved or {})
+        self.asked = asked
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Origin)
@@ -54,8 +61,17 @@ class Manifest(Model):
 
     def remember_filled(self, document: Document) -> None:
         """Keep the document with its variables filled, of which the same parts stand elsewhere as before."""
-        self._origin = Origin(document, self._origin.moved)
+        self._origin = Origin(document, self._origin.moved, self._origin.asked)
 
     def remember_moved(self, parts: Mapping[Path, tuple[Document, Path]]) -> None:
         """Keep that some parts stand in other documents."""
-        self._origin = Origin(self._origin.document, {**self._origin.moved, **parts})
+        self._origin = Origin(self._origin.document, {**self._origin.moved, **parts}, self._origin.asked)
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """Names of the variables of the mesh that were filled in it."""
+        return self._origin.asked
+
+    def remember_asked(self, names: frozenset[str]) -> None:
+        """Keep that these variables were filled in it, too."""
+        self._origin = Origin(self._origin.document, self._origin.moved, self._origin.asked | names)

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import ValidationError
 
 from scone_policy.problems import Problem, problems_of
 from scone_policy.source import Document, Path
 from scone_provider.errors import ManifestError
+from scone_provider.manifest.advice import advised
 from scone_provider.manifest.problems import stop
 from scone_provider.manifest.rules import environment_problems
 from scone_provider.manifest.service import ManifestEnvironment, ManifestSecrets, ServiceManifest
@@ -33,6 +35,25 @@ def read_override(text: str, *, file: str, variables: Mapping[str, str], hint: s
     document, missing = read(text, file=file, variables=variables, hint=hint)
     stop(missing, document)
     return document
+
+
+def judge_alone(document: Document) -> bool:
+    """Judge a file beside a service by what it looks like, without that service; False for what is no such file.
+
+    Raises ManifestError for a list of secrets, or of variables, that is none.
+    """
+    data = document.data
+    if isinstance(data, Mapping) and data and set(data) <= set(_SECTIONS):
+        _environment(document)
+        return True
+    items: list[Any] = data if isinstance(data, list) and data else [None]
+    if not all(isinstance(item, Mapping) and "name" in item for item in items):
+        return False
+    if any("kind" in item for item in items):
+        _secrets(document)
+    else:
+        _environment(document)
+    return True
 
 
 def overridden(manifest: ServiceManifest, files: ServiceFiles) -> ServiceManifest:
@@ -75,20 +96,24 @@ def _environment(document: Document) -> ManifestEnvironment:
     try:
         found = ManifestEnvironment.model_validate({"global": data} if isinstance(data, list) else data)
     except ValidationError as error:
-        stop(_unprefixed(problems_of(error), data), document)
+        stop(advised(_unprefixed(problems_of(error), data)), document)
         raise AssertionError("a model was refused without a problem") from None
-    stop(_unprefixed(list(environment_problems(found)), data), document)
+    stop(advised(_unprefixed(list(environment_problems(found)), data)), document)
     return found
 
 
 def _secrets(document: Document) -> Mapping[str, Mapping[str, object]]:
     """A list of secrets."""
     if not isinstance(document.data, list):
-        raise ManifestError("must be a list of secrets, each with name and kind", where=document.where(()))
+        raise ManifestError(
+            "must be a list of secrets, each with name and kind",
+            where=document.where(()),
+            fix="Write - {name: password, kind: ascii, size: 20} for each of them.",
+        )
     try:
         return ManifestSecrets.model_validate({"global": document.data}).global_
     except ValidationError as error:
-        stop(_unprefixed(problems_of(error), document.data), document)
+        stop(advised(_unprefixed(problems_of(error), document.data)), document)
         raise AssertionError("a model was refused without a problem") from None
 
 

@@ -21,7 +21,7 @@ class Findings:
         """True when there is one."""
         return bool(self._found)
 
-    def add(self, what: str, *, where: str, fix: str = "") -> None:
+    def add(self, what: str, *, where: str, fix: str) -> None:
         """Note one problem; the same one, met again on another way, is told once."""
         found = ManifestError(what, where=where, fix=fix)
         if str(found) not in map(str, self._found):

@@ -1,9 +1,11 @@
 """The service manifest (`kind: genservice`): how one confidential image is built and what its service needs."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainValidator, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
 from scone_policy import command
 from scone_policy.holes import has_hole
@@ -27,7 +29,10 @@ from scone_provider.manifest.fields import (
 from scone_provider.manifest.origin import Manifest
 from scone_provider.manifest.veil import Veil
 
-KINDS = ("python", "java", "java15", "java8", "java17", "sconify_image")
+HOST_PATH = "host_path"
+EMBEDDED_KINDS = ("python", "sconify_image")
+"""What this package builds; every other kind is a builder's (docs/vendor-toolchain.md)."""
+_BUILD_KIND = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def _kind(value: object) -> str:
@@ -39,8 +44,9 @@ def _kind(value: object) -> str:
 
 def _build_kind(value: object) -> str:
     found = text(value)
-    if found not in KINDS:
-        raise ValueError(f"must be one of {', '.join(KINDS)}")
+    if not _BUILD_KIND.fullmatch(found):
+        rule = "must be a word, such as python or java17, that is known when the manifest is read"
+        raise refusal(Problem(path=(), rule=rule, fix=f"This package builds {' and '.join(EMBEDDED_KINDS)}."))
     return found
 
 
@@ -105,8 +111,22 @@ class Volume(Model):
     import_: Any = Field(default=None, alias="import")
 
 
+def _as_written_elsewhere(value: object) -> object:
+    """`host_path`, as the vendor's tutorial for Java has it, is `host_paths`."""
+    if not isinstance(value, Mapping) or HOST_PATH not in value or "host_paths" in value:
+        return value
+    return {("host_paths" if key == HOST_PATH else key): item for key, item in value.items()}
+
+
+def _with_other_spellings(schema: dict[str, Any]) -> None:
+    schema["properties"][HOST_PATH] = schema["properties"]["host_paths"]
+
+
 class Build(Model):
     """Section `build`: the image. `to` is where it is pushed, `from_` its base, None for the default of its kind."""
+
+    model_config = ConfigDict(json_schema_extra=_with_other_spellings)
+    _spellings = model_validator(mode="before")(_as_written_elsewhere)
 
     name: Segment
     kind: Annotated[str, PlainValidator(_build_kind, json_schema_input_type=str)]
@@ -166,8 +186,3 @@ class ServiceManifest(Manifest):
     environment: Annotated[ManifestEnvironment, BeforeValidator(_none_is_empty)]
     secrets: Annotated[ManifestSecrets, BeforeValidator(_none_is_empty)] = Field(default_factory=ManifestSecrets)
     injection_files: Annotated[dict[str, InjectedFile], BeforeValidator(by_name("path"))] = Field(default_factory=dict)
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What a person should know about this manifest although it is in order."""
-        return ()

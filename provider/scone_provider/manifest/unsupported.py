@@ -1,13 +1,13 @@
 """What the manifests can say and this version cannot do yet: refused by name, never ignored."""
 
+import difflib
 from collections.abc import Iterator
 from typing import Literal
 
 from scone_policy.problems import Problem
 from scone_provider.manifest.mesh import Mesh
-from scone_provider.manifest.service import ServiceManifest
+from scone_provider.manifest.service import EMBEDDED_KINDS, ServiceManifest
 
-_VENDOR_KINDS = frozenset({"java", "java15", "java8", "java17"})
 Toolchain = Literal["embedded", "vendor"]
 """Who makes the confidential image: this package, or a builder command around the vendor's toolchain."""
 
@@ -23,14 +23,18 @@ def _not_yet(*path: str, fix: str = "") -> Problem:
 
 def _of_service(manifest: ServiceManifest, toolchain: Toolchain) -> Iterator[Problem]:
     build = manifest.build
-    if build.kind in _VENDOR_KINDS and toolchain != "vendor":
+    if build.kind not in EMBEDDED_KINDS and toolchain != "vendor":
+        near = difflib.get_close_matches(build.kind.lower(), EMBEDDED_KINDS, n=1, cutoff=0.7)
+        guess = f"Did you mean {near[0]}? " if near else ""
         yield Problem(
             path=("build", "kind"),
-            rule=f"kind {build.kind} needs the vendor's SCONE toolchain",
-            fix="Set scone:builder to a command that runs it (docs/vendor-toolchain.md), or wrap a native image: "
+            rule=f"kind {build.kind} needs the vendor's SCONE toolchain: this package builds "
+            f"{' and '.join(EMBEDDED_KINDS)}",
+            fix=f"{guess}Give a builder, a command that runs that toolchain: scone:builder of the stack, builder of "
+            "the component, --builder of the commands (docs/vendor-toolchain.md); or wrap a native image: "
             "kind: sconify_image.",
         )
-    if build.requirements and build.kind not in {"python", *_VENDOR_KINDS}:
+    if build.requirements and build.kind == "sconify_image":
         yield Problem(
             path=("build", "requirements"),
             rule=f"requirements are Python's, and the kind is {build.kind}",

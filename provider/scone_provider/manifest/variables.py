@@ -7,10 +7,11 @@ frame of `$$SCONE::x$$`, in which variables are replaced; `\$NAME` and `\${NAME}
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from scone_policy.errors import SconeError
+from scone_policy.holes import Holes
 from scone_policy.problems import Problem, refuse
 from scone_policy.source import NO_YAML, Document, Path, load
 from scone_provider.errors import ManifestError
@@ -21,6 +22,7 @@ ON_COMMAND_LINE = "--set {name}=…"
 """The same for the commands."""
 MESH_NAME = r"\{\{[ \t]*([A-Za-z_][A-Za-z0-9_\-]*)[ \t]*\}\}"
 """A variable of the mesh; blanks beside its name mean nothing."""
+_MOST_NAMED = 10
 MARK = "\ue000"
 """What stands for a variable while YAML is read; no text may hold it."""
 
@@ -35,6 +37,37 @@ _MOST_NAMED = 5
 _TOKEN = re.compile(f"{MARK}([0-9]+){MARK}")
 
 
+class ReadVariables(Mapping[str, str]):
+    """Values of variables, which remember the ones that a document asked for."""
+
+    def __init__(self, given: Mapping[str, str]) -> None:
+        self._given = given
+        self._read: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        self._read.add(name)
+        return self._given[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._given
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._given)
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+    def unread(self, hint: str = IN_PROGRAM) -> list[str]:
+        """A sentence for each value that no document asked for. `hint`: how it was given."""
+        used = sorted(self._read & set(self._given))
+        return [_unread(name, used, hint) for name in self._given if name not in self._read]
+
+
+def _unread(name: str, used: Sequence[str], hint: str) -> str:
+    known = f"${', $'.join(used)}" if used else "none"
+    return f"{hint.format(name=name)} has no effect: no document that is read here holds ${name}; used are {known}"
+
+
 def read(
     text: str, *, file: str, variables: Mapping[str, str], hint: str = IN_PROGRAM
 ) -> tuple[Document, list[Problem]]:
@@ -43,6 +76,8 @@ def read(
     `hint` says how to give one. Raises ManifestError when the text is no YAML.
     """
     missing: list[Problem] = []
+    holes = Holes()
+    unknown: dict[str, str] = {}
 
     def meant(match: re.Match[str], path: Path) -> str:
         if match["mesh"] is not None:
@@ -52,7 +87,9 @@ def read(
         name = match["plain"] or match["braced"]
         if name not in variables:
             missing.append(_missing(path, name, hint))
-        return variables.get(name, "")
+            # So that the rest can be judged all the same.
+            return unknown.setdefault(name, holes.punch(name))
+        return variables[name]
 
     try:
         document = _read(text, file=file, pattern=_VARIABLE, meant=meant, problems=missing)

@@ -1,5 +1,6 @@
 """Curated services: what an image's name alone becomes, and what is said about a mistake."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -323,3 +324,148 @@ def test_flask_and_redis_as_the_example_says() -> None:
     assert shared["redis_client_cert"]["common_name"] == "rel-api"
     assert plan.policies["api"]["secrets"]["api_ca_cert"]["export_public"] is True
     assert plan.chart["services"]["redis"]["volumes"] == {"data": {"path": "/data"}}
+
+
+SHOP = {"mc": "memcached:1.6", "web": "nginx:1.22", "db": "mariadb:10.11", "store": "redis:7"}
+VENDORS = """\
+  - service: helm
+    env:
+      - {name: database_host, value: shop-database}
+      - {name: database_port, value: 3307}
+      - {name: database_user, value: clerk}
+      - {name: memcached_host, value: shop-cache}
+      - {name: memcached_port, value: 11222}
+      - {name: nginx_server_name, value: shop-front}
+      - {name: nginx_backend_server_name, value: shop-api}
+      - {name: nginx_initContainers_enabled, value: "true"}
+      - {name: NGINX_BACKEND_CA_CERT, value: API_CA_CERT}
+      - {name: session_secrets, value: ../secrets}
+"""
+
+
+def test_variables_by_the_vendors_names() -> None:
+    """Names of the vendor's images count where the entry's own are not given; what has no counterpart is told."""
+    plan = plan_of(SHOP, env=VENDORS)
+    names = {service: plan.policies[service]["secrets"][f"{service}_server_cert"]["common_name"] for service in SHOP}
+    assert names == {"mc": "shop-cache", "web": "shop-front", "db": "shop-database", "store": "rel-store"}
+    assert {service: plan.chart["services"][service]["port"] for service in ("mc", "db")} == {"mc": 11222, "db": 3307}
+    assert "CREATE USER IF NOT EXISTS 'clerk'@'%'" in str(plan.policies["db"])
+    told = [text for text in plan.warnings if "mesh.yaml:" in text and "env.helm" in text]
+    assert [text.split(" ")[0] for text in told] == [
+        "nginx_backend_server_name",
+        "nginx_initContainers_enabled",
+        "NGINX_BACKEND_CA_CERT",
+        "nothing",
+    ]
+    assert "write nginx_location: proxy_pass https://<this name>:<port>; (mesh.yaml:" in told[0]
+    assert told[3].startswith("nothing of this mesh uses the variable session_secrets (")
+
+
+def test_own_names_win_over_the_vendors() -> None:
+    """An entry's own variable, wherever it is said, counts before one of the vendor's."""
+    plan = plan_of({"db": "mariadb:10.11"}, env=env("helm", MARIADB_PORT=3310) + env("db", database_port=3307))
+    assert plan.chart["services"]["db"]["port"] == 3310
+
+
+def test_vendors_variable_of_one_service() -> None:
+    """In the service's own section the advice is a warning, too, and no guess at another variable."""
+    plan = plan_of({"web": "nginx:1.22"}, env=env("web", nginx_backend_server_name="api"))
+    (told,) = [text for text in plan.warnings if "nginx_backend" in text]
+    assert told.startswith("nginx_backend_server_name has no effect on the service web: write nginx_location: ")
+
+
+SQL = "CREATE DATABASE docs;\nCREATE TABLE docs.one (id INT); -- it's one\n"
+
+
+@pytest.mark.parametrize("written", [SQL, "|\n" + "".join(f"      {line}\n" for line in SQL.splitlines())])
+def test_sql_runs_when_the_data_folder_is_made(written: str) -> None:
+    """`sqlInitScript` is run once, before the folder takes its place; the block that sconectl needs is read as one."""
+    section = f"  - {{service: global, env: [{{name: sqlInitScript, value: {json.dumps(written)}}}]}}\n"
+    mesh = MESH.replace("  - {service: global, env: [", "  - {service: helm, env: [")
+    text = f"{mesh}{section}services: [{{name: db, image: 'mariadb:10.11'}}]\nrepo: {{destination: r.example/t}}\n"
+    plan = plan_of_mesh(load_mesh(text, file="mesh.yaml"), {})
+    start = plan.policies["db"]["images"]["db"]["injection_files"]["/tls/start.sh"]["content"]
+    before, _, after = start.partition("mariadb-install-db")
+    assert SQL in after
+    assert after.index(SQL) < after.index("mv new data")
+    assert "<<'end of sqlInitScript'\n" in after
+    assert "\nend of sqlInitScript\n" in after
+    assert "sqlInitScript" not in before
+    assert not [one for one in plan.warnings if "sqlInitScript" in one]
+
+
+def test_no_sql_no_change() -> None:
+    """Without it the start is what it always was, byte for byte."""
+    start = plan_of({"db": "mariadb:10.11"}).policies["db"]["images"]["db"]["injection_files"]["/tls/start.sh"]
+    assert start["content"].endswith(
+        "--auth-root-authentication-method=normal\n  mv new data\nfi\nexec mariadbd --defaults-file=/tls/mariadb.cnf\n"
+    )
+    assert (
+        start
+        == plan_of({"db": "mariadb:10.11"}, env=env("db", sqlInitScript="")).policies["db"]["images"]["db"][
+            "injection_files"
+        ]["/tls/start.sh"]
+    )
+
+
+def test_sql_that_would_end_the_script() -> None:
+    """A text that holds the mark at which the shell stops reading is refused."""
+    text = refusal({"db": "mariadb:10.11"}, env=env("db", sqlInitScript="end of sqlInitScript"))
+    assert "sqlInitScript of the service db must be what matches" in text
+
+
+def test_sql_may_hold_secrets_of_the_service() -> None:
+    """As the vendor's example does with root's password, which has another name here."""
+    plan = plan_of(
+        {"db": "mariadb:10.11"}, env=env("db", sqlInitScript="SET @a = ''$$SCONE::db_root_password:hex$$'';")
+    )
+    assert "$$SCONE::db_root_password:hex$$" in str(plan.policies["db"]["images"])
+    text = refusal({"db": "mariadb:10.11"}, env=env("db", sqlInitScript="$$SCONE::db_root_pasword:hex$$"))
+    assert "Did you mean db_root_password?" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("MEMCACHED_CA_CERT", "mc_ca_cert"),
+        ("MEMCACHED_CLIENT_CERT", "mc_client_cert"),
+        ("MARIADB_CA_CERT", "db_ca_cert"),
+        ("MYSQL_ROOT_PASSWORD", "db_root_password"),
+        ("NGINX_SERVER_CA_CERT", "web_ca_cert"),
+        ("redis_ca_cert", "store_ca_cert"),
+        ("MC_CLIENT_CERT", "mc_client_cert"),
+        ("store_pasword", "store_password"),
+    ],
+)
+def test_secrets_by_the_vendors_names(name: str, meant: str) -> None:
+    """An import under the name that the vendor's image has, or nearly the right one, is asked for."""
+    text = refusal(SHOP, imports=[name])
+    assert text.startswith("api.yaml:4: secrets.import")
+    assert f"→ Did you mean {meant}?" in text
+
+
+def test_the_vendors_name_of_a_service_of_that_name() -> None:
+    """Where the service is called as its image, the secret is the lower-case one."""
+    text = refusal({"memcached": "memcached:1.6"}, imports=["MEMCACHED_CA_CERT"])
+    assert "Did you mean memcached_ca_cert? MEMCACHED_CA_CERT is its name in the vendor's image." in text
+
+
+def test_the_vendors_confidential_images() -> None:
+    """They would be made confidential a second time: a warning names a native one."""
+    plan = plan_of({"web": "registry.scontain.com/cicd/nginx:latest"})
+    (told,) = [text for text in plan.warnings if "of the vendor's" in text]
+    assert told.startswith("registry.scontain.com/cicd/nginx:latest is a confidential image of the vendor's")
+    assert "such as nginx:1 (mesh.yaml:8: services.web.image)" in told
+
+
+def test_documents_name_what_the_entries_know() -> None:
+    """Every name of the vendor's images that an entry knows stands in its row of the tables, and what it means here."""
+    page = (Path(__file__).parents[3] / "docs" / "curated-services.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| ")]
+    for entry in load_catalogue():
+        description = entry.description
+        pairs = [(alias, name) for name, one in description.variables.items() for alias in one.aliases]
+        pairs += [(name, "a warning") for name in description.advice]
+        pairs += [(name, here.replace("{{service}}", "<service>")) for name, here in description.secrets.items()]
+        for theirs, ours in pairs:
+            assert any(f"`{theirs}`" in row and ours in row for row in rows), theirs

@@ -287,6 +287,12 @@ def test_manifests_beside_the_meshfile_are_found(folder: Path, capsys: pytest.Ca
     (folder / "service.yaml").unlink()
     assert main(["derive", "mesh.yaml", *values]) == 1
     assert "strange.yaml:3: build.kind: " in capsys.readouterr().err
+    (folder / "worse.yaml").write_text(MANIFEST.replace("web:1", "fourth:1").replace("name: web", "name: a b"))
+    assert main(["derive", "mesh.yaml", *values]) == 1
+    said = capsys.readouterr().err
+    assert "2 rules are broken" in said
+    assert "strange.yaml:3: build.kind: " in said
+    assert "worse.yaml:3: build.name: " in said
 
 
 def test_derive_names_the_place_of_a_mistake(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -322,3 +328,153 @@ def test_a_reader_that_stops_early_is_no_error() -> None:
         arguments = ["derive", "mesh.yaml", "--manifest", "service.yaml", *values]
         done = subprocess.run([*command, *arguments], stdout=closed, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+FOREIGN = [
+    ("apiVersion: scone.cloud/v1\nkind: Register\nspec: {}\n", "x.yaml:1: apiVersion: Register (scone.cloud/v1) is "),
+    (
+        "apiVersion: scone.cloud/v1\nkind: Apply\n---\napiVersion: scone.cloud/v1\n",
+        "x.yaml:3: Apply (scone.cloud/v1) is ",
+    ),
+    (
+        "apiVersion: scone.cloud/v1\nkind: Register\nspec:\n  a: {{R}}:{{T}}\n{{IF}}\n",
+        "x.yaml:6: Register (scone.cloud/v1)",
+    ),
+    (
+        "apiVersion: cas.scone.cloud/v1beta1\nkind: SignedPolicy\n",
+        "x.yaml:1: apiVersion: SignedPolicy (cas.scone.cloud/v1b",
+    ),
+    (
+        "apiVersion: cas.scone.cloud/v1beta1\nkind: EncryptedPolicy\n",
+        "x.yaml:1: apiVersion: EncryptedPolicy (cas.scone.",
+    ),
+    (
+        "apiVersion: base.scone.cloud/v1beta1\nkind: LAS\n",
+        "x.yaml:1: apiVersion: LAS (base.scone.cloud/v1beta1) is an ob",
+    ),
+    ("apiVersion: base.scone.cloud/v1beta1\nkind: SGXPlugin\n", "x.yaml:1: apiVersion: SGXPlugin (base.scone.cloud/v1"),
+    (
+        "apiVersion: services.scone.cloud/v1beta1\nkind: CAS\n",
+        "x.yaml:1: apiVersion: CAS (services.scone.cloud/v1beta1",
+    ),
+    ("apiVersion: services.scone.cloud/v1beta1\nkind: Vault\n", "x.yaml:1: apiVersion: Vault (services.scone.cloud/v1"),
+    ("apiVersion: v2\nname: a\nversion: 1.0.0\n", "x.yaml:1: apiVersion: this is the Chart.yaml of a Helm chart"),
+    ("services: {a: {image: redis, ports: ['1:1']}}\n", "x.yaml:1: services: this looks like a Docker Compose file"),
+    (
+        "apiVersion: scone/5.8\nkind: genAppImage\n",
+        "x.yaml:2: kind: a manifest's kind is mesh or genservice → Did you mean gens",
+    ),
+    (
+        "apiVersion: scone/5.8\nkind: genImage\n",
+        "x.yaml:2: kind: a manifest's kind is mesh or genservice → Did you mean genser",
+    ),
+    (
+        "apiVersion: apps/v1\nkind: Deployment\n",
+        "x.yaml:2: kind: a manifest's kind is mesh or genservice → Manifests begin",
+    ),
+]
+
+
+@pytest.mark.parametrize(("content", "said"), FOREIGN)
+def test_documents_of_other_tools(folder: Path, content: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are named as what they are, with a next step: alone, in one file with others, and as templates."""
+    (folder / "x.yaml").write_text(content)
+    assert main(["check", "x.yaml"]) == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(said)
+    assert " → " in line
+    assert main(["derive", "x.yaml"]) == 1
+    assert capsys.readouterr().err.startswith("pulumi-scone: x.yaml:")
+
+
+@pytest.mark.parametrize("command", ["java -jar a.jar", '["java", "-jar", "my a.jar"]'])
+def test_commands_take_a_builder(folder: Path, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Kinds of another toolchain are in order for `check` and `derive` with its command, which is not run; the key is
+    the builder's to say.
+    """
+    (folder / "service.yaml").write_text(MANIFEST.replace("kind: python", "kind: java21-ubuntu"))
+    assert main(["check", "service.yaml"]) == 1
+    assert (
+        "service.yaml:3: build.kind: kind java21-ubuntu needs the vendor's SCONE toolchain" in capsys.readouterr().out
+    )
+    assert main(["check", "service.yaml", "--builder", command]) == 0
+    assert derived("--owner", OWNER) == 1
+    assert "docs/vendor-toolchain.md" in capsys.readouterr().err
+    assert derived("--owner", OWNER, "--builder", command) == 0
+    _, web = yaml.safe_load_all(capsys.readouterr().out)
+    assert web["services"][0]["fspf_key"] == "[key of registry.example/shop/web:1, by the builder]"
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("command", ["", "[]", "[1]", '["a"', "it's"])
+def test_a_builder_that_is_no_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Wrong usage, with both ways to write one."""
+    assert main(["check", "service.yaml", "--builder", command]) == 2
+    assert "--builder takes a command: 'python3 builder.py', or a JSON list of its words" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("folder")
+def test_values_that_no_file_asks_for(capsys: pytest.CaptureFixture[str]) -> None:
+    """A misspelt --set is told on standard error; the verdict stays that of the documents."""
+    assert main(["check", "service.yaml", "mesh.yaml", "--set", "REPO=r.example/a", "--set", "CAZ=c"]) == 0
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == "warning: --set CAZ=… has no effect: no document that is read here holds $CAZ; used are $REPO\n"
+    assert derived("--owner", OWNER, "--set", "ZONK=1") == 0
+    assert capsys.readouterr().err.startswith("warning: --set ZONK=… has no effect: ")
+
+
+def test_warnings_of_manifests(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`check` tells what a preview would: as a warning, which is no refusal."""
+    (folder / "service.yaml").write_text(MANIFEST.replace("web:1", "web"))
+    assert main(["check", "service.yaml"]) == 0
+    assert capsys.readouterr().out.startswith("service.yaml:3: build.to: warning: build.to has no tag, so latest is ")
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        (SESSION % "$MRENCLAVE", ["MRENCLAVE"]),
+        (SESSION % ("ab" * 32) + "predecessor: $PREDECESSOR\n", ["PREDECESSOR"]),
+        (SESSION % ("ab" * 32) + "secrets: [{name: s, kind: ascii, export: [${A}, ${B}]}]\n", ["A", "B"]),
+        (
+            SESSION % ("ab" * 32) + "images: [{name: i, injection_files: [{path: /a, content: |\n$OWNER\n}]}]\n",
+            ["OWNER"],
+        ),
+    ],
+)
+def test_variables_left_in_a_session(
+    folder: Path, content: str, names: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without any --set a text that holds `$NAME` says how its value is given; also where it is no YAML yet."""
+    (folder / "x.yaml").write_text(content)
+    assert main(["check", "x.yaml"]) == 1
+    out = capsys.readouterr().out
+    assert all(f"--set {name}=…" in out for name in names)
+
+
+def test_dollar_that_is_no_mistake(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A text with a $ that breaks no rule is a text; so is one in a document with other mistakes."""
+    (folder / "x.yaml").write_text(SESSION % ("ab" * 32) + "    environment: {A: $HOME}\n")
+    assert main(["check", "x.yaml"]) == 0
+    (folder / "x.yaml").write_text(SESSION % ("ab" * 32) + "    environment: {A: $HOME}\nzonk: 1\n")
+    assert main(["check", "x.yaml"]) == 1
+    assert "--set" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("- {name: a, kind: ascii, size: 3}\n", ""),
+        ("  - name: a\n    kind: ascii\n    export:\n      - namespace: {{namespace}}\n", ""),
+        ("- {name: a, kind: assci}\n", "x.yaml:1: a.kind: must be one of "),
+        ("local: [{name: A, value: 1}]\n", ""),
+        ("- {name: A}\n- {name: B, value: x}\n", ""),
+        ("global: [{name: A, valu: 1}]\n", "x.yaml:1: global[0].valu: unknown key"),
+    ],
+)
+def test_files_beside_a_service(folder: Path, content: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a Meshfile names as `env` or `image_secrets` of a service is judged alone, too."""
+    (folder / "x.yaml").write_text(content)
+    assert main(["check", "x.yaml"]) == (1 if said else 0)
+    assert capsys.readouterr().out.startswith(said)

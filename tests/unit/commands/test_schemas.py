@@ -119,6 +119,22 @@ def test_good_documents_are_taken() -> None:
         assert judged(name, yaml.safe_load(text)) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("mesh", {"env": [{"name": "A", "value": 1}, {"service": "web", "env": []}]}),
+        ("mesh", {"helm_extra_values": {"services": {"web": {"replicas": 2}}}}),
+        ("mesh", {"helm_extra_values": "services: {}\n"}),
+        ("mesh", {"repo": {"destination": "r.example", "push": None}}),
+        ("service", {"build": {**yaml.safe_load(MANIFEST)["build"], "kind": "java21", "host_path": ["/etc/ssl"]}}),
+    ],
+)
+def test_other_spellings_are_taken(name: str, more: dict[str, Any]) -> None:
+    """What the field writes in more than one way, editors take in each."""
+    assert judged(name, {**yaml.safe_load(DOCUMENTS[name]), **more}) == []
+    assert judged(name, {**yaml.safe_load(DOCUMENTS[name]), "zonk": 1}) != []
+
+
 def accepted() -> Iterator[Any]:
     """Every session that the tests of the language take, in the form in which it is written there."""
     for data in (side for pairs in (language.EQUAL, sessions.EQUAL, rules.EQUAL) for pair in pairs for side in pair):

@@ -118,10 +118,13 @@ REFUSED_SERVICE = [
     ("zonk", 1, "zonk", "unknown key"),
     ("build.zonk", 1, "build.zonk", "unknown key"),
     ("build.to", None, "build.to", "missing"),
-    ("build.to", "localhost:5000/team/api", "build.to", "with a tag"),
+    ("build.to", f"localhost:5000/team/api@sha256:{'ab' * 32}", "build.to", "with a tag"),
+    ("build.to", "localhost:5000/", "build.to", "with a tag"),
     ("build.to", "localhost:5000/Team/api:1", "build.to", "lower case"),
     ("build.name", "a b", "build.name", "letters"),
-    ("build.kind", "rust", "build.kind", "one of"),
+    ("build.kind", "rust", "build.kind", "this package builds python and sconify_image"),
+    ("build.kind", "java 8", "build.kind", "must be a word"),
+    ("build.kind", "", "build.kind", "must be a word"),
     ("build.kind", "java17", "build.kind", "vendor's SCONE toolchain"),
     ("build.kind", "java", "build.kind", "vendor's SCONE toolchain"),
     ("build.command", "", "build.command", "program"),
@@ -205,6 +208,7 @@ def test_refusals_name_the_place_and_the_rule(load: Any, base: dict[str, Any], c
     assert caught.value.where.startswith("m.yaml:")
     assert caught.value.where.endswith(place)
     assert words in caught.value.what
+    assert caught.value.fix, "every message has a next step"
 
 
 def test_roles_over_several_cases() -> None:
