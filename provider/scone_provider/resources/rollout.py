@@ -3,10 +3,15 @@
 from collections.abc import Mapping
 from typing import cast
 
-from pulumi.dynamic import CreateResult, DiffResult, UpdateResult
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, UpdateResult
 
+from scone_provider.errors import DeployError
+from scone_provider.kubernetes_cluster import Cluster, connect
+from scone_provider.kubernetes_releases import is_gone
 from scone_provider.kubernetes_watch import Expectation, wait_for_release
 from scone_provider.resources._engine import Props, SconeProvider, checked, clean, plain
+
+_CLUSTER = "cluster"
 
 
 class RolloutProvider(SconeProvider):
@@ -27,8 +32,9 @@ class RolloutProvider(SconeProvider):
         return news
 
     def diff(self, _id: str, _olds: Props, _news: Props) -> DiffResult:
-        """Lines that moved in a manifest are no reason to watch again."""
-        if all(_without_places(_olds.get(key)) == _without_places(value) for key, value in plain(_news).items()):
+        """Lines that moved in a manifest, and credentials that were renewed, are no reason to watch again."""
+        news = {key: value for key, value in plain(_news).items() if key != _CLUSTER}
+        if all(_without_places(_olds.get(key)) == _without_places(value) for key, value in news.items()):
             return DiffResult(changes=False)
         return super().diff(_id, _olds, _news)
 
@@ -41,6 +47,16 @@ class RolloutProvider(SconeProvider):
     def update(self, _id: str, _olds: Props, news: Props) -> UpdateResult:
         """As `create`: pods of the old release do not count."""
         return UpdateResult(self._watch(news))
+
+    def read(self, id_: str, props: Props) -> ReadResult:
+        """Gone with its release: what is released anew is then watched anew. Where nobody can be asked, it stays."""
+        try:
+            client = connect(self._cluster(props))
+        except DeployError:
+            return ReadResult(id_, props)
+        if is_gone(client, str(props["namespace"]), str(props["release"])):
+            return ReadResult("", {})
+        return ReadResult(id_, props)
 
     def delete(self, _id: str, _props: Props) -> None:
         """A record only: the release takes its pods away itself."""
@@ -63,7 +79,7 @@ class RolloutProvider(SconeProvider):
                 for name, service in sorted(services.items())
             ],
             timeout=float(str(props["timeout_seconds"])),
-            context=self.kubernetes_context,
+            cluster=self._cluster(props),
             patient=bool(props.get("patient")),
         )
         released = {
@@ -72,11 +88,12 @@ class RolloutProvider(SconeProvider):
         }
         return props | {"released": released}
 
-    @property
-    def kubernetes_context(self) -> str | None:
-        """The kubeconfig context that the stack names for its Kubernetes provider."""
-        found = self._config.get("kubernetes:context")
-        return str(found) if found else None
+    def _cluster(self, props: Props) -> Cluster:
+        """The release's: that of its explicit provider, or of the one that the stack's `kubernetes:…` settings make."""
+        given = props.get(_CLUSTER)
+        if isinstance(given, Mapping):
+            return Cluster.of(given)
+        return Cluster.of({name: self._config.get(f"kubernetes:{name}") for name in Cluster.__dataclass_fields__})
 
 
 def _without_places(value: object) -> object:
