@@ -7,7 +7,7 @@ order, is what that provider reads.
 import io
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,17 @@ TROUBLE = (kubernetes.client.ApiException, urllib3.exceptions.HTTPError)
 """What a request may raise."""
 
 _CONNECTIONS = 4
+_UNREADABLE = (
+    kubernetes.config.ConfigException,
+    yaml.YAMLError,
+    urllib3.exceptions.HTTPError,  # a token that is asked for anew
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+)
+"""What the client raises over a kubeconfig that it cannot use."""
 _USABLE = "set KUBECONFIG, and `pulumi config set kubernetes:context NAME` where it is not the current context"
 
 
@@ -59,16 +70,7 @@ def connect(cluster: Cluster) -> Any:  # noqa: ANN401  the package has no types
         else:
             _load(cluster, configuration)
         return kubernetes.client.ApiClient(configuration)
-    except (
-        kubernetes.config.ConfigException,
-        yaml.YAMLError,
-        urllib3.exceptions.HTTPError,  # a token that is asked for anew
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-    ):
+    except _UNREADABLE:
         # The library's words hold parts of the kubeconfig.
         where = "kubernetes.Provider" if cluster.kubeconfig else "KUBECONFIG"
         asked = "".join(f", {kind} {name}" for kind, name in _names(cluster))
@@ -77,6 +79,15 @@ def connect(cluster: Cluster) -> Any:  # noqa: ANN401  the package has no types
             where=where,
             fix="check its `kubeconfig` (text or path), `context` and `cluster`" if cluster.kubeconfig else _USABLE,
         ) from None
+
+
+def server_of(cluster: Cluster) -> str:
+    """The address of a cluster's API, as its kubeconfig has it; empty where that cannot be read. Asks nobody."""
+    try:
+        content, context, _ = _chosen(cluster)
+        return str(content["clusters"].get_with_name(context.value["cluster"])["cluster"]["server"])
+    except _UNREADABLE:
+        return ""
 
 
 def explained(error: Exception, *, doing: str, needs: str, where: str) -> DeployError:
@@ -114,20 +125,12 @@ def _unreachable(error: Exception, where: str) -> DeployError:
 
 
 def _load(cluster: Cluster, configuration: Any) -> None:  # noqa: ANN401  see connect
-    merger: Any = kubeconfigs.KubeConfigMerger(_source(cluster))  # type: ignore[no-untyped-call]
-    content = merger.config
-    if content is None:
-        raise kubernetes.config.ConfigException
-    if not isinstance(content, kubeconfigs.ConfigNode):
-        content = kubeconfigs.ConfigNode("kubeconfig", content)  # type: ignore[no-untyped-call]
-    context = content["contexts"].get_with_name(cluster.context or content["current-context"])["context"]
-    if cluster.cluster:
-        context.value["cluster"] = cluster.cluster
+    content, context, persister = _chosen(cluster)
     loader: Any = kubeconfigs.KubeConfigLoader(  # type: ignore[no-untyped-call]
         content,
         active_context=cluster.context,
         config_base_path=None,
-        config_persister=merger.save_changes if merger.paths else None,
+        config_persister=persister,
     )
     command, folder = _credential_command(content, context.value.get("user"))
     if command and not shutil.which(folder / command if os.sep in command else command):
@@ -143,6 +146,20 @@ def _load(cluster: Cluster, configuration: Any) -> None:  # noqa: ANN401  see co
             where="KUBECONFIG" if cluster.kubeconfig is None else "kubernetes.Provider",
             fix="run `kubectl get pods` with this kubeconfig: it shows what the program says; mostly, log in again",
         )
+
+
+def _chosen(cluster: Cluster) -> tuple[Any, Any, Callable[[], None] | None]:
+    """The kubeconfig, its context with the cluster in it, and what keeps tokens that were renewed."""
+    merger: Any = kubeconfigs.KubeConfigMerger(_source(cluster))  # type: ignore[no-untyped-call]
+    content = merger.config
+    if content is None:
+        raise kubernetes.config.ConfigException
+    if not isinstance(content, kubeconfigs.ConfigNode):
+        content = kubeconfigs.ConfigNode("kubeconfig", content)  # type: ignore[no-untyped-call]
+    context = content["contexts"].get_with_name(cluster.context or content["current-context"])["context"]
+    if cluster.cluster:
+        context.value["cluster"] = cluster.cluster
+    return content, context, merger.save_changes if merger.paths else None
 
 
 def _source(cluster: Cluster) -> Any:  # noqa: ANN401  a path, several, or a file-like object
