@@ -169,7 +169,7 @@ def _owner(values: Mapping[str, Any]) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _listed(client: Any, namespace: str, release: str, options: Mapping[str, Any], **more: object) -> Any:  # noqa: ANN401
+def _listed(client: Any, namespace: str, release: str, options: Mapping[str, Any], **more: Any) -> Any:  # noqa: ANN401
     api = kubernetes.client.CoreV1Api(client)
     return api.list_namespaced_secret(namespace, label_selector=f"owner=helm,name={release}", **options, **more)
 

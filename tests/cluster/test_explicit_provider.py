@@ -1,6 +1,5 @@
 """A `kubernetes.Provider` of the program's own: its cluster is everywhere, the ambient one nowhere."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,12 +64,12 @@ def test_only_its_cluster_is_asked(new_mesh: Callable[..., MeshProject], elsewhe
     """
     mesh = new_mesh()
     path, secret = two_clusters(mesh)
-    mesh.pulumi("config", "set", "pulumi-scone:kubeconfigFile", os.path.relpath(path, mesh.program))
+    mesh.pulumi("config", "set", "pulumi-scone:kubeconfigFile", str(path))
     mesh.edit("__main__.py", "import pulumi\n", "import pulumi\n" + PROGRAM)
     mesh.edit("__main__.py", '    "hello",\n    {\n', '    "hello",\n    {\n        "pull_secret": True,\n')
     mesh.edit(
         "__main__.py",
-        '        "registry_credentials"' if False else "    },\n)\n",
+        "    },\n)\n",
         '        "registry_credentials": pulumi.Output.secret(\'{"auths": {}}\'),\n    },\n'
         "    pulumi.ResourceOptions(providers=[cluster]),\n)\n",
     )

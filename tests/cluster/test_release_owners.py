@@ -57,7 +57,7 @@ def test_renamed_component(mesh: MeshProject) -> None:
 
 
 def test_replaced_release(mesh: MeshProject) -> None:
-    """`--replace` and `taint`: the release stays as it is, and what to do is said; taken back, nothing is to be done."""
+    """`--replace` and `taint`: the release stays as it is, and what to do is said."""
     (urn,) = [item["urn"] for name, item in mesh.resources().items() if name.startswith(RELEASE)]
     pod, before = mesh.pod(), records(mesh)
     for options in (("--replace", urn), ("--skip-preview", "--replace", urn), ("--target-replace", urn)):
