@@ -1,47 +1,37 @@
 """The cluster that a component's release goes to: the one of the `kubernetes.Provider` that applies to it."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
 
 import pulumi
-from pulumi.resource import DependencyProviderResource
-
-from scone_policy.errors import SconeError
+from google.protobuf.struct_pb2 import Struct
+from pulumi.runtime import rpc
+from pulumi.runtime.proto.resource_pb2 import ResourceInvokeRequest
+from pulumi.runtime.settings import get_monitor
 
 _RELEASE = "kubernetes:helm.sh/v3:Release"
 _NAMED = ("kubeconfig", "context", "cluster")
 """Inputs of a provider that say which cluster it is, and who asks."""
 
-ClusterInputs = pulumi.Output[Mapping[str, str]]
+ClusterInputs = pulumi.Output[Mapping[str, Any]]
 """As `scone_provider.kubernetes_cluster.Cluster.of` takes it. A secret."""
 
 
-def cluster_of(component: pulumi.ComponentResource) -> ClusterInputs | None:
+def cluster_of(component: pulumi.ComponentResource, args: Mapping[str, Any]) -> ClusterInputs | None:
     """What the provider says that `component` was given or inherits; None where that is the stack's own.
 
-    Raises SconeError where its inputs cannot be read: with another cluster than the provider's nothing would be right.
+    `args`: of the mesh. A provider's own namespace is not the release's, which the program may not expect: a warning
+    says so.
     """
     provider = component.get_provider(_RELEASE)
     if provider is None:
         return None
-    if isinstance(provider, DependencyProviderResource):
-        raise SconeError(
-            "a component that runs for a program in another language cannot read the kubeconfig of a "
-            "`kubernetes.Provider`, and would watch another cluster",
-            where="opts.providers",
-            fix="leave the provider out, and say which cluster it is by KUBECONFIG and `pulumi config set "
-            "kubernetes:context NAME`, or write the program in Python",
-        )
-    given = {name: provider.__dict__[name] for name in _NAMED if isinstance(provider.__dict__.get(name), pulumi.Output)}
-    return pulumi.Output.secret(
-        pulumi.Output.all(**given).apply(lambda found: {name: _text(value) for name, value in found.items() if value})
-    )
-
-
-def _text(value: object) -> str:
-    """A kubeconfig may be given as the map that a cloud's package has it as."""
-    return value if isinstance(value, str) else json.dumps(value)
+    state: pulumi.Output[Mapping[str, Any]] = pulumi.Output.from_input(_state(provider))
+    if not args.get("kubernetes_namespace"):
+        state.apply(lambda found: _warn_of_namespace(component, found.get("namespace")))
+    return pulumi.Output.secret(pulumi.Output.from_input(_cluster(provider)))
 
 
 def stack_cluster() -> Mapping[str, str | None]:
@@ -50,18 +40,36 @@ def stack_cluster() -> Mapping[str, str | None]:
     return {name: config.get(name) for name in _NAMED}
 
 
-def warn_of_namespace(component: pulumi.ComponentResource, args: Mapping[str, Any]) -> None:
-    """A provider's own namespace is not the release's, which the program may not expect."""
-    namespace = getattr(component.get_provider(_RELEASE), "__dict__", {}).get("namespace")
-    if args.get("kubernetes_namespace") or not isinstance(namespace, pulumi.Output):
-        return
+async def _cluster(provider: pulumi.ProviderResource) -> Mapping[str, Any]:
+    found = await _state(provider)
+    return {name: _text(found[name]) for name in _NAMED if found.get(name)}
 
-    def warn(name: str | None) -> None:
-        if name and name != "default":
-            pulumi.log.warn(
-                f"the release goes to the namespace default, not to {name}, which is that of its "
-                f'`kubernetes.Provider`: give "kubernetes_namespace": "{name}" if that is meant',
-                component,
-            )
 
-    namespace.apply(warn)
+async def _state(provider: pulumi.ProviderResource) -> Mapping[str, Any]:
+    """The inputs of a provider, as the engine has them: values that are not known yet are `Unknown`.
+
+    Its own outputs do not tell, in a preview, what is not known from what was not given; and where the program is in
+    another language there are none.
+    """
+    arguments = Struct()
+    arguments.update({"urn": await provider.urn.future()})
+    request = ResourceInvokeRequest(tok="pulumi:pulumi:getResource", args=arguments)
+    answer = await asyncio.get_running_loop().run_in_executor(None, get_monitor().Invoke, request)
+    state, _ = rpc.deserialize_properties_unwrap_secrets(getattr(answer, "return")["state"])
+    return dict(state)
+
+
+def _text(value: object) -> object:
+    """A kubeconfig may be given as the map that a cloud's package has it as."""
+    if isinstance(value, str) or rpc.contains_unknowns(value):
+        return value
+    return json.dumps(value)
+
+
+def _warn_of_namespace(component: pulumi.ComponentResource, namespace: object) -> None:
+    if namespace and namespace != "default":
+        pulumi.log.warn(
+            f"the release goes to the namespace default, not to {namespace}, which is that of its "
+            f'`kubernetes.Provider`: give "kubernetes_namespace": "{namespace}" if that is meant',
+            component,
+        )

@@ -8,7 +8,7 @@ from pulumi_kubernetes.core.v1 import Secret
 from pulumi_kubernetes.helm.v3 import Release, ReleaseArgs
 
 from pulumi_scone._arguments import MeshDeploymentArgs
-from pulumi_scone._cluster import cluster_of, warn_of_namespace
+from pulumi_scone._cluster import cluster_of
 from pulumi_scone._draft import Draft
 from pulumi_scone._policy import as_secrets
 from pulumi_scone._pull_secret import host_of, pull_secrets
@@ -45,9 +45,7 @@ class MeshDeployment(pulumi.ComponentResource):
         super().__init__("scone:index:MeshDeployment", name, draft.summary, opts)
         for warning in draft.plan.warnings:
             pulumi.log.warn(warning, self)
-        with user_errors():
-            cluster = cluster_of(self)
-        warn_of_namespace(self, args)
+        cluster = cluster_of(self, args)
         namespace = self._namespace(name, args, draft)
         ways = {draft.mesh.cas_name("cas"): namespace.way, **self._other_cases(name, draft, namespace)}
         shared = self._shared(name, args, draft, namespace, ways)
