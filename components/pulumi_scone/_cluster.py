@@ -54,7 +54,8 @@ async def _state(provider: pulumi.ProviderResource) -> Mapping[str, Any]:
     arguments = Struct()
     arguments.update({"urn": await provider.urn.future()})
     request = ResourceInvokeRequest(tok="pulumi:pulumi:getResource", args=arguments)
-    answer = await asyncio.get_running_loop().run_in_executor(None, get_monitor().Invoke, request)
+    monitor: Any = get_monitor()
+    answer = await asyncio.get_running_loop().run_in_executor(None, monitor.Invoke, request)
     state, _ = rpc.deserialize_properties_unwrap_secrets(getattr(answer, "return")["state"])
     return dict(state)
 

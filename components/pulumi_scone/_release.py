@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from pulumi_scone._cluster import ClusterInputs, stack_cluster
 
 _KEY = "sconeOwner"
 """As `scone_provider.kubernetes_releases.OWNER`, whose module is slow to import."""
+_named: Counter[str] = Counter()
 OWNER_PATH = f"values.{_KEY}"
 """Where a release says whose it is. Said once, when it is made: to be ignored in every comparison after that."""
 
@@ -53,7 +55,9 @@ def release_hooks(name: str, cluster: ClusterInputs | None) -> pulumi.ResourceHo
         if line is not None:
             pulumi.log.warn(line)
 
-    looking = pulumi.ResourceHook(f"pulumi-scone-release-{name}", before, pulumi.ResourceHookOptions(on_dry_run=True))
+    _named[name] += 1  # two components below different parents may have one name, hooks may not
+    hook = f"pulumi-scone-release-{name}" + (f"-{_named[name]}" if _named[name] > 1 else "")
+    looking = pulumi.ResourceHook(hook, before, pulumi.ResourceHookOptions(on_dry_run=True))
     return pulumi.ResourceHookBinding(before_create=[looking], before_update=[before])
 
 

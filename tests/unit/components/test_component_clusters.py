@@ -106,7 +106,10 @@ def test_provider_of_a_program_in_another_language(run: Run, tmp_path: Path) -> 
     def program() -> None:
         provider = pulumi_kubernetes.Provider("own", kubeconfig=TEXT)
         reference = provider.urn.apply(lambda urn: DependencyProviderResource(f"{urn}::1234"))
-        reference.apply(lambda found: MeshDeployment("app", given, pulumi.ResourceOptions(providers=[found])) and None)
+        reference.apply(deploy_there)
+
+    def deploy_there(provider: pulumi.ProviderResource) -> None:
+        MeshDeployment("app", given, pulumi.ResourceOptions(providers=[provider]))
 
     assert run(program, preview=True).only(":Rollout").inputs["cluster"]["value"] == {"kubeconfig": TEXT}
 
@@ -114,10 +117,10 @@ def test_provider_of_a_program_in_another_language(run: Run, tmp_path: Path) -> 
 def test_release_says_whose_it_is(run: Run, tmp_path: Path) -> None:
     """By a hash over stack and URN, and by name."""
     write_files(tmp_path)
-    given: Any = FROM_FILES
+    given: Any = {**FROM_FILES, "release": "fixed"}
 
     def owner(name: str) -> dict[str, str]:
-        found = run(lambda: MeshDeployment(name, {**given, "release": "fixed"}), preview=True)
+        found = run(lambda: MeshDeployment(name, given), preview=True)
         return found.only(":Release").inputs["values"]["sconeOwner"]
 
     one, again, two = owner("app"), owner("app"), owner("shop")
