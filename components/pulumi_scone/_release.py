@@ -13,12 +13,15 @@ from pulumi.runtime.proto.resource_pb2_grpc import ResourceMonitorStub
 from pulumi.runtime.settings import get_monitor
 
 from pulumi_scone._cluster import ClusterInputs, stack_cluster
+from scone_policy.errors import SconeError
 
 _KEY = "sconeOwner"
 """As `scone_provider.kubernetes_releases.OWNER`, whose module is slow to import."""
-_named: Counter[str] = Counter()
 OWNER_PATH = f"values.{_KEY}"
 """Where a release says whose it is. Said once, when it is made: to be ignored in every comparison after that."""
+_named: Counter[str] = Counter()
+_places: dict[tuple[str, ...], str] = {}
+"""Cluster, namespace and name of what this run of the program releases → the release's URN."""
 
 
 def owner_value(component: pulumi.ComponentResource, name: str) -> Mapping[str, Any]:
@@ -45,12 +48,14 @@ def release_hooks(name: str, cluster: ClusterInputs | None) -> pulumi.ResourceHo
     async def before(args: pulumi.ResourceHookArgs) -> None:
         inputs = args.new_inputs or {}
         needed: pulumi.Output[Any] = pulumi.Output.all(
-            cluster=cluster or stack_cluster(), **{key: inputs.get(key) for key in ("chart", "namespace", "name")}
+            cluster=stack_cluster() if cluster is None else cluster,
+            **{key: inputs.get(key) for key in ("chart", "namespace", "name")},
         )
         if not await needed.is_known():
             return  # in a preview: the cluster itself is still to be made
         found: Any = await needed.future()
         values: Any = await pulumi.Output.from_input(inputs.get("values") or {}).future(with_unknowns=True)
+        _refuse_twins(args.urn, found)
         line = await asyncio.to_thread(_prepare, found, values or {}, is_known=args.old_inputs is not None)
         if line is not None:
             pulumi.log.warn(line)
@@ -59,6 +64,18 @@ def release_hooks(name: str, cluster: ClusterInputs | None) -> pulumi.ResourceHo
     hook = f"pulumi-scone-release-{name}" + (f"-{_named[name]}" if _named[name] > 1 else "")
     looking = pulumi.ResourceHook(hook, before, pulumi.ResourceHookOptions(on_dry_run=True))
     return pulumi.ResourceHookBinding(before_create=[looking], before_update=[before])
+
+
+def _refuse_twins(urn: str, found: Mapping[str, Any]) -> None:
+    """Two releases of one program that are one for Helm: nothing is on the cluster yet that would tell."""
+    place = tuple(str(found[key]) for key in ("cluster", "namespace", "name"))
+    first = _places.setdefault(place, urn)
+    if first != urn:
+        raise SconeError(
+            f"{first.rpartition('::')[2]} of this program has the same release",
+            where="/".join(place[1:]),
+            fix="give one of them another `release` or `kubernetes_namespace`",
+        )
 
 
 def _prepare(inputs: Mapping[str, Any], values: Mapping[str, Any], *, is_known: bool) -> str | None:
