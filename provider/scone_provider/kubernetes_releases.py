@@ -159,8 +159,9 @@ def _taken(wanted: Wanted, found: Record) -> DeployError:
         belongs,
         where=wanted.place,
         fix="if a component was renamed or moved, give it `opts=pulumi.ResourceOptions(aliases=[pulumi.Alias("
-        'name="its old name")])`, and the release stays as it is; if not, choose another `release` or '
-        f"`kubernetes_namespace`, or, {uninstall}",
+        'name="its old name")])`, and the release stays as it is; if it is to be replaced (--replace, `pulumi state '
+        "taint`): do not, an update changes it in place; else choose another `release` or `kubernetes_namespace`, or, "
+        f"{uninstall}",
     )
 
 

@@ -35,32 +35,11 @@ def whole_up(mesh: MeshProject, *options: str) -> tuple[int, str]:
     return done.status, done.text
 
 
-def test_renamed_component(mesh: MeshProject) -> None:
-    """The preview names `aliases` before anything is done; with them nothing is done, and the pod may restart."""
-    pod, before = mesh.pod(), records(mesh)
-    mesh.edit("__main__.py", '    "hello",\n', '    "shop",\n')
-    status, text = whole_up(mesh)
-    assert status != 0
-    assert "aliases" in text
-    assert "Traceback" not in text
-    assert not [name for name in mesh.resources() if name.endswith("::shop")]
-    assert (mesh.pod(), records(mesh)) == (pod, before)
-    mesh.edit(
-        "__main__.py", "    },\n)\n", '    },\n    pulumi.ResourceOptions(aliases=[pulumi.Alias(name="hello")]),\n)\n'
-    )
-    mesh.up()
-    assert (mesh.pod(), records(mesh)) == (pod, before)
-    mesh.refresh()
-    assert mesh.preview_steps() == {}
-    mesh.kube("delete", "pod", pod)
-    mesh.log_until("Integrity OK")
-
-
 def test_replaced_release(mesh: MeshProject) -> None:
     """`--replace` and `taint`: the release stays as it is, and what to do is said."""
     (urn,) = [item["urn"] for name, item in mesh.resources().items() if name.startswith(RELEASE)]
     pod, before = mesh.pod(), records(mesh)
-    for options in (("--replace", urn), ("--skip-preview", "--replace", urn), ("--target-replace", urn)):
+    for options in (("--replace", urn), ("--skip-preview", "--replace", urn)):
         status, text = whole_up(mesh, *options)
         assert status != 0
         assert "this very resource has released it before (revision 1 is deployed)" in text
@@ -84,6 +63,27 @@ def test_release_of_another_stack(mesh: MeshProject, new_mesh: Callable[..., Mes
     assert status != 0
     assert "this release belongs to hello in organization/pulumi-scone/dev (revision 1 is deployed)" in text
     assert (mesh.pod(), records(mesh)) == (pod, before)
+
+
+def test_renamed_component(mesh: MeshProject) -> None:
+    """The preview names `aliases` before anything is done; with them nothing is done, and the pod may restart."""
+    pod, before = mesh.pod(), records(mesh)
+    mesh.edit("__main__.py", '    "hello",\n', '    "shop",\n')
+    status, text = whole_up(mesh)
+    assert status != 0
+    assert "aliases" in text
+    assert "Traceback" not in text
+    assert not [name for name in mesh.resources() if name.endswith("::shop")]
+    assert (mesh.pod(), records(mesh)) == (pod, before)
+    mesh.edit(
+        "__main__.py", "    },\n)\n", '    },\n    pulumi.ResourceOptions(aliases=[pulumi.Alias(name="hello")]),\n)\n'
+    )
+    mesh.up()
+    assert (mesh.pod(), records(mesh)) == (pod, before)
+    mesh.refresh()
+    assert mesh.preview_steps() == {}
+    mesh.kube("delete", "pod", pod)
+    mesh.log_until("Integrity OK")
 
 
 def test_release_that_is_gone_is_watched_when_it_is_made_again(mesh: MeshProject) -> None:
