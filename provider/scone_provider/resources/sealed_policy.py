@@ -34,6 +34,8 @@ class SealedPolicyProvider(SecurityPolicyProvider):
     (policy; encryption_key or signatures), `predecessor` (of the version in it) and `attested_key`.
     """
 
+    is_uploader = False
+
     def check(self, olds: Props, news: Props) -> CheckResult:
         """As for a SecurityPolicy; the mode must be one of those that do not upload."""
         found = super().check(olds, news)
