@@ -138,7 +138,9 @@ def _written(document: Mapping[str, object], mode: str) -> str:
     if mode == NO_UPLOAD:
         return str(document["policy"])
     if mode == SIGNED:
-        signatures = list(cast("Mapping[str, object]", document["signatures"]).values())
+        found = cast("Mapping[str, Mapping[str, object]]", document["signatures"]).values()
+        # As they were written first: state sorts keys.
+        signatures = [{key: one[key] for key in ("signer", "signature")} for one in found]
         return json.dumps({"session": document["policy"], "signatures": signatures}, indent=1) + "\n"
     content = {"encrypted_session": document["policy"], "encryption_key": document["encryption_key"]}
     return json.dumps(content, indent=1) + "\n"
