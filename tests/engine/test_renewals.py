@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import scone_policy
 from scone_provider.cas.client import connect
 from scone_provider.cas.identity import Identity
 from support.embedded_cas import TOLERANCE, EmbeddedCas, public_value
@@ -70,8 +71,8 @@ def test_what_an_update_costs(new_project: Callable[..., PulumiProject], cas: Em
 
     found = beside.read("team/shared")
     assert found is not None
-    longer = found.description_yaml.replace("size: 20", "size: 21").replace(str(found.predecessor), found.hash)
-    assert beside.upload(longer)
+    longer = scone_policy.parse(found.description_yaml.replace("size: 20", "size: 21"))
+    assert beside.upload(longer.wire(predecessor=found.hash))
     assert "CAS made anew secrets.word, because its size changes (20 → 21)" in project.refresh().text
     text = project.preview().text
     assert "CAS will generate the secret word anew, because its size changes (21 → 20)" in text

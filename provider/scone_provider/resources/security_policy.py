@@ -125,7 +125,10 @@ class SecurityPolicyProvider(SconeProvider):
             return CreateResult(wanted.name, self._upload(cas, props, wanted, predecessor=None))
         current = found.parsed()
         if scone_policy.is_retired(current):
-            pulumi.log.warn(f"{wanted.name} was retired before: all secrets that CAS generates for it are new.")
+            pulumi.log.warn(
+                f"{wanted.name} was retired before: all secrets that CAS generates for it are new. Pods that still run "
+                "with the old ones must be restarted (kubectl rollout restart)."
+            )
             return CreateResult(wanted.name, self._upload(cas, props, wanted, predecessor=found.hash))
         difference = self._difference(current, wanted, props)
         if not difference and (props.get("adopt") or self._is_own_lost_upload(cas, current)):
