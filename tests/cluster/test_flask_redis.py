@@ -174,8 +174,8 @@ def test_password_that_was_another_for_a_while_reaches_every_pod(notes: Notes) -
     text = notes.run("pulumi", "config", "get", "scone:identity")
     del notes.transcripts[-1]
     address = f"{notes.cas.host}:{notes.cas.port}"
-    trust = {"tolerance": TOLERANCE, "cas_key": None, "connect_to": {}, "identity": Identity.parse(text)}
-    beside = connect(address, **trust)  # type: ignore[arg-type]
+    trust: dict[str, Any] = {"tolerance": TOLERANCE, "cas_key": None, "connect_to": {}}
+    beside = connect(address, **trust, identity=Identity.parse(text))
     found = beside.read(notes.cas_namespace)
     assert found is not None
     canonical: Any = scone_policy.parse(found.description_yaml).canonical()

@@ -1,6 +1,7 @@
 """What an update costs at CAS, through the real engine: previews say it, and what costs nothing is not uploaded."""
 
 from collections.abc import Callable
+from typing import Any
 
 import scone_policy
 from scone_provider.cas.client import connect
@@ -48,8 +49,8 @@ def test_what_an_update_costs(new_project: Callable[..., PulumiProject], cas: Em
 
     identity = Identity.parse(project.run("pulumi", "config", "get", "scone:identity"))
     del project.transcripts[-1]
-    trust = {"tolerance": TOLERANCE, "cas_key": None, "connect_to": {}, "identity": identity}
-    beside = connect(f"127.0.0.1:{cas.port}", **trust)  # type: ignore[arg-type]
+    trust: dict[str, Any] = {"tolerance": TOLERANCE, "cas_key": None, "connect_to": {}, "identity": identity}
+    beside = connect(f"127.0.0.1:{cas.port}", **trust)
     first, digest = values(), _digest(project)
 
     project.pulumi("config", "set-all", "--plaintext", f"test:tolerance={TOLERANCE} -C")

@@ -13,6 +13,7 @@ from typing import Any
 import pulumi
 from pulumi.output import UNKNOWN
 
+from scone_policy.holes import has_hole
 from scone_policy.regeneration import Renewal, changes_values, renewals
 from scone_policy.session import Session
 from scone_provider.policy_history import Parse, Walk
@@ -45,6 +46,16 @@ def tell(name: str, found: Sequence[Renewal]) -> None:
     if reissued:
         names = ", ".join(one.name for one in reissued)
         pulumi.log.info(f"{name}: CAS will issue these certificates anew: {names}; {reissued[0].why}.")
+
+
+def warn_of_another_cas(session: Session, before: object, now: str) -> None:
+    """Warn where the policy is sought under another url: only CAS itself tells whether that is another CAS."""
+    if before in (None, now) or has_hole(now) or not any(one.is_generated for one in session.secrets.values()):
+        return
+    pulumi.log.warn(
+        f"{session.name}: {now} takes the place of {before}. Another name for the same CAS changes nothing; another "
+        "CAS generates all secrets anew, and what the old one holds stays there"
+    )
 
 
 def losses(before: Session, after: Session) -> list[str]:

@@ -52,6 +52,7 @@ from scone_provider.resources._renewed import (
     recounted,
     renewed,
     tell,
+    warn_of_another_cas,
 )
 from scone_provider.resources._revised import (
     last_released,
@@ -101,6 +102,7 @@ class SecurityPolicyProvider(SconeProvider):
         overlap = self._overlap(olds, hidden, session)
         found = renewed(olds, canonical, overlap.get("revision"))
         tell(session.name, found)
+        warn_of_another_cas(session, _trust_url(olds), trust.url)
         if self.is_uploader:
             warn_of_other_updaters(session, self._own_key)
         for caution in cautions(session):
@@ -378,7 +380,7 @@ def _is_retired(stored: StoredSession) -> bool:
 
 
 def _trust_url(props: Props) -> object:
-    cas = props["cas"]
+    cas = props.get("cas")
     return cas.get("url") if isinstance(cas, Mapping) else None
 
 

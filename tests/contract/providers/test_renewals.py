@@ -109,7 +109,9 @@ def test_another_way_to_trust_the_same_cas_uploads_nothing(
     }
     steps = [edits["pin"], trust] if change == "back" else [edits[change]]
     for cas in steps:
-        assert "CAS will" not in _messages(stack, policy, cas)
+        text = _messages(stack, policy, cas)
+        assert "CAS will" not in text
+        assert ("another CAS generates all secrets anew" in text) == (change == "name")
         stack.up(policy, cas=cas)
     assert stored() == known
     assert received(real_cas.enclave, name) == before
