@@ -1,8 +1,11 @@
 """An API over TLS that keeps notes in Redis. Every key, certificate and password of it comes from CAS."""
 
 import os
+import signal
 import ssl
+import sys
 from pathlib import Path
+from types import FrameType
 
 import redis
 from flask import Flask, Response, request
@@ -47,7 +50,13 @@ def unavailable(_error: redis.RedisError) -> Response:
     return Response("try again\n", status=503, mimetype="text/plain", headers={"Retry-After": "1"})
 
 
+def stop(_signal: int, _frame: FrameType | None) -> None:
+    """End: by now no new requests come (the first process of a container ends by SIGTERM only if it has a handler)."""
+    sys.exit(0)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, stop)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(TLS / "api.crt", TLS / "api.key")

@@ -277,6 +277,11 @@ def _secret_verdict(key: str, before: Map, after: Map) -> Verdict:
     generated = "value" not in after and "import" not in after
     if key in ("kind", "size", "key_type") and generated:
         return Trust.CHANGES, "CAS generates a new value, the old one is lost"
+    if key == "migrate" and generated:
+        kept = (
+            "from the next version on the key is kept" if after.get("migrate") else "no version keeps the key any more"
+        )
+        return Trust.CHANGES, f"{kept}; this one makes it anew"
     return Trust.CHANGES, _event(before.get(key), after.get(key))
 
 

@@ -117,18 +117,23 @@ class Since:
         return "\n".join(f"    {line}" for line in lines)
 
 
-def since(found: Walk, *, own_key: str, parse: Parse, differ: Differ) -> Since:
+def since(found: Walk, *, own_key: str, parse: Parse, differ: Differ, losses: Differ = lambda _, __: ()) -> Since:
     """Who changed what, version by version.
 
-    `parse` gives None for a version that cannot be understood, `differ` what changed, without any secret.
+    `parse` gives None for a version that cannot be understood, `differ` what changed, without any secret, `losses`
+    what CAS made anew or forgot with it.
     """
+
+    def told_of(before: Session, after: Session) -> Sequence[str]:
+        return [*(differ(before, after) or ["nothing changed"]), *losses(before, after)]
+
     chain = [*reversed(found.versions)]
     first_new = 0 if found.cut else 1
     told = range(max(first_new, len(chain) - _TOLD), len(chain))
     sessions = {number: parse(chain[number]) for number in {0, *range(max(0, told.start - 1), len(chain))}}
     return Since(
         steps=tuple(
-            _step(sessions.get(number - 1), sessions[number], chain[number].hash, own_key, differ) for number in told
+            _step(sessions.get(number - 1), sessions[number], chain[number].hash, own_key, told_of) for number in told
         ),
         left_out=told.start - first_new,
         cut=found.cut,
@@ -148,7 +153,7 @@ def _step(before: Session | None, after: Session | None, session_hash: str, own_
         changes = ["what it changed is not known: the version before it was not looked at or understood"]
     else:
         found = [*differ(before, after)]
-        changes = found[:_TOLD] or ["nothing changed"]
+        changes = found[:_TOLD]
         if len(found) > _TOLD:
             changes.append(f"… and {len(found) - _TOLD} more changes")
     return Step(

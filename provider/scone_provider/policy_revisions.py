@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from scone_policy.digest import policy_digest, without_private
+from scone_policy.regeneration import renewals
 from scone_policy.session import Session, parse
 from scone_provider.errors import PolicyError
 
@@ -130,14 +131,14 @@ def only(session: Session, revision: str) -> Session:
 
 def refuse_unfit(session: Session) -> None:
     """Raise PolicyError for what two revisions cannot share, because every version of a session makes it anew."""
-    _names(session.canonical())
-    for name, secret in sorted(session.secrets.items()):
-        made_here = secret.value is None and not {"import", "import_akv"} & set(secret.canonical())
-        if secret.kind == "private-key" and made_here and not secret.migrate:
+    canonical: Canonical = session.canonical()
+    _names(canonical)
+    for one in renewals(canonical, canonical):
+        if one.kind == "private-key":
             raise PolicyError(
                 '"rollout": "overlap" cannot share this key between revisions: each new version of the policy makes it '
                 "anew",
-                where=f"secrets.{name}",
+                where=f"secrets.{one.name}",
                 fix="Give it migrate: true, so that it is kept.",
             )
 

@@ -10,12 +10,16 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from tools.devstack.paths import Paths
 
-from support.embedded_cas import public_value
+import scone_policy
+from scone_provider.cas.client import connect
+from scone_provider.cas.identity import Identity
+from support.embedded_cas import TOLERANCE, public_value
 from support.mesh import MeshProject
 
 PORT = 4996
@@ -161,6 +165,32 @@ def test_volume_is_said_to_be_unprotected(notes: Notes, kept: Path) -> None:
     assert NOTE.encode() in b"".join(path.read_bytes() for path in kept.rglob("*") if path.is_file())
 
 
+def test_password_that_was_another_for_a_while_reaches_every_pod(notes: Notes) -> None:
+    """Somebody changes the size of Redis' password at CAS; `up` puts the text right, and both pods get the new value.
+
+    The preview says so: which secret is made anew, and that the release changes. The text of all policies is what the
+    pods started with.
+    """
+    text = notes.run("pulumi", "config", "get", "scone:identity")
+    del notes.transcripts[-1]
+    address = f"{notes.cas.host}:{notes.cas.port}"
+    trust: dict[str, Any] = {"tolerance": TOLERANCE, "cas_key": None, "connect_to": {}}
+    beside = connect(address, **trust, identity=Identity.parse(text))
+    found = beside.read(notes.cas_namespace)
+    assert found is not None
+    canonical: Any = scone_policy.parse(found.description_yaml).canonical()
+    canonical["secrets"]["redis_password"]["size"] += 1
+    beside.upload(scone_policy.parse(canonical).wire(predecessor=found.hash))
+    before = {service: notes.pod_of(service)["metadata"]["uid"] for service in SECRETS}
+    notes.refresh()
+    assert "will generate the secret redis_password anew, because its size changes" in notes.preview().text
+    assert any("helm" in urn and step["op"] == "update" for urn, step in notes.preview_steps().items())
+    notes.up()
+    for service, uid in before.items():
+        assert notes.pod_of(service)["metadata"]["uid"] != uid
+    assert notes.preview_steps() == {}
+
+
 def test_secrets_are_nowhere(notes: Notes) -> None:
     """The keys, the shared password, and the program are in no state, preview, log, pod spec, release or image.
 
@@ -196,9 +226,14 @@ def test_nothing_changed_is_no_difference(notes: Notes) -> None:
 
 
 def test_destroy_leaves_nothing(notes: Notes) -> None:
-    """Last: release, claims and policies are gone; what Redis kept on the node is its owner's to remove."""
+    """Last: release, claims and policies are gone; what Redis kept on the node is its owner's to remove. No pod waits
+    to be killed (30 s): they end by SIGTERM, once they have served what was on its way (5 s).
+    """
     notes.destroy()
+    begin = time.monotonic()
     assert notes.resources() == {}
+    notes.wait_until_gone("pods")
+    assert time.monotonic() - begin < 25
     notes.wait_until_gone("persistentvolumeclaims")
     assert notes.get("deployments") == notes.get("persistentvolumeclaims") == []
 

@@ -286,7 +286,11 @@ class CasClient:
             return CasConflict(text, fix="look at what is there now (pulumi refresh), then decide again")
         if answer.status in (401, 403):
             mine = f"this stack's key is {self._identity.key_hash}" if self._identity else "no identity was used"
-            return CasForbidden(text, fix=f"{mine}: use an identity that has the permission, or have it granted")
+            return CasForbidden(
+                text,
+                fix=f"{mine}: use an identity that has the permission, or have it granted. CREATOR in an access policy "
+                "is whoever uploaded the newest version, who can name this key in the next one",
+            )
         if answer.status in (429, 503):
             return CasError(text, fix="try again later: nothing was done")
         return CasError(f"{text} (status {answer.status})")

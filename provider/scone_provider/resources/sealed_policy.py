@@ -20,6 +20,7 @@ from scone_provider.manifest.mesh import ENCRYPTED, ENCRYPTED_ONLY, MODES, NO_UP
 from scone_provider.policy_files import remove_policy, write_policy
 from scone_provider.policy_state import with_secrets
 from scone_provider.resources._engine import Props, clean
+from scone_provider.resources._renewed import is_other_policy
 from scone_provider.resources.security_policy import SecurityPolicyProvider
 
 _OWN = ("mode", "recipient", "file")
@@ -33,6 +34,8 @@ class SealedPolicyProvider(SecurityPolicyProvider):
     and `file` (where the document is written, relative to the program). Outputs add `document`
     (policy; encryption_key or signatures), `predecessor` (of the version in it) and `attested_key`.
     """
+
+    is_uploader = False
 
     def check(self, olds: Props, news: Props) -> CheckResult:
         """As for a SecurityPolicy; the mode must be one of those that do not upload."""
@@ -60,8 +63,15 @@ class SealedPolicyProvider(SecurityPolicyProvider):
 
     @clean
     def update(self, _id: str, olds: Props, news: Props) -> UpdateResult:
-        """Seal the successor of what CAS has now, if that is what this stack sealed last."""
+        """Seal the successor of what CAS has now, if that is what this stack sealed last.
+
+        Where neither policy, mode nor CAS is another one the document stays: whoever uploads a new one pays for it with
+        what CAS then makes anew.
+        """
         cas, wanted = self._open(news)
+        is_same = all(olds.get(key) == news.get(key) for key in ("mode", "recipient"))
+        if is_same and not is_other_policy(olds, news) and cas.key_hash == olds.get("attested_key"):
+            return UpdateResult(self._outs(news, olds["document"], olds["predecessor"], cas, olds=olds))
         found = cas.read(wanted.name)
         known = olds.get("predecessor")
         if found is None or found.hash == known:
@@ -92,14 +102,19 @@ class SealedPolicyProvider(SecurityPolicyProvider):
         self, cas: CasClient, props: Props, wanted: Session, *, predecessor: str | None, olds: Props | None = None
     ) -> Props:
         text = wanted.wire(predecessor=predecessor, fspf_keys=self._fspf_keys(wanted))
-        mode = str(props["mode"])
-        document = self._document(text, mode, cas, props)
+        document = self._document(text, str(props["mode"]), cas, props)
+        return self._outs(props, document, predecessor or "", cas, olds=olds)
+
+    @staticmethod
+    def _outs(props: Props, document: object, predecessor: object, cas: CasClient, *, olds: Props | None) -> Props:
+        """The outputs, after the file was written where it belongs."""
+        mode, found = str(props["mode"]), cast("Mapping[str, object]", document)
         if olds is not None and olds.get("file") not in (None, props.get("file")):
             remove_policy(Path(str(olds["file"])))
         if props.get("file"):
-            write_policy(Path(str(props["file"])), _written(document, mode))
-        outs = props | {"policy": with_secrets(props["policy"]), "document": _hidden(document, mode)}
-        return outs | {"predecessor": predecessor or "", "attested_key": cas.key_hash}
+            write_policy(Path(str(props["file"])), _written(found, mode))
+        outs = props | {"policy": with_secrets(props["policy"]), "document": _hidden(found, mode)}
+        return outs | {"predecessor": predecessor, "attested_key": cas.key_hash}
 
     def _document(self, text: str, mode: str, cas: CasClient, props: Props) -> dict[str, object]:
         if mode == NO_UPLOAD:
@@ -123,7 +138,9 @@ def _written(document: Mapping[str, object], mode: str) -> str:
     if mode == NO_UPLOAD:
         return str(document["policy"])
     if mode == SIGNED:
-        signatures = list(cast("Mapping[str, object]", document["signatures"]).values())
+        found = cast("Mapping[str, Mapping[str, object]]", document["signatures"]).values()
+        # As they were written first: state sorts keys.
+        signatures = [{key: one[key] for key in ("signer", "signature")} for one in found]
         return json.dumps({"session": document["policy"], "signatures": signatures}, indent=1) + "\n"
     content = {"encrypted_session": document["policy"], "encryption_key": document["encryption_key"]}
     return json.dumps(content, indent=1) + "\n"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
+from typing import ClassVar
 
 import pulumi
 from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
@@ -14,6 +15,7 @@ from scone_policy.cautions import cautions
 from scone_policy.diff import compare
 from scone_policy.digest import without_private
 from scone_policy.holes import has_hole
+from scone_policy.regeneration import renewals
 from scone_policy.session import Session, creator_problem
 from scone_policy.source import show
 from scone_provider.cas.client import CasClient, StoredSession
@@ -40,7 +42,18 @@ from scone_provider.policy_state import (
 )
 from scone_provider.policy_upload import upload
 from scone_provider.production import refuse_testing, testing_parts
+from scone_provider.resources._creator import warn_of_moved_creator, warn_of_other_updaters
 from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean
+from scone_provider.resources._renewed import (
+    counted,
+    held_other_values,
+    is_other_policy,
+    losses,
+    recounted,
+    renewed,
+    tell,
+    warn_of_another_cas,
+)
 from scone_provider.resources._revised import (
     last_released,
     policy_of,
@@ -61,13 +74,15 @@ class SecurityPolicyProvider(SconeProvider):
     Inputs: `cas` (see `CasTrust`), `policy` (a session in canonical form, without predecessor), `adopt`, `private`
     (nested maps that end in true: where the program put Pulumi secrets; their values are never told), `overlap` (the
     service's last released revision stays at CAS beside the new one: docs/rollouts.md).
-    `check` adds `name`, `digest` and, with `overlap`, `revision` (the service's name at CAS); outputs add `hash` (the
-    session's, as CAS says), `attested_key` and, with `overlap`, `kept` (the last released revision, a secret). A
-    refresh that finds versions by another key adds `changed_elsewhere` (version → who and what), which stays until the
-    next `up`.
+    `check` adds `name`, `digest` (over the policy, with a count of how often what CAS generated for it became another)
+    and, with `overlap`, `revision` (the service's name at CAS); outputs add `hash` (the session's, as CAS says),
+    `attested_key` and, with `overlap`, `kept` (the last released revision, a secret). A refresh that finds versions by
+    another key adds `changed_elsewhere` (version → who and what), which stays until the next `up`.
     """
 
     replace_on = ("name",)
+    is_uploader: ClassVar[bool] = True
+    """Whether the stack's own identity uploads."""
 
     @checked
     def check(self, olds: Props, news: Props) -> Props:
@@ -84,16 +99,21 @@ class SecurityPolicyProvider(SconeProvider):
             parts = {show(path): names for path, names in testing_parts(session).items()}
             refuse_testing({"cas.tolerance": trust.testing_switches, **parts})
         canonical = session.canonical()
-        _warn_about_regeneration(olds, session)
+        overlap = self._overlap(olds, hidden, session)
+        found = renewed(olds, canonical, overlap.get("revision"))
+        tell(session.name, found)
+        warn_of_another_cas(session, _trust_url(olds), trust.url)
+        if self.is_uploader:
+            warn_of_other_updaters(session, self._own_key)
         for caution in cautions(session):
             pulumi.log.warn(f"{session.name}: {show(caution.path)}: {caution.rule}. {caution.fix}")
         inputs: Props = {
             "cas": trust.to_props(),
             "name": session.name,
             "policy": with_secrets(canonical),
-            "digest": self._digest(canonical, hidden),
+            "digest": counted(self._digest(canonical, hidden), olds, again=any(one.is_loss for one in found)),
             **_kept(hidden),
-            **self._overlap(olds, hidden, session),
+            **overlap,
         }
         return unknowns.show(inputs)
 
@@ -107,7 +127,10 @@ class SecurityPolicyProvider(SconeProvider):
             return CreateResult(wanted.name, self._upload(cas, props, wanted, predecessor=None))
         current = found.parsed()
         if scone_policy.is_retired(current):
-            pulumi.log.warn(f"{wanted.name} was retired before: all secrets that CAS generates for it are new.")
+            pulumi.log.warn(
+                f"{wanted.name} was retired before: all secrets that CAS generates for it are new. Pods that still run "
+                "with the old ones must be restarted (kubectl rollout restart)."
+            )
             return CreateResult(wanted.name, self._upload(cas, props, wanted, predecessor=found.hash))
         difference = self._difference(current, wanted, props)
         if not difference and (props.get("adopt") or self._is_own_lost_upload(cas, current)):
@@ -119,6 +142,7 @@ class SecurityPolicyProvider(SconeProvider):
                 where=wanted.name,
                 fix="give adopt=True to take it over, or choose another name",
             )
+        tell(wanted.name, renewals(current.canonical(), wanted.canonical()))
         return CreateResult(wanted.name, self._upload(cas, props, wanted, predecessor=found.hash))
 
     @clean
@@ -138,8 +162,9 @@ class SecurityPolicyProvider(SconeProvider):
             )
         current, settled = found.newest, self._settled(found, olds)
         base = settled or known
-        if current.hash == base and all(olds.get(key) == news.get(key) for key in ("cas", "policy", "revision")):
-            # A note went, or what is private: nothing for CAS.
+        if current.hash == base and not is_other_policy(olds, news):
+            # A note went, what is private, or how CAS is trusted: nothing for CAS. An upload would cost what it makes
+            # anew.
             return UpdateResult(_outs({**news, "kept": olds.get("kept")}, cas, known))
         released = Revision.of(policy_of(olds), str(olds["revision"])) if settled else last_released(olds)
         news = {**news, "kept": released.to_json() if released and news.get("revision") else None}
@@ -178,8 +203,11 @@ class SecurityPolicyProvider(SconeProvider):
             kept = None if settled else last_released(props)
             canonical = as_written(canonical, policy_of(props), str(revision), kept)
         inputs: Props = {"cas": props["cas"], "name": props["name"], "policy": with_secrets(canonical)}
+        warn_of_moved_creator(current, self.settings.identity().key_hash)
         digest = self._digest(canonical, props)
-        inputs["digest"] = props["digest"] if digest is UNKNOWN else digest  # state cannot hold an unknown
+        again = is_drift and held_other_values(found.after(settled or known), _parse_if_possible)
+        # State cannot hold an unknown.
+        inputs["digest"] = (recounted if digest is UNKNOWN else partial(counted, digest))(props, again=again)
         inputs |= _kept(props) | {key: props[key] for key in ("overlap", "revision") if props.get(key)}
         if note:
             inputs[_NOTE] = note
@@ -210,6 +238,12 @@ class SecurityPolicyProvider(SconeProvider):
             )
         nothing = scone_policy.retired(name)
         upload(cas, name, nothing.wire(predecessor=base), predecessor=base, is_wanted=_is_retired)
+
+    def _own_key(self) -> str | None:
+        """The key hash of this stack; None where a preview has no identity."""
+        with suppress(SconeError):
+            return self.settings.identity().key_hash
+        return None
 
     @staticmethod
     def _is_same_cas(cas: CasClient, name: str, known: str) -> bool:
@@ -274,6 +308,7 @@ class SecurityPolicyProvider(SconeProvider):
             differ=lambda before, after: self._difference(
                 before, after, props, expected=wanted_there(props).canonical()
             ),
+            losses=losses,
         )
 
     def _conflict(self, found: Walk, wanted: Session, props: Props) -> CasError:
@@ -345,7 +380,7 @@ def _is_retired(stored: StoredSession) -> bool:
 
 
 def _trust_url(props: Props) -> object:
-    cas = props["cas"]
+    cas = props.get("cas")
     return cas.get("url") if isinstance(cas, Mapping) else None
 
 
@@ -357,17 +392,3 @@ def _known_key(olds: Props, news: Props) -> str | None:
 
 def _listing(title: str, lines: list[str]) -> str:
     return f"; {title}:\n" + "\n".join(f"    {line}" for line in lines) if lines else ""
-
-
-def _warn_about_regeneration(olds: Props, session: Session) -> None:
-    old_policy = olds.get("policy")
-    old_secrets = old_policy.get("secrets") if isinstance(old_policy, Mapping) else None
-    for name, old in sorted((old_secrets or {}).items()):
-        new = session.secrets.get(name)
-        if new is None or new.value is not None or not isinstance(old, Mapping) or "value" in old:
-            continue
-        if (old.get("kind"), old.get("size")) != (new.kind, new.canonical().get("size")):
-            pulumi.log.warn(
-                f"{session.name}: CAS will generate the secret {name} anew, because its kind or size changes; "
-                "what was encrypted or agreed with the old value is lost",
-            )

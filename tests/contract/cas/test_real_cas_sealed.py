@@ -155,6 +155,24 @@ def test_version_that_nobody_uploaded_is_replaced(sealer: Sealer, name: str) -> 
     sealer.upload(second)
 
 
+@pytest.mark.parametrize("mode", ["EncryptedManifest", "SignedManifest", "NoUpload", "EncryptedOnly"])
+def test_another_way_to_trust_the_same_cas_seals_nothing(sealer: Sealer, cas: RealCas, name: str, mode: str) -> None:
+    """A pin or another switch leaves the document as it is, in its file too: whoever uploads it again loses keys."""
+    trust = {"url": "cas.test", "tolerance": dict.fromkeys(ENOUGH.split(), True)}
+    file = f".pulumi-scone/policies/{mode}.yaml"
+    first = sealer.create(sealer.inputs(mode, policy=policy(name), file=file))
+    written = (sealer.home / file).read_text()
+    for change in ({"key": cas.key_hash}, {"tolerance": {**trust["tolerance"], "-C": True}}):
+        moved = f"{file}.moved"
+        second = sealer.update(first, sealer.inputs(mode, policy=policy(name), file=moved, cas={**trust, **change}))
+        assert second["document"] == first["document"]
+        assert second["predecessor"] == first["predecessor"]
+        assert (sealer.home / moved).read_text() == written
+        assert not (sealer.home / file).exists()
+        first = sealer.update(second, sealer.inputs(mode, policy=policy(name), file=file))
+    assert sealer.update(first, sealer.inputs(mode, policy=policy(name, "new")))["document"] != first["document"]
+
+
 def test_wrong_recipient_is_refused(sealer: Sealer, name: str) -> None:
     """A session encryption key that the attested CAS does not have is an error that names both."""
     inputs = sealer.inputs("EncryptedManifest", policy=policy(name), recipient="ab" * 32)

@@ -248,6 +248,25 @@ def test_overlap_can_be_given_and_taken_back(overlapping: Overlapping, name, tru
     assert trusted() == set()
 
 
+@pytest.mark.parametrize("is_released", [True, False])
+def test_another_pin_uploads_nothing(overlapping: Overlapping, real_cas, client, name, is_released) -> None:
+    """Neither the policy nor the end of its rollout writes a version for a pin, released or not."""
+    first = overlapping.release(policy(name))
+    second = overlapping.announce(policy(name, user="second"))
+    if is_released:
+        overlapping.succeed()
+    before = versions(client, name)
+    pinned = {"url": overlapping.url, "tolerance": SWITCHES, "key": real_cas.key_hash}
+    assert overlapping.announce(policy(name, user="second"), cas=pinned) == second
+    assert versions(client, name) == before
+    overlapping.succeed()
+    assert len(versions(client, name)) == len(before) + (not is_released)
+    third = overlapping.announce(policy(name, user="third"), cas=pinned)
+    stored = client.read(name)
+    assert stored is not None
+    assert set(scone_policy.parse(stored.description_yaml).services) == {second, third} != {first, third}
+
+
 def test_destroyed_after_a_release(overlapping: Overlapping, name, trusted) -> None:
     """The record's version is the stack's own: nothing stands in the way of retiring the policy."""
     overlapping.release(policy(name))

@@ -1,0 +1,47 @@
+"""Says when CREATOR may come to mean somebody else than this stack, and when it does."""
+
+from collections.abc import Callable
+
+import pulumi
+
+from scone_policy.creator import held_as_creator, may_update_by_name, other_updaters
+from scone_policy.session import Session
+from scone_provider.policy_state import creator_key
+
+
+def warn_of_other_updaters(session: Session, own_key: Callable[[], str | None]) -> None:
+    """Warn where an upload by somebody else would end a right of this stack. `own_key`: its hash, where it is known."""
+    policy = session.access_policy
+    if not held_as_creator(policy, None) or not other_updaters(policy, None):
+        return
+    own = own_key()
+    rights, others = held_as_creator(policy, own), other_updaters(policy, own)
+    if rights and others:
+        us = own or "this stack's key"
+        pulumi.log.warn(
+            f"{session.name}: access_policy: CREATOR is whoever uploaded the newest version. After an upload by "
+            f"{_listed(others)} it is that key, and {us} may no longer {_listed(rights)}. "
+            f"Name {us} itself under {_listed(rights)} (in owners, where those make the policy)."
+        )
+
+
+def warn_of_moved_creator(current: Session, own: str) -> None:
+    """Warn where CREATOR of what CAS has now is another key, and this stack lost rights by that."""
+    creator, rights = creator_key(current), held_as_creator(current.access_policy, own)
+    if creator in (None, own) or not rights:
+        return
+    back = (
+        f"This stack may still update it: name {own} under {_listed(rights)}, then `pulumi up`."
+        if may_update_by_name(current.access_policy, own)
+        else f"The way back: whoever has the key {creator} uploads a version that names {own} under "
+        f"{_listed(rights)}; then `pulumi refresh`."
+    )
+    pulumi.log.warn(
+        f"{current.name}: {creator} uploaded the newest version, so that CREATOR is that key: this stack ({own}) may "
+        f"no longer {_listed(rights)}. {back}"
+    )
+
+
+def _listed(words: tuple[str, ...]) -> str:
+    shown = [word if len(word) < 100 else f"{word.strip().splitlines()[0]} …" for word in words]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} or {shown[-1]}"
