@@ -74,6 +74,10 @@ class Draft:
         self.manifests = filled_services(
             self.mesh, written, release=self.release, cas_keys=self._cas_keys, curated=curated
         )
+        self.destinations = {
+            service: destination(self.mesh, one, later=self.values.later) for service, one in self.manifests.items()
+        }
+        """Service → where its image is pushed: `build.to`, or its name in `repo.destination`."""
         self._facts = {
             service: self._promise(manifest, self._folders[service], vendor=bool(builder))
             for service, manifest in self.manifests.items()
@@ -85,13 +89,14 @@ class Draft:
             self.mesh,
             written,
             self._facts,
-            owners=tuple(args.get("owners") or ()),
+            owners=tuple(self.values.hide(list(args.get("owners") or ()))),
             release=self.release,
             policy_digests=self._digests,
             cas_keys=self._cas_keys,
             templates=templates,
             curated=curated,
             revisions=self._revisions,
+            later=self.values.later,
         )
         if is_for_production():
             self._refuse_testing_templates(templates)
@@ -128,7 +133,7 @@ class Draft:
     def summary(self) -> Mapping[str, object]:
         """What the component itself shows in a preview: the intent, not the details."""
         return {
-            "namespace": self.plan.namespace,
+            "namespace": self.values.show(self.plan.namespace),
             "services": dict.fromkeys(self.manifests, True),
             "release": self.release,
         }
@@ -150,11 +155,6 @@ class Draft:
             inputs["where"]["demanded"] = self.mesh.where("services", service, "image")
         return {**inputs, "to": self.destinations[service]}
 
-    @property
-    def destinations(self) -> dict[str, str]:
-        """Service → where its image is pushed: `build.to`, or its name in `repo.destination`."""
-        return {service: destination(self.mesh, one) for service, one in self.manifests.items()}
-
     def know_image(self, service: str, image: ConfidentialImage) -> None:
         """Fill the holes that waited for an image."""
         facts = self._facts[service]
@@ -162,7 +162,7 @@ class Draft:
         self.values.keep(facts.measurement, image.measurement)
         self.values.keep(facts.fspf_tag, image.fspf_tag)
         if facts.key is not None:
-            # Sealed, yet a policy takes no Output in the place of a key that is not a secret.
+            # Sealed already; but states have it as a secret, and would show another one as a change.
             self.values.keep(facts.key, pulumi.Output.secret(image.key))
 
     def tolerance(self, called: str) -> dict[str, object]:

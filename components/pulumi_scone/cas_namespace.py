@@ -9,12 +9,13 @@ import pulumi
 from pulumi_scone._arguments import CasNamespaceArgs
 from pulumi_scone._sources import check_arguments, given_variables, read_mesh, refuse_in_production
 from pulumi_scone._uploads import Way, policy_of
-from pulumi_scone._values import Values, user_errors
+from pulumi_scone._values import Values, is_later, user_errors
 from pulumi_scone.resources import Cas
 from scone_policy.errors import SconeError
 from scone_policy.session import VERSION
 from scone_provider.derive.fill import filled_mesh
 from scone_provider.manifest.mesh import MODES, UPLOAD
+from scone_provider.manifest.outputs import INSTEAD
 from scone_provider.trust import testing_switches, tolerance_map
 
 _PLACE = ("namespace", "cas_url", "tolerance", "cas_key", "mode", "cas_encryption_key")
@@ -62,7 +63,7 @@ class CasNamespace(pulumi.ComponentResource):
 class _Place:
     """Which namespace on which CAS, and how that is trusted."""
 
-    namespace: str
+    namespace: pulumi.Input[str]
     cas_url: pulumi.Input[str]
     tolerance: str
     tolerance_at: str = "tolerance"
@@ -76,12 +77,19 @@ def _place(args: CasNamespaceArgs) -> _Place:
     if "mesh_file" not in args:
         if "namespace" not in args or "cas_url" not in args:
             raise SconeError("CasNamespace needs namespace and cas_url", fix="give both, or a mesh_file that has them")
+        mode = _mode(args.get("mode") or UPLOAD)
+        if mode != UPLOAD and is_later(args["namespace"]):
+            raise SconeError(
+                f"an Output cannot stand here with the mode {mode}: the document's file is named like the namespace",
+                where="namespace",
+                fix=INSTEAD,
+            )
         return _Place(
             namespace=args["namespace"],
             cas_url=args["cas_url"],
             tolerance=args.get("tolerance", ""),
             cas_key=args.get("cas_key"),
-            mode=_mode(args.get("mode") or UPLOAD),
+            mode=mode,
             encryption_key=args.get("cas_encryption_key"),
         )
     if given:
@@ -90,7 +98,7 @@ def _place(args: CasNamespaceArgs) -> _Place:
     mesh = filled_mesh(read_mesh(args["mesh_file"], None, given_variables(args, values), values), release=None)
     cas = mesh.cas_of("cas")
     return _Place(
-        namespace=mesh.policy.namespace,
+        namespace=values.show(mesh.policy.namespace),
         cas_url=values.show(cas.cas_url),
         tolerance=cas.tolerance or "",
         tolerance_at=mesh.where("cas", mesh.cas_name("cas"), "tolerance"),
@@ -106,8 +114,12 @@ def _mode(text: str) -> str:
     return text
 
 
-def _own_policy(namespace: str, owners: Sequence[str]) -> Mapping[str, Any]:
-    entries = dict.fromkeys(owners or ["CREATOR"], True)
+def _own_policy(namespace: pulumi.Input[str], owners: Sequence[pulumi.Input[str]]) -> Mapping[str, Any]:
+    # An Output is no key: it stands under a number (session language, sets as maps).
+    entries = {
+        f"unknown-{number}" if is_later(owner) else owner: owner if is_later(owner) else True
+        for number, owner in enumerate(owners or ["CREATOR"])
+    }
     return {
         "name": namespace,
         "version": VERSION,

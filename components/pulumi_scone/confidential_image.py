@@ -45,7 +45,7 @@ class ConfidentialImage(pulumi.ComponentResource):
                 folder=folder,
                 environment=environment,
                 identity=hidden_identity(manifest.build.to, values),
-                cas_key=args.get("cas_key"),
+                cas_key=values.hide(args.get("cas_key")),
             )
         self._set_up(name, values.show(inputs), args, opts)
 
