@@ -34,7 +34,7 @@ from scone_provider.derive import ImageFacts, MeshPlan, derive
 from scone_provider.derive.chart import kubernetes_name
 from scone_provider.derive.fill import filled_mesh, filled_services, with_destination
 from scone_provider.derive.image import destination, encrypted_paths, image_inputs
-from scone_provider.errors import ImageError
+from scone_provider.errors import ImageError, ManifestError
 from scone_provider.image.source import encrypted_sizes
 from scone_provider.manifest import Mesh, ServiceManifest
 from scone_provider.manifest.assign import assigned, digest_of, is_built_as
@@ -64,6 +64,7 @@ class Draft:
         sources = [(with_destination(one, self.mesh, release=self.release), folder) for one, folder in sources]
         self.manifests, self._folders = _assign(self.mesh, sources)
         curated = self._curated(files_of(args, "catalogue"))
+        self._ready_made = frozenset(curated)
         files = {service: service_files(self.mesh, service, variables) for service in self.manifests}
         written = {service: overridden(one, files[service]) for service, one in self.manifests.items()}
         templates = {service: one.policy for service, one in curated.items() if one.policy is not None}
@@ -153,7 +154,25 @@ class Draft:
         if is_built_as(image, self.manifests[service].build.to) and (digest := digest_of(image)):
             inputs["demanded"] = digest
             inputs["where"]["demanded"] = self.mesh.where("services", service, "image")
+        elif service not in self._ready_made and not is_built_as(image, self.manifests[service].build.to):
+            return {**inputs, "to": self._equal(service, image)}
         return {**inputs, "to": self.destinations[service]}
+
+    def _equal(self, service: str, image: str) -> str:
+        """The destination of an image that the Meshfile and the manifest name by two Outputs; they must be one name."""
+        to, where = self.manifests[service].build.to, self.mesh.where("services", service, "image")
+
+        def same(found: str) -> str:
+            named, built, pushed = found.split("\n")
+            if not is_built_as(named, built):
+                raise ManifestError(
+                    f"the service {service} uses {named}, but its manifest builds {built}",
+                    where=where,
+                    fix="Make image and build.to equal.",
+                )
+            return pushed
+
+        return self.values.later(f"{image}\n{to}\n{self.destinations[service]}", same)
 
     def know_image(self, service: str, image: ConfidentialImage) -> None:
         """Fill the holes that waited for an image."""

@@ -93,6 +93,27 @@ def is_later(value: object) -> bool:
     return isinstance(value, pulumi.Output) or isawaitable(value)
 
 
+def settled(tree: Any) -> Any:  # noqa: ANN401  arguments as a program gives them
+    """Arguments in which everything that is to be awaited is an Output: a coroutine can be awaited once only."""
+    if isawaitable(tree):
+        return pulumi.Output.from_input(tree)
+    if isinstance(tree, Mapping):
+        return {key: settled(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [settled(value) for value in tree]
+    return tree
+
+
+def secret_keys(values: Mapping[str, object]) -> pulumi.Output[Mapping[str, bool] | None] | None:
+    """The keys whose Outputs are secret, as `{key: true}`; None when there are none."""
+    later = {key: value for key, value in values.items() if isinstance(value, pulumi.Output)}
+
+    async def found() -> Mapping[str, bool] | None:
+        return {key: True for key, value in later.items() if await value.is_secret()} or None
+
+    return pulumi.Output.from_input(found()) if later else None
+
+
 def together(values: Mapping[str, pulumi.Output[Any]]) -> pulumi.Output[Any]:
     """A map of Outputs as the Output of a map, also when it is empty."""
     return pulumi.Output.all(**values) if values else pulumi.Output.from_input({})

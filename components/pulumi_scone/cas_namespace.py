@@ -9,7 +9,7 @@ import pulumi
 from pulumi_scone._arguments import CasNamespaceArgs
 from pulumi_scone._sources import check_arguments, given_variables, read_mesh, refuse_in_production
 from pulumi_scone._uploads import Way, policy_of
-from pulumi_scone._values import Values, is_later, user_errors
+from pulumi_scone._values import Values, is_later, settled, user_errors
 from pulumi_scone.resources import Cas
 from scone_policy.errors import SconeError
 from scone_policy.session import VERSION
@@ -34,6 +34,7 @@ class CasNamespace(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: CasNamespaceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         with user_errors():
+            args = settled(args)
             check_arguments(args, CasNamespaceArgs)
             place = _place(args)
             tolerance = tolerance_map(place.tolerance)

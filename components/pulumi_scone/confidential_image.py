@@ -8,7 +8,7 @@ import pulumi
 from pulumi_scone._arguments import ConfidentialImageArgs
 from pulumi_scone._native import NativeStage, reference_of
 from pulumi_scone._sources import builder_words, check_arguments, given_variables, hidden_identity, read_manifest
-from pulumi_scone._values import Values, user_errors
+from pulumi_scone._values import Values, secret_keys, settled, user_errors
 from pulumi_scone.resources import ImageBuild, VendorImage
 from scone_policy.errors import SconeError
 from scone_policy.services import MARKER
@@ -34,6 +34,7 @@ class ConfidentialImage(pulumi.ComponentResource):
     def __init__(self, name: str, args: ConfidentialImageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         values = Values()
         with user_errors():
+            args = settled(args)
             check_arguments(args, ConfidentialImageArgs)
             variables = given_variables(args, values)
             manifest, folder = read_manifest(
@@ -87,7 +88,8 @@ class ConfidentialImage(pulumi.ComponentResource):
             kept = pulumi.ResourceOptions(retain_on_delete=not args.get("delete_images"))
             inputs |= {"from": stage.image(pulumi.ResourceOptions.merge(child, kept)), "native_stage": True}
         asked = {key: True for key in ("delete_images", "refresh_base") if args.get(key)}
-        self.build = ImageBuild(name, inputs={**inputs, **asked}, opts=child)
+        told = {"secret": secret_keys({key: inputs[key] for key in ("to", "from")})}
+        self.build = ImageBuild(name, inputs={**inputs, **asked, **told}, opts=child)
         self.key = pulumi.Output.concat(MARKER, inputs["identity"])
         self._know()
 
@@ -112,6 +114,7 @@ class ConfidentialImage(pulumi.ComponentResource):
                 "builder": {str(number): word for number, word in enumerate(builder)},
                 **{key: inputs[key] for key in ("requirements", "signature", "demanded") if inputs.get(key)},
                 "native_image": native,
+                "secret": secret_keys({"to": inputs["to"]}),
                 "delete_images": bool(args.get("delete_images")) or None,
             },
             opts=pulumi.ResourceOptions(parent=self, depends_on=opts.depends_on if opts else None),

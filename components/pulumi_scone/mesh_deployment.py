@@ -15,7 +15,7 @@ from pulumi_scone._release import release_hooks
 from pulumi_scone._rollout import rollout_inputs
 from pulumi_scone._sources import check_arguments
 from pulumi_scone._uploads import Kept, Policy, Way, documents_of, objects_value, policy_of
-from pulumi_scone._values import together, user_errors
+from pulumi_scone._values import settled, together, user_errors
 from pulumi_scone.cas_namespace import CasNamespace
 from pulumi_scone.confidential_image import ConfidentialImage
 from pulumi_scone.resources import Cas, ReleasedRevision, Rollout, SecurityPolicy
@@ -39,6 +39,7 @@ class MeshDeployment(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: MeshDeploymentArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         with user_errors():
+            args = settled(args)
             check_arguments(args, MeshDeploymentArgs)
             draft = Draft(name, args)
         super().__init__("scone:index:MeshDeployment", name, draft.summary, opts)

@@ -150,10 +150,12 @@ class SealedPolicy(Resource, module="scone", name="SealedPolicy"):
         """
         with user_errors():
             check_keywords(cas=cas, policy=policy, mode=mode, recipient=recipient, file=file, adopt=adopt)
+            given = GivenPolicy(policy, file=None, variables=None)
         computed = dict.fromkeys(("name", "digest", "document", "predecessor", "attested_key"))
         props = {
             "cas": dict(cas),
-            "policy": dict(policy),
+            "policy": given.policy,
+            "private": given.private(),
             "mode": mode,
             "recipient": recipient,
             "file": file,

@@ -76,6 +76,12 @@ class SecurityPolicyProvider(SconeProvider):
         hidden = unknowns.hide(news)
         if isinstance(where := private_of(hidden).get(PLAIN), str):
             raise plain_secret(where)
+        if private_of(hidden).get("name"):
+            raise PolicyError(
+                "the name of a policy cannot be a secret: it stands in CAS's log and addresses, and in pods",
+                where="name",
+                fix="give it as what it is: pulumi.Output.unsecret(…)",
+            )
         session = scone_policy.parse(hidden.get("policy") or {})  # type: ignore[arg-type]
         if session.creator is not None:
             raise PolicyError("is filled in by CAS, never written by hand", where="creator", fix="Remove it.")
