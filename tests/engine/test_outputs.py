@@ -1,4 +1,4 @@
-"""Every argument as programs have it, through the real engine: known, secret, unknown in a preview and known in `up`."""
+"""Every argument as programs have it, through the real engine: known, secret, known in `up` alone."""
 
 import json
 import re

@@ -45,6 +45,8 @@ _SET_BY_CHART = {
         *("env", "ports", "resources", "volumeMounts"),
     ),
 }
+_WRITTEN_BY_CHART = frozenset({"replicas", "port", "epcMem", "drainSeconds", "env"})
+"""Keys whose values the chart counts or quotes itself: they are judged, and stay as they are."""
 _QUANTITIES = {("V1ResourceRequirements", "limits"), ("V1ResourceRequirements", "requests")}
 _MAP, _LIST = re.compile(r"[Dd]ict[\[(]str, (.+)[\])]"), re.compile(r"[Ll]ist\[(.+)\]")
 _WHOLE = re.compile("-?(0|[1-9][0-9]{0,17})")
@@ -68,7 +70,8 @@ class Fitting:
             for taken in _SET_BY_CHART.get(key, ()):
                 if isinstance(value, Mapping) and taken in value:
                     self.refuse((*path, key, taken), "is set by the chart")
-            found[key] = value if kind is None else self._fit(value, kind, (*path, key))
+            fitted = value if kind is None else self._fit(value, kind, (*path, key))
+            found[key] = value if key in _WRITTEN_BY_CHART else fitted
         return found
 
     def _fit(self, value: Any, kind: str, path: Path) -> Any:  # noqa: ANN401  JSON-like
