@@ -11,6 +11,7 @@ import urllib3.exceptions
 import yaml
 
 from scone_provider.errors import DeployError
+from scone_provider.kubernetes_proxy import without_socks
 from scone_provider.kubernetes_workloads import Trouble, is_outdated, rolling, workload_troubles
 
 _INSTANCE = "app.kubernetes.io/instance"
@@ -145,6 +146,8 @@ def connect(context: str | None) -> Any:  # noqa: ANN401  the package has no typ
     """The cluster of a kubeconfig's context; None: of the current one. Raises DeployError."""
     try:
         return kubernetes.config.new_client_from_config(context=context)  # type: ignore[no-untyped-call]
+    except ImportError:
+        raise without_socks("KUBECONFIG") from None
     except (kubernetes.config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, AttributeError):
         raise DeployError(
             "there is no usable kubeconfig to reach the cluster with",

@@ -17,7 +17,7 @@ from scone_provider.errors import ImageError
 from scone_provider.image.build import ImageFacts, ImagePlan, KeylessPlan, fingerprints, plan_image, plan_without_key
 from scone_provider.image.cache import BaseCache
 from scone_provider.image.launcher import launcher_bytes
-from scone_provider.image.layout import PATH_KEYS, ImageInputs, wanted_paths
+from scone_provider.image.layout import PATH_KEYS, ImageInputs, wanted_paths, within
 from scone_provider.image.locked import LockedBase
 from scone_provider.image.measurement import MeasuredEnvironment
 from scone_provider.image.push import alone, delete_image, image_exists, push_image
@@ -32,6 +32,7 @@ from scone_provider.resources._images import check_demanded, public_name, regist
 
 _WITH_KEY = ("files", "fspf_tag", "digest", "reference")
 _COMPUTED = (*_WITH_KEY, "measurement")
+_FEW = 5
 
 
 class ConfidentialImageProvider(SconeProvider):
@@ -61,6 +62,8 @@ class ConfidentialImageProvider(SconeProvider):
         if has_hole({key: value for key, value in inputs.items() if key != "from"}):
             return unknowns.show(inputs) | unknown
         wanted = _image_inputs(inputs, where)
+        if preview:
+            _warn_of_private(wanted)
         inputs = self._with_public_key(inputs, wanted, where, preview=preview)
         base = None if has_hole(inputs["from"]) else self._base(olds, inputs, wanted, preview=preview)
         if base is None:
@@ -257,6 +260,20 @@ def _known_without_key(facts: KeylessPlan) -> Props:
         "files": dict.fromkeys(facts.files, UNKNOWN),
         "measurement": facts.measurement,
     }
+
+
+def _warn_of_private(wanted: ImageInputs) -> None:
+    """One line for the files that only their owner may read here: modes in images know no owner."""
+    private = [file for file in wanted.source.files if file.private]
+    if not private:
+        return
+    clear = [file.path for file in private if not within(file.path, wanted.dirs)]
+    places = ", ".join(file.path for file in private[:_FEW]) + (" and others" if len(private) > _FEW else "")
+    why = "whoever may pull the image can read what is not below `dirs`" if clear else "they are encrypted all the same"
+    pulumi.log.warn(
+        f"{wanted.name}: only their owner may read these files here; in the image each has the mode 0644 or 0755, "
+        f"and {why}: {places} ({wanted.place('copy')})"
+    )
 
 
 def _tell_notes(facts: ImageFacts) -> None:
