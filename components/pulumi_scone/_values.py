@@ -53,7 +53,7 @@ class Values:
 
         def told(known: object) -> object:
             with user_errors():
-                return function(scalar_text(known))
+                return function(_text(known))
 
         return self._holes.punch(pulumi.Output.from_input(self.show(text)).apply(told))
 
@@ -80,12 +80,16 @@ def _joined(parts: Sequence[Any]) -> pulumi.Output[str]:
 
     def join(found: Sequence[object]) -> str:
         with user_errors():
-            try:
-                return "".join(map(scalar_text, found))
-            except ValueError as error:
-                raise SconeError(f"an Output inside of a text {error}") from None
+            return "".join(map(_text, found))
 
     return pulumi.Output.all(*parts).apply(join)
+
+
+def _text(known: object) -> str:
+    try:
+        return scalar_text(known)
+    except ValueError as error:
+        raise SconeError(f"an Output that is used as text {error}") from None
 
 
 def is_later(value: object) -> bool:

@@ -445,3 +445,40 @@ def test_what_cannot_be_an_output_says_so(new_project: Make, cas: EmbeddedCas, r
     assert [what for what in tried if what not in refused] == []
     assert {what: text for what, text in refused.items() if "Output" not in text or "→" not in text} == {}
     assert len(refused) >= 55
+
+
+LATE_MISTAKES = {
+    "a number": (
+        '{"env": [{"service": "api", "env": [{"name": "replicaCount", "value": known("many")}]}]}',
+        "replicaCount must be a number",
+    ),
+    "another image": (
+        '{"services": [{"name": "api", "image": known("r.test/b:1")}]}',
+        "uses r.test/b:1, but its manifest builds r.test/a:1",
+    ),
+    "a list": (
+        '{"env": [{"service": "api", "env": [{"name": "replicaCount", "value": known([1])}]}]}',
+        "must be text, not a list or a map",
+    ),
+}
+
+
+@pytest.mark.parametrize(("part", "words"), LATE_MISTAKES.values(), ids=LATE_MISTAKES)
+def test_mistakes_that_show_when_a_value_is_known(
+    new_project: Make, cas: EmbeddedCas, registry: RealRegistry, part: str, words: str
+) -> None:
+    """What only the value of an Output shows to be wrong is said in words as soon as that is known."""
+    program = f"""{COMMON}
+known = flavours.known
+mesh = {{
+    "cas": [{{"cas_url": cas, "alias": ["image", "security", "access", "attestation"]}}],
+    "policy": {{"namespace": "x"}},
+    "env": [],
+    "services": [{{"name": "api", "image": known("r.test/a:1")}}],
+}}
+build = {{"name": "api", "kind": "sconify_image", "from": "r.test/n:1", "to": known("r.test/a:1"), "command": "a"}}
+MeshDeployment("m", {{"mesh": {{**mesh, **{part}}}, "manifests": [{{"build": build, "environment": {{}}}}]}})
+"""
+    done = made(new_project, program, "known", cas, registry).preview(check=False)
+    assert done.status != 0
+    assert words in safely(done)
