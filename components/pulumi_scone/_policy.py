@@ -107,7 +107,7 @@ class GivenPolicy:
 
     async def _judged(self) -> Mapping[str, Any] | None:
         for path, text in self._must.items():
-            if await self._is_plain(path[-1], text):
+            if await self._is_plain(str(path[-1]), text):
                 return {PLAIN: show(path)}  # for `check` to refuse: Pulumi prints a traceback for an error in here
         found: dict[str, Any] = {}
         for path, outputs in self._open.items():

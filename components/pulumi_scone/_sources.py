@@ -19,6 +19,8 @@ from scone_provider.manifest.unsupported import Toolchain
 from scone_provider.production import SETTING, Places, is_production, refuse_testing
 
 _LIMIT = 1 << 20
+_Text = pulumi.Input[str]
+_Texts = Sequence[pulumi.Input[str]]
 
 
 def read_mesh(
@@ -160,14 +162,14 @@ _TYPES: Mapping[object, tuple[Callable[[object], bool], str]] = {
     bool: (lambda value: isinstance(value, bool), "switch (True or False)"),
     int: (_is_whole, "whole number"),
     Sequence[str]: (_are_texts, "list of texts"),
-    pulumi.Input[str]: (_is_text, "text"),
-    Sequence[pulumi.Input[str]]: (_are_texts, "list of texts"),
+    _Text: (_is_text, "text"),
+    _Texts: (_are_texts, "list of texts"),
 }
-_INPUTS = (pulumi.Input[str], Any)
+_INPUTS = (_Text, Any)
 _KEYWORDS: Mapping[str, object] = {
     **dict.fromkeys(("policy_file", "mode", "file"), str),
     **dict.fromkeys(("adopt", "overlap"), bool),
-    **dict.fromkeys(("url", "key", "recipient"), pulumi.Input[str]),
+    **dict.fromkeys(("url", "key", "recipient"), _Text),
     **dict.fromkeys(("cas", "policy", "tolerance"), Mapping),
 }
 _SETTINGS: Mapping[object, Mapping[str, object]] = {NativeStageArgs: NativeStageArgs.__annotations__}

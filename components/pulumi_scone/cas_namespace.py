@@ -50,7 +50,8 @@ class CasNamespace(pulumi.ComponentResource):
         self.policy = policy_of(
             name,
             way=self.way,
-            session=place.namespace,
+            # It names a file, where the mode makes one; then it is plain text.
+            session=place.namespace if isinstance(place.namespace, str) else "",
             policy=args.get("policy") or _own_policy(place.namespace, args.get("owners") or ()),
             adopt=bool(args.get("adopt")),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self.cas]),

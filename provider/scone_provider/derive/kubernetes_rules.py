@@ -68,7 +68,8 @@ def _resources(found: Mapping[str, Any], _: str) -> Iterator[Problem]:
         return
     for name in sorted(set(limits) & set(requests)):
         most, asked = str(limits[name]), str(requests[name])
-        if _QUANTITY.fullmatch(most) and _QUANTITY.fullmatch(asked) and parse_quantity(asked) > parse_quantity(most):
+        known = _QUANTITY.fullmatch(most) and _QUANTITY.fullmatch(asked)
+        if known and parse_quantity(asked) > parse_quantity(most):  # type: ignore[no-untyped-call]
             yield ("requests", name), "must not be more than the limit"
 
 

@@ -44,6 +44,8 @@ _MESH: tuple[tuple[str, ...], ...] = (
     ("helm_extra_values", _BELOW),
 )
 _OPEN = {"genservice": _SERVICE, "mesh": _MESH}
+_KEY = 3
+"""Where the key of a secret stands in a path: section, list, item, key."""
 _NAMING = ("name", "kind")
 """Keys of a secret that decide what it is."""
 _PATHS = ("dirs", "fs_dirs", "fs_files", "plains", "plain_files", "host_paths")
@@ -94,7 +96,7 @@ def _fits(path: Path, pattern: tuple[str, ...]) -> bool:
 def _decides(path: Path, data: Mapping[str, object]) -> bool:
     """True where a key that may be open elsewhere decides what there is: a secret's kind, the place of files."""
     if path[0] == "secrets":
-        return path[3:4] in ((name,) for name in _NAMING)
+        return len(path) > _KEY and path[_KEY] in _NAMING
     return path == ("build", "pwd") and _places_files(data["build"])
 
 

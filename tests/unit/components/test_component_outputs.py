@@ -30,9 +30,10 @@ def deploy(run: Run, *, to: Any = TO, image: Any = TO, preview: bool = False, **
         given = {key: value() if callable(value) else value for key, value in changes.items()}
         pushed = to() if callable(to) else to
         named = pushed if image is None else image() if callable(image) else image
-        mesh = {**MESH, "services": [{"name": "api", "image": named}], **given.pop("mesh", {})}
-        manifest = {**SERVICE, "build": {**SERVICE["build"], "to": pushed}, **given.pop("manifest", {})}
-        MeshDeployment("app", {"mesh": mesh, "manifests": [manifest], **given})
+        mesh: Any = {**MESH, "services": [{"name": "api", "image": named}], **given.pop("mesh", {})}
+        manifest: Any = {**SERVICE, "build": {**SERVICE["build"], "to": pushed}, **given.pop("manifest", {})}
+        args: Any = {"mesh": mesh, "manifests": [manifest], **given}
+        MeshDeployment("app", args)
 
     return run(program, preview=preview)
 
