@@ -38,6 +38,7 @@ from scone_provider.errors import ImageError, ManifestError
 from scone_provider.image.source import encrypted_sizes
 from scone_provider.manifest import Mesh, ServiceManifest
 from scone_provider.manifest.assign import assigned, digest_of, is_built_as
+from scone_provider.manifest.outputs import refuse_outputs
 from scone_provider.manifest.overrides import overridden
 from scone_provider.production import DEBUG_MODE, refuse_testing, testing_parts
 from scone_provider.trust import testing_switches, tolerance_map
@@ -52,6 +53,7 @@ class Draft:
         variables = given_variables(args, self.values)
         mesh = read_mesh(args.get("mesh_file"), args.get("mesh"), variables, self.values)
         self.mesh: Mesh = filled_mesh(mesh, release=self.release)
+        refuse_outputs(self.mesh.document, kind="mesh")
         builder = builder_words(args)
         sources = [
             read_manifest(file, None, variables, self.values, builder=builder)
@@ -75,6 +77,8 @@ class Draft:
         self.manifests = filled_services(
             self.mesh, written, release=self.release, cas_keys=self._cas_keys, curated=curated
         )
+        for manifest in self.manifests.values():
+            refuse_outputs(manifest.document, kind="genservice")
         self.destinations = {
             service: destination(self.mesh, one, later=self.values.later) for service, one in self.manifests.items()
         }

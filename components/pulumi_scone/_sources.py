@@ -12,10 +12,12 @@ from pulumi_scone._arguments import NativeStageArgs
 from pulumi_scone._values import Values, is_later
 from scone_policy.errors import SconeError
 from scone_policy.holes import has_hole
+from scone_policy.source import Document
 from scone_provider.image.reference import parse_reference
 from scone_provider.manifest import Mesh, ServiceManifest, load_mesh, load_service
-from scone_provider.manifest.outputs import INSTEAD, NOT_AN_OUTPUT
+from scone_provider.manifest.outputs import INSTEAD, NOT_AN_OUTPUT, refuse_outputs
 from scone_provider.manifest.unsupported import Toolchain
+from scone_provider.manifest.variables import read
 from scone_provider.production import SETTING, Places, is_production, refuse_testing
 
 _LIMIT = 1 << 20
@@ -29,9 +31,17 @@ def read_mesh(
     """The Meshfile, from exactly one of `file` and `content`. Raises SconeError."""
     if (file is None) == (content is None):
         raise SconeError("give either mesh_file or mesh", fix="mesh_file is a path, mesh the same content in Python")
-    if file is not None:
-        return load_mesh(read_text(file), file=file, variables=variables)
-    return load_mesh(values.hide(_map(content, "mesh")), file="<mesh>", variables=variables)
+    source = read_text(file) if file is not None else values.hide(_map(content, "mesh"))
+    _refuse_outputs(source, file or "<mesh>", variables, kind="mesh")
+    return load_mesh(source, file=file or "<mesh>", variables=variables)
+
+
+def _refuse_outputs(source: str | Mapping[str, Any], file: str, variables: Mapping[str, str], *, kind: str) -> None:
+    """Before a model judges them, which can only say that they have no form."""
+    if not isinstance(source, str):
+        refuse_outputs(Document(data=source, file=file), kind=kind)
+    elif has_hole(variables):
+        refuse_outputs(read(source, file=file, variables=variables)[0], kind=kind)
 
 
 def read_manifest(
@@ -52,14 +62,16 @@ def read_manifest(
             "give either manifest_file or manifest", fix="manifest_file is a path, manifest the same content in Python"
         )
     if file is not None:
-        return load_service(read_text(file), file=file, variables=variables, toolchain=toolchain), str(
-            Path(file).parent
-        )
+        text = read_text(file)
+        _refuse_outputs(text, file, variables, kind="genservice")
+        return load_service(text, file=file, variables=variables, toolchain=toolchain), str(Path(file).parent)
     content = _map(content, "manifest")
     build = content.get("build")
     name = build.get("name") if isinstance(build, Mapping) else None
     file = f"<manifest {name}>" if isinstance(name, str) else "<manifest>"
-    return load_service(values.hide(content), file=file, variables=variables, toolchain=toolchain), "."
+    hidden = values.hide(content)
+    _refuse_outputs(hidden, file, variables, kind="genservice")
+    return load_service(hidden, file=file, variables=variables, toolchain=toolchain), "."
 
 
 def builder_words(args: Mapping[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ from scone_policy.errors import SconeError
 from scone_policy.session import VERSION
 from scone_provider.derive.fill import filled_mesh
 from scone_provider.manifest.mesh import MODES, UPLOAD
-from scone_provider.manifest.outputs import INSTEAD
+from scone_provider.manifest.outputs import INSTEAD, refuse_outputs
 from scone_provider.trust import testing_switches, tolerance_map
 
 _PLACE = ("namespace", "cas_url", "tolerance", "cas_key", "mode", "cas_encryption_key")
@@ -98,6 +98,7 @@ def _place(args: CasNamespaceArgs) -> _Place:
         raise SconeError(f"mesh_file and {given[0]} are both given", fix="leave one of them out")
     values = Values()
     mesh = filled_mesh(read_mesh(args["mesh_file"], None, given_variables(args, values), values), release=None)
+    refuse_outputs(mesh.document, kind="mesh")
     cas = mesh.cas_of("cas")
     return _Place(
         namespace=values.show(mesh.policy.namespace),

@@ -16,6 +16,7 @@ from scone_provider.derive.fill import filled_service
 from scone_provider.derive.image import image_inputs
 from scone_provider.derive.variables import Value, Variables
 from scone_provider.manifest import ServiceManifest
+from scone_provider.manifest.outputs import refuse_outputs
 from scone_provider.manifest.problems import Findings
 
 
@@ -154,6 +155,7 @@ def _filled(manifest: ServiceManifest, given: Mapping[str, str]) -> tuple[Servic
         fix="Name {name} in environment.global of the manifest, and give it as environment.{name}.",
     )
     manifest = filled_service(manifest, variables)
+    refuse_outputs(manifest.document, kind="genservice")
     places = {**dict.fromkeys(found, "global"), **dict.fromkeys(manifest.environment.local, "local")}
     environment = {
         name: variables.fill(value, where=manifest.where("environment", places[name], name))

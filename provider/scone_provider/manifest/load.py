@@ -10,7 +10,6 @@ from scone_policy.source import Document
 from scone_policy.suggest import with_suggestions
 from scone_provider.manifest.mesh import Mesh, mesh_problems
 from scone_provider.manifest.origin import Manifest
-from scone_provider.manifest.outputs import with_output_problems
 from scone_provider.manifest.problems import stop
 from scone_provider.manifest.rules import service_problems
 from scone_provider.manifest.service import ServiceManifest
@@ -55,12 +54,11 @@ def judged(model: type[_Kind], document: Document, *, toolchain: Toolchain = "em
     try:
         manifest = model.model_validate(document.data)
     except ValidationError as error:
-        problems = with_output_problems(with_suggestions(problems_of(error), model), document)
+        problems = with_suggestions(problems_of(error), model)
     else:
         assert isinstance(manifest, ServiceManifest | Mesh)
         problems = mesh_problems(manifest) if isinstance(manifest, Mesh) else service_problems(manifest)
         problems += refuse_unsupported(manifest, toolchain=toolchain)
-        problems = with_output_problems(problems, document)
         manifest.remember(document)
         if not problems:
             return manifest

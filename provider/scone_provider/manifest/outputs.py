@@ -5,7 +5,8 @@ from typing import Any
 
 from scone_policy.holes import has_hole
 from scone_policy.problems import Problem
-from scone_policy.source import Document, Path, show
+from scone_policy.source import Document, Path
+from scone_provider.manifest.problems import stop
 
 NOT_AN_OUTPUT = "an Output cannot stand here: what there is to do depends on it, and its value is known only later"
 INSTEAD = 'Give the value itself, such as pulumi.Config().require("NAME"); inside of a section, Outputs may be values.'
@@ -51,12 +52,15 @@ _NAMING = ("name", "kind")
 _PATHS = ("dirs", "fs_dirs", "fs_files", "plains", "plain_files", "host_paths")
 
 
-def output_problems(document: Document) -> list[Problem]:
-    """A problem for each Output in a manifest that stands where its value is needed before it is known."""
+def output_problems(document: Document, *, kind: str) -> list[Problem]:
+    """A problem for each Output in a manifest that stands where its value is needed before it is known.
+
+    `kind`: `genservice` or `mesh`, as manifests name themselves.
+    """
     data = document.data
     if not isinstance(data, Mapping) or not has_hole(data):
         return []
-    allowed = _OPEN.get(str(data.get("kind")), ())
+    allowed = _OPEN[kind]
     return [
         Problem(path=_named(data, path), rule=NOT_AN_OUTPUT, fix=INSTEAD)
         for path in _holes(data, ())
@@ -64,11 +68,9 @@ def output_problems(document: Document) -> list[Problem]:
     ]
 
 
-def with_output_problems(problems: list[Problem], document: Document) -> list[Problem]:
-    """The problems of a document and those with its Outputs, of which a model can only say that they have no form."""
-    told = output_problems(document)
-    places = {show(problem.path) for problem in told}
-    return told + [problem for problem in problems if show(problem.path) not in places]
+def refuse_outputs(document: Document, *, kind: str) -> None:
+    """Raise ManifestError (ManifestErrors) for the Outputs of a document of this kind that stand where none may."""
+    stop(output_problems(document, kind=kind), document)
 
 
 def _holes(tree: object, path: Path) -> Iterator[Path]:
