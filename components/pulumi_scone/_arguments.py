@@ -83,8 +83,8 @@ BuildArgs = TypedDict(
         "kind": str,
         "to": pulumi.Input[str],
         "command": pulumi.Input[str],
-        "from": NotRequired[str],
-        "pwd": NotRequired[str],
+        "from": NotRequired[pulumi.Input[str]],
+        "pwd": NotRequired[pulumi.Input[str]],
         "requirements": NotRequired[str],
         "run": NotRequired[Sequence[pulumi.Input[str]]],
         "copy": NotRequired[Sequence[str]],
@@ -148,7 +148,7 @@ class CasArgs(TypedDict):
 class MeshPolicyArgs(TypedDict):
     """Where and how strictly the policies of a mesh are kept."""
 
-    namespace: str
+    namespace: pulumi.Input[str]
     """Namespace at CAS."""
     tolerate: NotRequired[str]
     """Comma separated list of what attestation tolerates."""
@@ -195,7 +195,7 @@ class MeshServiceArgs(TypedDict):
 class RepoArgs(TypedDict):
     """Where the images of a mesh are pushed."""
 
-    destination: str
+    destination: pulumi.Input[str]
     """Registry and folder; each image keeps its name and tag in it."""
     push: NotRequired[bool]
     """False: leave the images where their manifests put them."""
@@ -227,7 +227,7 @@ class CasNamespaceArgs(TypedDict):
     """Path of a Meshfile, relative to the program: its CAS and its namespace are taken."""
     variables: NotRequired[Mapping[str, pulumi.Input[str]]]
     """Values of the Meshfile's `$NAME` variables."""
-    namespace: NotRequired[str]
+    namespace: NotRequired[pulumi.Input[str]]
     """Name of the namespace; `company/project` is one inside `company`."""
     cas_url: NotRequired[pulumi.Input[str]]
     """Host, or host:port, of CAS's client API."""
@@ -239,7 +239,7 @@ class CasNamespaceArgs(TypedDict):
     """How the namespace's session gets to CAS, as in a Meshfile; default: `Upload`."""
     cas_encryption_key: NotRequired[pulumi.Input[str]]
     """Session encryption key of CAS, 64 hex digits, for modes that encrypt."""
-    owners: NotRequired[Sequence[str]]
+    owners: NotRequired[Sequence[pulumi.Input[str]]]
     """Key hashes that may read, update and create policies; default: the one who creates it."""
     policy: NotRequired[Mapping[str, Any]]
     """The namespace's own session, in place of the one that `owners` gives."""
@@ -257,7 +257,7 @@ class BuilderArgs(TypedDict):
 class NativeStageArgs(TypedDict):
     """How a container builder carries out `run` and `requirements` of a service manifest."""
 
-    builder: NotRequired[str]
+    builder: NotRequired[pulumi.Input[str]]
     """Name of a buildx builder; default: the one that BUILDX_BUILDER names, or the current one."""
     pip_config: NotRequired[pulumi.Input[str]]
     """Text of a pip.conf (index, credentials): a build secret, which is in no image and makes no difference to one."""
@@ -276,7 +276,7 @@ class ConfidentialImageArgs(TypedDict):
     """Values of the manifest's `$NAME` variables."""
     environment: NotRequired[Mapping[str, pulumi.Input[str]]]
     """Values of its `global` variables, as a mesh gives them."""
-    cas_key: NotRequired[str]
+    cas_key: NotRequired[pulumi.Input[str]]
     """Key hash of CAS that the image pins."""
     native_image: NotRequired[Any]
     """An image that the program makes, in the place of `from`: a reference, an Output of one, or the image resource."""
@@ -305,11 +305,11 @@ class MeshDeploymentArgs(TypedDict):
     """Folders with curated services of your own, which come before the package's (docs/curated-services.md)."""
     variables: NotRequired[Mapping[str, pulumi.Input[str]]]
     """Values of the `$NAME` variables in all files."""
-    kubernetes_namespace: NotRequired[str]
+    kubernetes_namespace: NotRequired[pulumi.Input[str]]
     """Kubernetes namespace of the release; default: `default`."""
     release: NotRequired[str]
     """Name of the Helm release; default: the component's name."""
-    owners: NotRequired[Sequence[str]]
+    owners: NotRequired[Sequence[pulumi.Input[str]]]
     """Key hashes that may read and update the policies; default: the one who creates them."""
     adopt: NotRequired[bool]
     """Take over policies of these names that this stack did not create."""

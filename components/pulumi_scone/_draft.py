@@ -34,10 +34,11 @@ from scone_provider.derive import ImageFacts, MeshPlan, derive
 from scone_provider.derive.chart import kubernetes_name
 from scone_provider.derive.fill import filled_mesh, filled_services, with_destination
 from scone_provider.derive.image import destination, encrypted_paths, image_inputs
-from scone_provider.errors import ImageError
+from scone_provider.errors import ImageError, ManifestError
 from scone_provider.image.source import encrypted_sizes
 from scone_provider.manifest import Mesh, ServiceManifest
 from scone_provider.manifest.assign import assigned, digest_of, is_built_as
+from scone_provider.manifest.outputs import refuse_outputs
 from scone_provider.manifest.overrides import overridden
 from scone_provider.manifest.variables import ReadVariables
 from scone_provider.production import DEBUG_MODE, refuse_testing, testing_parts
@@ -53,6 +54,7 @@ class Draft:
         variables = ReadVariables(given_variables(args, self.values))
         mesh = read_mesh(args.get("mesh_file"), args.get("mesh"), variables, self.values)
         self.mesh: Mesh = filled_mesh(mesh, release=self.release)
+        refuse_outputs(self.mesh.document, kind="mesh")
         builder = builder_words(args)
         sources = [
             read_manifest(file, None, variables, self.values, builder=builder)
@@ -65,6 +67,7 @@ class Draft:
         sources = [(with_destination(one, self.mesh, release=self.release), folder) for one, folder in sources]
         self.manifests, self._folders = _assign(self.mesh, sources)
         curated = self._curated(files_of(args, "catalogue"))
+        self._ready_made = frozenset(curated)
         files = {service: service_files(self.mesh, service, variables) for service in self.manifests}
         written = {service: overridden(one, files[service]) for service, one in self.manifests.items()}
         templates = {service: one.policy for service, one in curated.items() if one.policy is not None}
@@ -75,6 +78,12 @@ class Draft:
         self.manifests = filled_services(
             self.mesh, written, release=self.release, cas_keys=self._cas_keys, curated=curated
         )
+        for manifest in self.manifests.values():
+            refuse_outputs(manifest.document, kind="genservice")
+        self.destinations = {
+            service: destination(self.mesh, one, later=self.values.later) for service, one in self.manifests.items()
+        }
+        """Service → where its image is pushed: `build.to`, or its name in `repo.destination`."""
         self._facts = {
             service: self._promise(manifest, self._folders[service], vendor=bool(builder))
             for service, manifest in self.manifests.items()
@@ -86,13 +95,14 @@ class Draft:
             self.mesh,
             written,
             self._facts,
-            owners=tuple(args.get("owners") or ()),
+            owners=tuple(self.values.hide(list(args.get("owners") or ()))),
             release=self.release,
             policy_digests=self._digests,
             cas_keys=self._cas_keys,
             templates=templates,
             curated=curated,
             revisions=self._revisions,
+            later=self.values.later,
         )
         self.warnings = (*variables.unread(), *self.plan.warnings)
         if is_for_production():
@@ -130,7 +140,7 @@ class Draft:
     def summary(self) -> Mapping[str, object]:
         """What the component itself shows in a preview: the intent, not the details."""
         return {
-            "namespace": self.plan.namespace,
+            "namespace": self.values.show(self.plan.namespace),
             "services": dict.fromkeys(self.manifests, True),
             "release": self.release,
         }
@@ -150,12 +160,25 @@ class Draft:
         if is_built_as(image, self.manifests[service].build.to) and (digest := digest_of(image)):
             inputs["demanded"] = digest
             inputs["where"]["demanded"] = self.mesh.where("services", service, "image")
+        elif service not in self._ready_made and not is_built_as(image, self.manifests[service].build.to):
+            return {**inputs, "to": self._equal(service, image)}
         return {**inputs, "to": self.destinations[service]}
 
-    @property
-    def destinations(self) -> dict[str, str]:
-        """Service → where its image is pushed: `build.to`, or its name in `repo.destination`."""
-        return {service: destination(self.mesh, one) for service, one in self.manifests.items()}
+    def _equal(self, service: str, image: str) -> str:
+        """The destination of an image that the Meshfile and the manifest name by two Outputs; they must be one name."""
+        to, where = self.manifests[service].build.to, self.mesh.where("services", service, "image")
+
+        def same(found: str) -> str:
+            named, built, pushed = found.split("\n")
+            if not is_built_as(named, built):
+                raise ManifestError(
+                    f"the service {service} uses {named}, but its manifest builds {built}",
+                    where=where,
+                    fix="Make image and build.to equal.",
+                )
+            return pushed
+
+        return self.values.later(f"{image}\n{to}\n{self.destinations[service]}", same)
 
     def know_image(self, service: str, image: ConfidentialImage) -> None:
         """Fill the holes that waited for an image."""
@@ -164,7 +187,7 @@ class Draft:
         self.values.keep(facts.measurement, image.measurement)
         self.values.keep(facts.fspf_tag, image.fspf_tag)
         if facts.key is not None:
-            # Sealed, yet a policy takes no Output in the place of a key that is not a secret.
+            # Sealed already; but states have it as a secret, and would show another one as a change.
             self.values.keep(facts.key, pulumi.Output.secret(image.key))
 
     def tolerance(self, called: str) -> dict[str, object]:

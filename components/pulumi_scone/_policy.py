@@ -1,25 +1,27 @@
 """A policy as a program gives it: a map, a YAML text or a file; explicit secret values must be Pulumi secrets."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pulumi
 
 from pulumi_scone._sources import given_variables, read_text, refuse_in_production
 from pulumi_scone._values import Values
-from scone_policy.digest import masked
 from scone_policy.errors import SconeError
 from scone_policy.holes import has_hole, is_hole
-from scone_policy.problems import refuse
-from scone_policy.session import Session, check, secret_paths, written_problems
+from scone_policy.problems import Problem, refuse
+from scone_policy.session import Session, check, is_explicit_secret, secret_paths, written_problems
 from scone_policy.source import Document, Path, show
+from scone_provider.manifest.outputs import INSTEAD, NOT_AN_OUTPUT
 from scone_provider.manifest.variables import IN_PROGRAM, load_unfilled, name_left, read
 from scone_provider.policy_state import PLAIN, plain_secret
 from scone_provider.production import testing_parts
 
 _NOT_SECRET = frozenset({"public-key", "x509", "x509-ca", "config-fragment"})
 """Kinds of secrets whose explicit values may be public; where they are Pulumi secrets, they stay so."""
-_FORMS = {"fspf_key": "0" * 64, "private_key": "-----"}
+_DERIVED = "fspf_key"
+_FORMS = {_DERIVED: "0" * 64, "private_key": "-----"}
 """What a secret looks like under these keys; elsewhere any text is one."""
 
 
@@ -46,9 +48,10 @@ class GivenPolicy:
             pulumi.log.warn(f"{session.name}: creator: is filled in by CAS: what stands here is ignored. Leave it out.")
         self.policy = self._values.show(document.data)
         """For the provider, which judges maps itself."""
-        self._must: dict[Path, list[pulumi.Output[Any]]] = {}
+        self._must: dict[Path, str] = {}
         self._open: dict[Path, list[pulumi.Output[Any]]] = {}
         if session is None:
+            refuse_outputs(problems, document)
             return
         if not isinstance(policy, Mapping):
             refuse_in_production({document.where(path): names for path, names in testing_parts(session).items()})
@@ -85,10 +88,8 @@ class GivenPolicy:
             raise refuse(missing, document)
         return document
 
-    def _explicit(
-        self, session: Session, canonical: Mapping[str, Any]
-    ) -> Iterator[tuple[Path, list[pulumi.Output[Any]]]]:
-        """The explicit secret values, with the Outputs in each. Raises SconeError for one that has none."""
+    def _explicit(self, session: Session, canonical: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+        """The explicit secret values, each with Outputs in it. Raises SconeError for one that has none."""
         for path in secret_paths(_as_if_known(canonical)):
             value: Any = canonical
             for step in path:
@@ -98,7 +99,7 @@ class GivenPolicy:
                 continue
             if not has_hole(value):
                 raise plain_secret(show(path))
-            yield path, self._values.outputs(value)
+            yield path, value
 
     def private(self) -> pulumi.Output[Any] | None:
         """Where else in the canonical form secret Outputs stand: nested maps that end in true; None when nowhere.
@@ -108,8 +109,8 @@ class GivenPolicy:
         return pulumi.Output.from_input(self._judged()) if self._open else None
 
     async def _judged(self) -> Mapping[str, Any] | None:
-        for path, outputs in self._must.items():
-            if not any([await output.is_secret() for output in outputs]):
+        for path, text in self._must.items():
+            if await self._is_plain(str(path[-1]), text):
                 return {PLAIN: show(path)}  # for `check` to refuse: Pulumi prints a traceback for an error in here
         found: dict[str, Any] = {}
         for path, outputs in self._open.items():
@@ -117,10 +118,55 @@ class GivenPolicy:
                 _mark(found, path)
         return found or None
 
+    async def _is_plain(self, key: str, text: str) -> bool:
+        """True for a value that is no Pulumi secret, and neither a placeholder nor what stands for an image's key.
 
-def as_secrets(policy: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A derived policy (canonical) whose explicit values, given in a manifest, are Pulumi secrets from here on."""
-    return masked(policy, secret=pulumi.Output.secret)
+        Which of them a key will be is told when it is known: `key` of an image is not before that image was built.
+        """
+        if any([await output.is_secret() for output in self._values.outputs(text)]):
+            return False
+        whole = pulumi.Output.from_input(self._values.show(text))
+        if await whole.is_known():
+            return is_explicit_secret(await whole.future(), key)
+        return key != _DERIVED
+
+
+def as_secrets(policy: Mapping[str, Any], values: Values) -> Mapping[str, Any]:
+    """A derived policy (canonical, with holes) whose explicit values, from a manifest, are Pulumi secrets from here on.
+
+    What stands for the key of an image is none.
+    """
+    found: dict[str, Any] = values.show(policy)
+    for path in secret_paths(_as_if_known(policy)):
+        if path[-1] != _DERIVED or not has_hole(_at(policy, path)):
+            found = _replaced(found, path)
+    return found
+
+
+def _at(tree: Any, path: Path) -> object:  # noqa: ANN401
+    for step in path:
+        tree = tree[step]
+    return tree
+
+
+def _replaced(tree: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    first, *rest = path
+    inner = tree[str(first)]
+    return {**tree, str(first): _replaced(inner, tuple(rest)) if rest else pulumi.Output.secret(inner)}
+
+
+def refuse_outputs(problems: Sequence[Problem], document: Document) -> None:
+    """Raise SconeError where a problem is that an Output stands for a whole section: what is in it is not judged.
+
+    Everything else is for the provider to refuse, which sees the values.
+    """
+    found = [
+        replace(problem, rule=NOT_AN_OUTPUT, fix=INSTEAD)
+        for problem in problems
+        if is_hole(document.value(problem.path))
+    ]
+    if found:
+        raise refuse(found, document)
 
 
 def _as_if_known(tree: Any, key: str = "") -> Any:  # noqa: ANN401

@@ -8,15 +8,21 @@ from typing import Any, NotRequired, get_args, get_origin
 
 import pulumi
 
-from pulumi_scone._values import Values
+from pulumi_scone._arguments import NativeStageArgs
+from pulumi_scone._values import Values, is_later
 from scone_policy.errors import SconeError
 from scone_policy.holes import has_hole
+from scone_policy.source import Document
 from scone_provider.image.reference import parse_reference
 from scone_provider.manifest import Mesh, ServiceManifest, load_mesh, load_service
+from scone_provider.manifest.outputs import INSTEAD, NOT_AN_OUTPUT, refuse_outputs
 from scone_provider.manifest.unsupported import Toolchain
+from scone_provider.manifest.variables import read
 from scone_provider.production import SETTING, Places, is_production, refuse_testing
 
 _LIMIT = 1 << 20
+_Text = pulumi.Input[str]
+_Texts = Sequence[pulumi.Input[str]]
 
 
 def read_mesh(
@@ -25,9 +31,17 @@ def read_mesh(
     """The Meshfile, from exactly one of `file` and `content`. Raises SconeError."""
     if (file is None) == (content is None):
         raise SconeError("give either mesh_file or mesh", fix="mesh_file is a path, mesh the same content in Python")
-    if file is not None:
-        return load_mesh(read_text(file), file=file, variables=variables)
-    return load_mesh(values.hide(_map(content, "mesh")), file="<mesh>", variables=variables)
+    source = read_text(file) if file is not None else values.hide(_map(content, "mesh"))
+    _refuse_outputs(source, file or "<mesh>", variables, kind="mesh")
+    return load_mesh(source, file=file or "<mesh>", variables=variables)
+
+
+def _refuse_outputs(source: str | Mapping[str, Any], file: str, variables: Mapping[str, str], *, kind: str) -> None:
+    """Before a model judges them, which can only say that they have no form."""
+    if not isinstance(source, str):
+        refuse_outputs(Document(data=source, file=file), kind=kind)
+    elif has_hole(variables):
+        refuse_outputs(read(source, file=file, variables=variables)[0], kind=kind)
 
 
 def read_manifest(
@@ -48,14 +62,16 @@ def read_manifest(
             "give either manifest_file or manifest", fix="manifest_file is a path, manifest the same content in Python"
         )
     if file is not None:
-        return load_service(read_text(file), file=file, variables=variables, toolchain=toolchain), str(
-            Path(file).parent
-        )
+        text = read_text(file)
+        _refuse_outputs(text, file, variables, kind="genservice")
+        return load_service(text, file=file, variables=variables, toolchain=toolchain), str(Path(file).parent)
     content = _map(content, "manifest")
     build = content.get("build")
     name = build.get("name") if isinstance(build, Mapping) else None
     file = f"<manifest {name}>" if isinstance(name, str) else "<manifest>"
-    return load_service(values.hide(content), file=file, variables=variables, toolchain=toolchain), "."
+    hidden = values.hide(content)
+    _refuse_outputs(hidden, file, variables, kind="genservice")
+    return load_service(hidden, file=file, variables=variables, toolchain=toolchain), "."
 
 
 def builder_words(args: Mapping[str, Any]) -> list[str]:
@@ -71,6 +87,8 @@ def builder_words(args: Mapping[str, Any]) -> list[str]:
             words = json.loads(str(words))
         except ValueError:
             words = None
+    if is_later(words) or (isinstance(words, list | tuple) and any(map(is_later, words))):
+        raise SconeError(NOT_AN_OUTPUT, where=where, fix=INSTEAD)
     if not isinstance(words, list | tuple) or not words or not all(isinstance(word, str) for word in words):
         raise SconeError(
             "this is no list of words",
@@ -98,24 +116,44 @@ def check_arguments(args: object, kind: type) -> None:
     Texts, numbers, switches and lists of texts are judged here; maps by those who read them.
     """
     for key, value in _map(args, "args").items():
-        if key not in kind.__annotations__:
-            near = difflib.get_close_matches(str(key), kind.__annotations__, n=1)
-            known = ", ".join(sorted(kind.__annotations__))
-            raise SconeError(
-                f"unknown argument {str(key)[:80]!r}",
-                where=kind.__name__.removesuffix("Args"),
-                fix=f"did you mean {near[0]}?" if near else f"known are {known}",
-            )
-        _check_type(value, kind.__annotations__[key], where=key)
+        _check_known(key, kind.__annotations__, where=kind.__name__.removesuffix("Args"))
+        check_type(value, kind.__annotations__[key], where=key)
 
 
-def _check_type(value: object, wanted: object, *, where: str) -> None:
+def check_keywords(**given: object) -> None:
+    """Raise SconeError for an argument of a resource that is not of its type; those with these names are known."""
+    for key, value in given.items():
+        if _KEYWORDS[key] is Mapping and value is not None:
+            _map(value, key)
+        check_type(value, _KEYWORDS[key], where=key)
+
+
+def check_type(value: object, wanted: object, *, where: str) -> None:
+    """Raise SconeError where an argument is not of the type that its annotation wants, `NotRequired` or not."""
     wanted = get_args(wanted)[0] if get_origin(wanted) is NotRequired else wanted
-    if wanted not in _TYPES or value is None:
+    if value is None or wanted is Any:
+        return
+    if is_later(value) and wanted not in _INPUTS:
+        raise SconeError(NOT_AN_OUTPUT, where=where, fix=INSTEAD)
+    if wanted in _SETTINGS:
+        for key, one in _map(value, where).items():
+            _check_known(key, _SETTINGS[wanted], where=where)
+            check_type(one, _SETTINGS[wanted][str(key)], where=f"{where}.{key}")
+    if wanted not in _TYPES:
         return
     fits, words = _TYPES[wanted]
     if not fits(value):
         raise SconeError(f"this is no {words}, but a {type(value).__name__}", where=where, fix=f"give a {words}")
+
+
+def _check_known(key: object, known: Mapping[str, object], *, where: str) -> None:
+    if key not in known:
+        near = difflib.get_close_matches(str(key), known, n=1)
+        raise SconeError(
+            f"unknown argument {str(key)[:80]!r}",
+            where=where,
+            fix=f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}",
+        )
 
 
 def _is_whole(value: object) -> bool:
@@ -123,8 +161,12 @@ def _is_whole(value: object) -> bool:
     return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer())
 
 
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) or is_later(value)
+
+
 def _are_texts(value: object) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(item, str | pulumi.Output) for item in value)
+    return isinstance(value, list | tuple) and all(_is_text(item) for item in value)
 
 
 _TYPES: Mapping[object, tuple[Callable[[object], bool], str]] = {
@@ -132,7 +174,18 @@ _TYPES: Mapping[object, tuple[Callable[[object], bool], str]] = {
     bool: (lambda value: isinstance(value, bool), "switch (True or False)"),
     int: (_is_whole, "whole number"),
     Sequence[str]: (_are_texts, "list of texts"),
+    _Text: (_is_text, "text"),
+    _Texts: (_are_texts, "list of texts"),
 }
+_INPUTS = (_Text, Any)
+_KEYWORDS: Mapping[str, object] = {
+    **dict.fromkeys(("policy_file", "mode", "file"), str),
+    **dict.fromkeys(("adopt", "overlap"), bool),
+    **dict.fromkeys(("url", "key", "recipient"), _Text),
+    **dict.fromkeys(("cas", "policy", "tolerance"), Mapping),
+}
+_SETTINGS: Mapping[object, Mapping[str, object]] = {NativeStageArgs: NativeStageArgs.__annotations__}
+"""Arguments that are sections of their own, which nobody else judges."""
 
 
 def given_variables(args: Mapping[str, Any], values: Values, *, key: str = "variables") -> dict[str, str]:
@@ -149,7 +202,11 @@ def given_variables(args: Mapping[str, Any], values: Values, *, key: str = "vari
 def files_of(args: Mapping[str, Any], key: str) -> list[str]:
     """The paths in the list under `key`. Raises SconeError."""
     found = args.get(key) or ()
-    if isinstance(found, str | pulumi.Output) or not all(isinstance(file, str) for file in found):
+    if not isinstance(found, list | tuple):
+        found = [None]
+    if any(is_later(file) for file in found):
+        raise SconeError(NOT_AN_OUTPUT, where=key, fix=INSTEAD)
+    if not all(isinstance(file, str) for file in found):
         raise SconeError("this is no list of paths", where=key, fix='give a list, such as ["service.yaml"]')
     return list(found)
 
@@ -165,6 +222,8 @@ def hidden_identity(to: str, values: Values) -> str:
 
 
 def _map(content: object, name: str) -> Mapping[str, Any]:
+    if is_later(content):
+        raise SconeError(NOT_AN_OUTPUT, where=name, fix=INSTEAD)
     if not isinstance(content, Mapping):
         raise SconeError(f"this is a {type(content).__name__}", where=name, fix="give a map")
     return content

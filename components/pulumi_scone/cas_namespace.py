@@ -9,12 +9,13 @@ import pulumi
 from pulumi_scone._arguments import CasNamespaceArgs
 from pulumi_scone._sources import check_arguments, given_variables, read_mesh, refuse_in_production
 from pulumi_scone._uploads import Way, policy_of
-from pulumi_scone._values import Values, user_errors
+from pulumi_scone._values import Values, is_later, settled, user_errors
 from pulumi_scone.resources import Cas
 from scone_policy.errors import SconeError
 from scone_policy.session import VERSION
 from scone_provider.derive.fill import filled_mesh
 from scone_provider.manifest.mesh import MODES, UPLOAD
+from scone_provider.manifest.outputs import INSTEAD, refuse_outputs
 from scone_provider.manifest.variables import ReadVariables
 from scone_provider.trust import testing_switches, tolerance_map
 
@@ -34,6 +35,7 @@ class CasNamespace(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: CasNamespaceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         with user_errors():
+            args = settled(args)
             check_arguments(args, CasNamespaceArgs)
             place = _place(args)
             tolerance = tolerance_map(place.tolerance)
@@ -51,7 +53,8 @@ class CasNamespace(pulumi.ComponentResource):
         self.policy = policy_of(
             name,
             way=self.way,
-            session=place.namespace,
+            # It names a file, where the mode makes one; then it is plain text.
+            session=place.namespace if isinstance(place.namespace, str) else "",
             policy=args.get("policy") or _own_policy(place.namespace, args.get("owners") or ()),
             adopt=bool(args.get("adopt")),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self.cas]),
@@ -65,7 +68,7 @@ class CasNamespace(pulumi.ComponentResource):
 class _Place:
     """Which namespace on which CAS, and how that is trusted."""
 
-    namespace: str
+    namespace: pulumi.Input[str]
     cas_url: pulumi.Input[str]
     tolerance: str
     tolerance_at: str = "tolerance"
@@ -80,12 +83,19 @@ def _place(args: CasNamespaceArgs) -> _Place:
     if "mesh_file" not in args:
         if "namespace" not in args or "cas_url" not in args:
             raise SconeError("CasNamespace needs namespace and cas_url", fix="give both, or a mesh_file that has them")
+        mode = _mode(args.get("mode") or UPLOAD)
+        if mode != UPLOAD and is_later(args["namespace"]):
+            raise SconeError(
+                f"an Output cannot stand here with the mode {mode}: the document's file is named like the namespace",
+                where="namespace",
+                fix=INSTEAD,
+            )
         return _Place(
             namespace=args["namespace"],
             cas_url=args["cas_url"],
             tolerance=args.get("tolerance", ""),
             cas_key=args.get("cas_key"),
-            mode=_mode(args.get("mode") or UPLOAD),
+            mode=mode,
             encryption_key=args.get("cas_encryption_key"),
         )
     if given:
@@ -93,9 +103,10 @@ def _place(args: CasNamespaceArgs) -> _Place:
     values = Values()
     variables = ReadVariables(given_variables(args, values))
     mesh = filled_mesh(read_mesh(args["mesh_file"], None, variables, values), release=None)
+    refuse_outputs(mesh.document, kind="mesh")
     cas = mesh.cas_of("cas")
     return _Place(
-        namespace=mesh.policy.namespace,
+        namespace=values.show(mesh.policy.namespace),
         cas_url=values.show(cas.cas_url),
         tolerance=cas.tolerance or "",
         tolerance_at=mesh.where("cas", mesh.cas_name("cas"), "tolerance"),
@@ -112,8 +123,12 @@ def _mode(text: str) -> str:
     return text
 
 
-def _own_policy(namespace: str, owners: Sequence[str]) -> Mapping[str, Any]:
-    entries = dict.fromkeys(owners or ["CREATOR"], True)
+def _own_policy(namespace: pulumi.Input[str], owners: Sequence[pulumi.Input[str]]) -> Mapping[str, Any]:
+    # An Output is no key: it stands under a number (session language, sets as maps).
+    entries = {
+        f"unknown-{number}" if is_later(owner) else owner: owner if is_later(owner) else True
+        for number, owner in enumerate(owners or ["CREATOR"])
+    }
     return {
         "name": namespace,
         "version": VERSION,

@@ -8,7 +8,7 @@ import pulumi
 from pulumi_scone._arguments import ConfidentialImageArgs
 from pulumi_scone._native import NativeStage, reference_of
 from pulumi_scone._sources import builder_words, check_arguments, given_variables, hidden_identity, read_manifest
-from pulumi_scone._values import Values, user_errors
+from pulumi_scone._values import Values, secret_keys, settled, user_errors
 from pulumi_scone.resources import ImageBuild, VendorImage
 from scone_policy.errors import SconeError
 from scone_policy.services import MARKER
@@ -17,6 +17,7 @@ from scone_provider.derive.image import image_inputs
 from scone_provider.derive.variables import Value, Variables
 from scone_provider.manifest import ServiceManifest
 from scone_provider.manifest.cautions import sentences
+from scone_provider.manifest.outputs import refuse_outputs
 from scone_provider.manifest.problems import Findings
 from scone_provider.manifest.variables import ReadVariables
 
@@ -36,6 +37,7 @@ class ConfidentialImage(pulumi.ComponentResource):
     def __init__(self, name: str, args: ConfidentialImageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         values = Values()
         with user_errors():
+            args = settled(args)
             check_arguments(args, ConfidentialImageArgs)
             variables = ReadVariables(given_variables(args, values))
             manifest, folder = read_manifest(
@@ -48,7 +50,7 @@ class ConfidentialImage(pulumi.ComponentResource):
                 folder=folder,
                 environment=environment,
                 identity=hidden_identity(manifest.build.to, values),
-                cas_key=args.get("cas_key"),
+                cas_key=values.hide(args.get("cas_key")),
             )
         self._set_up(name, values.show(inputs), args, opts)
         for warning in warnings:
@@ -92,7 +94,8 @@ class ConfidentialImage(pulumi.ComponentResource):
             kept = pulumi.ResourceOptions(retain_on_delete=not args.get("delete_images"))
             inputs |= {"from": stage.image(pulumi.ResourceOptions.merge(child, kept)), "native_stage": True}
         asked = {key: True for key in ("delete_images", "refresh_base") if args.get(key)}
-        self.build = ImageBuild(name, inputs={**inputs, **asked}, opts=child)
+        told = {"secret": secret_keys({key: inputs[key] for key in ("to", "from")})}
+        self.build = ImageBuild(name, inputs={**inputs, **asked, **told}, opts=child)
         self.key = pulumi.Output.concat(MARKER, inputs["identity"])
         self._know()
 
@@ -117,6 +120,7 @@ class ConfidentialImage(pulumi.ComponentResource):
                 "builder": {str(number): word for number, word in enumerate(builder)},
                 **{key: inputs[key] for key in ("requirements", "signature", "demanded") if inputs.get(key)},
                 "native_image": native,
+                "secret": secret_keys({"to": inputs["to"]}),
                 "delete_images": bool(args.get("delete_images")) or None,
             },
             opts=pulumi.ResourceOptions(parent=self, depends_on=opts.depends_on if opts else None),
@@ -156,6 +160,7 @@ def _filled(manifest: ServiceManifest, given: Mapping[str, str]) -> tuple[Servic
         fix="Name {name} in environment.global of the manifest, and give it as environment.{name}.",
     )
     manifest = filled_service(manifest, variables)
+    refuse_outputs(manifest.document, kind="genservice")
     places = {**dict.fromkeys(found, "global"), **dict.fromkeys(manifest.environment.local, "local")}
     environment = {
         name: variables.fill(value, where=manifest.where("environment", places[name], name))

@@ -11,12 +11,12 @@ from pulumi_scone._arguments import MeshDeploymentArgs
 from pulumi_scone._cluster import cluster_of
 from pulumi_scone._draft import Draft
 from pulumi_scone._policy import as_secrets
-from pulumi_scone._pull_secret import host_of, pull_secrets
+from pulumi_scone._pull_secret import pull_secrets
 from pulumi_scone._release import OWNER_PATH, owner_value, release_hooks
 from pulumi_scone._rollout import rollout_inputs
 from pulumi_scone._sources import check_arguments
 from pulumi_scone._uploads import Kept, Policy, Way, documents_of, objects_value, policy_of
-from pulumi_scone._values import together, user_errors
+from pulumi_scone._values import settled, together, user_errors
 from pulumi_scone.cas_namespace import CasNamespace
 from pulumi_scone.confidential_image import ConfidentialImage
 from pulumi_scone.resources import Cas, ReleasedRevision, Rollout, SecurityPolicy
@@ -40,6 +40,7 @@ class MeshDeployment(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: MeshDeploymentArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         with user_errors():
+            args = settled(args)
             check_arguments(args, MeshDeploymentArgs)
             draft = Draft(name, args)
         super().__init__("scone:index:MeshDeployment", name, draft.summary, opts)
@@ -128,10 +129,10 @@ class MeshDeployment(pulumi.ComponentResource):
     def _namespace(self, name: str, args: MeshDeploymentArgs, draft: Draft) -> CasNamespace:
         cas = draft.mesh.cas_of("cas")
         arguments: dict[str, Any] = {
-            "namespace": draft.plan.namespace,
+            "namespace": draft.values.show(draft.plan.namespace),
             "cas_url": draft.values.show(cas.cas_url),
             "tolerance": cas.tolerance or "",
-            "policy": as_secrets(draft.values.show(draft.plan.namespace_policy)),
+            "policy": as_secrets(draft.plan.namespace_policy, draft.values),
             "adopt": bool(args.get("adopt")),
             "mode": cas.mode,
         }
@@ -143,9 +144,9 @@ class MeshDeployment(pulumi.ComponentResource):
     def _pull_secrets(
         self, name: str, args: MeshDeploymentArgs, draft: Draft, services: Mapping[str, Any]
     ) -> list[Secret]:
+        images = draft.values.show(list(draft.destinations.values()))
         with user_errors():
-            hosts = [host_of(to) for to in draft.destinations.values()] if args.get("pull_secret") else []
-            return pull_secrets(name, args, services, hosts, pulumi.ResourceOptions(parent=self))
+            return pull_secrets(name, args, services, images, pulumi.ResourceOptions(parent=self))
 
     def _other_cases(self, name: str, draft: Draft, namespace: CasNamespace) -> dict[str, Way]:
         """Attest the other CASes of the mesh; policies that import from one wait for that, and learn its key."""
@@ -180,7 +181,7 @@ class MeshDeployment(pulumi.ComponentResource):
             f"{name}-shared",
             way=way,
             session=session,
-            policy=as_secrets(draft.values.show(draft.plan.shared_policy)),
+            policy=as_secrets(draft.plan.shared_policy, draft.values),
             adopt=bool(args.get("adopt")),
             opts=pulumi.ResourceOptions(parent=namespace, depends_on=[way.attested or namespace.cas]),
         )
@@ -209,7 +210,7 @@ class MeshDeployment(pulumi.ComponentResource):
             name,
             way=namespace.way,
             session=f"{draft.plan.namespace}/{service}",
-            policy=as_secrets(draft.values.show(draft.plan.policies[service])),
+            policy=as_secrets(draft.plan.policies[service], draft.values),
             adopt=bool(args.get("adopt")),
             overlap=draft.overlaps,
             opts=pulumi.ResourceOptions(

@@ -7,6 +7,7 @@ import pulumi
 from pulumi.dynamic import Resource
 
 from pulumi_scone._policy import GivenPolicy
+from pulumi_scone._sources import check_keywords
 from pulumi_scone._values import user_errors
 from scone_provider.resources.cas import CasProvider
 from scone_provider.resources.released_revision import ReleasedRevisionProvider
@@ -34,6 +35,8 @@ class Cas(Resource, module="scone", name="Cas"):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """`tolerance` maps switches to `True` or to their value; `key` pins."""
+        with user_errors():
+            check_keywords(url=url, tolerance=tolerance, key=key)
         props = {"url": url, "tolerance": dict(tolerance or {}), "key": key, "attested_key": None}
         super().__init__(CasProvider(), name, props, pulumi.ResourceOptions.merge(_HIDE, opts))
 
@@ -72,6 +75,7 @@ class SecurityPolicy(Resource, module="scone", name="SecurityPolicy"):
         that this one is released, too.
         """
         with user_errors():
+            check_keywords(cas=cas, policy_file=policy_file, adopt=adopt, overlap=overlap)
             given = GivenPolicy(policy, file=policy_file, variables=variables)
         props = {
             "cas": dict(cas),
@@ -144,10 +148,14 @@ class SealedPolicy(Resource, module="scone", name="SealedPolicy"):
 
         `recipient`: session encryption key of CAS, 64 hex digits; `file`: where the document is written, too.
         """
+        with user_errors():
+            check_keywords(cas=cas, policy=policy, mode=mode, recipient=recipient, file=file, adopt=adopt)
+            given = GivenPolicy(policy, file=None, variables=None)
         computed = dict.fromkeys(("name", "digest", "document", "predecessor", "attested_key"))
         props = {
             "cas": dict(cas),
-            "policy": dict(policy),
+            "policy": given.policy,
+            "private": given.private(),
             "mode": mode,
             "recipient": recipient,
             "file": file,

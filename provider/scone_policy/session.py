@@ -280,13 +280,13 @@ def secret_paths(canonical: Mapping[str, object]) -> list[tuple[str, ...]]:
         for section, paths in _SECRET_PATHS.items()
         for name, entry in _entries_of(canonical, section)
         for path in paths
-        if _is_secret(_value_at(entry, path), path[-1])
+        if is_explicit_secret(_value_at(entry, path), path[-1])
     ]
     security = canonical.get("security")
     paths = (("service_access_token",), ("attestation", "one_time_password_shared_secret"))
     return [
         *found,
-        *(("security", *path) for path in paths if _is_secret(_value_at(security, path), path[-1])),
+        *(("security", *path) for path in paths if is_explicit_secret(_value_at(security, path), path[-1])),
     ]
 
 
@@ -308,11 +308,12 @@ def _value_at(tree: object, path: tuple[str, ...]) -> object:
     return tree
 
 
-def _is_secret(value: object, key: str) -> bool:
+def is_explicit_secret(value: object, key: str) -> bool:
+    """True when a value that may stand under a key of `secret_paths` is a secret itself, and not a word for one."""
     if not isinstance(value, str):
         return False
     if key == "fspf_key":
-        return re.fullmatch("[0-9a-f]{64}", value) is not None
+        return re.fullmatch("[0-9a-fA-F]{64}", value) is not None
     if key == "private_key":
         return value.lstrip().startswith("-----")
     return key in ("value", "value_json") or not (is_reference(value) or has_hole(value))

@@ -75,6 +75,15 @@ class Document:
             parts.append(show(self._as_written(path)))
         return ": ".join(parts)
 
+    def value(self, path: Path) -> object:
+        """What stands at `path`, written as for `line`; where a text stands for a whole section, that text."""
+        node = self.data
+        for step in self._as_written(path):
+            if isinstance(node, str):
+                break
+            node = _child(node, _position(node, step))
+        return node
+
     def _as_written(self, path: Path) -> Path:
         """The path without indices into what is no list here: one value may stand for a list of one."""
         node, found = self.data, []

@@ -19,6 +19,7 @@ import urllib3.exceptions
 import yaml
 
 from scone_provider.errors import DeployError
+from scone_provider.kubernetes_proxy import without_socks
 
 PATIENCE: Mapping[str, Any] = {"_request_timeout": (5, 15)}
 """Seconds for one request: until it is connected, and until an answer comes."""
@@ -70,6 +71,8 @@ def connect(cluster: Cluster) -> Any:  # noqa: ANN401  the package has no types
         else:
             _load(cluster, configuration)
         return kubernetes.client.ApiClient(configuration)
+    except ImportError:
+        raise without_socks("kubernetes.Provider" if cluster.kubeconfig else "KUBECONFIG") from None
     except _UNREADABLE:
         # The library's words hold parts of the kubeconfig.
         where = "kubernetes.Provider" if cluster.kubeconfig else "KUBECONFIG"

@@ -2,17 +2,19 @@
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from scone_policy.holes import has_hole
-from scone_policy.source import Document, Number
+from scone_policy.holes import Later, at_once, has_hole
+from scone_policy.source import Document, Number, show
 from scone_provider.derive.environment import ServiceVariables
 from scone_provider.derive.facts import ImageFacts
+from scone_provider.derive.kubernetes_values import KEYS, Fitting
 from scone_provider.derive.variables import Value, Variables
 from scone_provider.derive.volumes import Volume
 from scone_provider.errors import ManifestError
 from scone_provider.manifest.mesh import Mesh
+from scone_provider.manifest.outputs import INSTEAD, NOT_AN_OUTPUT
 from scone_provider.manifest.problems import Findings
 
 ENCLAVE_PORT = 18765
@@ -48,10 +50,8 @@ def is_simulated(mesh: Mesh) -> bool:
 def enclave_address(cas_url: str) -> str:
     """host:port of a CAS's enclave port: services always use 18765, whatever port clients use."""
     host = re.sub("^[a-z]+://", "", cas_url).partition("/")[0]
-    if not has_hole(host):
-        match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:]+)(?::[0-9]+)?", host)
-        host = match[1] if match else host
-    return f"{host}:{ENCLAVE_PORT}"
+    match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:]+)(?::[0-9]+)?", host)
+    return f"{match[1] if match else host}:{ENCLAVE_PORT}"
 
 
 def memory_size(needed: int) -> str:
@@ -116,16 +116,17 @@ def service_values(
     variables: Variables,
     policy_digest: str,
     revision: str | None = None,
+    later: Later = at_once,
 ) -> tuple[_Checked, list[str]]:
     """The chart's values of one service, and warnings. Notes a finding for each value that Kubernetes could not use.
 
-    `revision`: the service's name at CAS where rollouts overlap.
+    `revision`: the service's name at CAS where rollouts overlap. `later`: for values that are not known yet.
     """
     name = variables.service
     warnings: list[str] = []
     cas = mesh.cas_of("cas")
     restart = _one_of(variables, "restartPolicy", ("Always", "OnFailure", "Never"), "Always")
-    replicas = _number(variables, "replicaCount", low=0, high=10_000, default=1)
+    replicas = _number(variables, "replicaCount", low=0, high=10_000, default=1, later=later)
     if restart != "Always" and isinstance(replicas, int) and replicas > 1:
         warnings.append(
             f"replicaCount of the service {name} has no effect: restartPolicy {restart} makes a Job, one pod"
@@ -135,12 +136,12 @@ def service_values(
         "service": name,
         "image": image.reference,
         "configId": f"{mesh.policy.namespace}/{name}/{revision or name}",
-        "cas": enclave_address(variables.fill(cas.cas_url, where=mesh.where("cas"))),
-        "env": dict(environment.container),
+        "cas": _told(later, variables.fill(cas.cas_url, where=mesh.where("cas")), enclave_address),
+        "env": {key: _told(later, value, str) for key, value in environment.container.items()},
         "replicas": replicas,
         "kind": "Deployment" if restart == "Always" else "Job",
         "restartPolicy": restart,
-        "sgx": _one_of(variables, "useSGXDevPlugin", ("scone", "azure", "disabled"), plugin),
+        "sgx": _one_of(variables, "useSGXDevPlugin", ("scone", "azure", "disabled"), plugin, later),
         "memory": {path: memory_size(image.sizes.get(path, 0)) for path in sorted(image.encrypted_paths)},
         "pullSecrets": {},
         "policyDigest": policy_digest,
@@ -159,7 +160,7 @@ def service_values(
     if cas.cas_key is not None:
         values["casKey"] = cas.cas_key
     for key, variable, high in (("port", "APP_SERVICE_PORT", 65_535), ("epcMem", "sgxEpcMem", 2**20)):
-        number = _number(variables, variable, low=1, high=high, default=None)
+        number = _number(variables, variable, low=1, high=high, default=None, later=later)
         if number is not None:
             values[key] = number
     secret = _pull_secret(variables, warnings)
@@ -168,11 +169,13 @@ def service_values(
     return values, warnings
 
 
-def extra_values(mesh: Mesh, variables: Variables, *, names: Mapping[str, str], warnings: list[str]) -> _Checked:
-    """`helm_extra_values` as a map, its variables replaced; what has no effect warns.
+def extra_values(
+    mesh: Mesh, variables: Variables, *, names: Mapping[str, str], warnings: list[str], later: Later = at_once
+) -> _Checked:
+    """`helm_extra_values` as a map, its variables replaced, written as Kubernetes wants it; what has no effect warns.
 
-    `names`: mesh name → Kubernetes name of every service. Notes a finding for what the chart could not use. Raises
-    ManifestError when an Output stands in its text.
+    `names`: mesh name → Kubernetes name of every service. Notes a finding for what the chart or Kubernetes could not
+    use. Raises ManifestError when an Output stands in its text.
     """
     if mesh.helm_extra_values is None:
         return {}
@@ -184,10 +187,43 @@ def extra_values(mesh: Mesh, variables: Variables, *, names: Mapping[str, str], 
             fix="Give it as a variable in env (helm or global), and write {{name}} in its place.",
         )
     document = mesh.helm_values()
-    found = typed(_filled(document.data, variables, where))
-    assert isinstance(found, dict)
+    filled: Any = _filled(document.data, variables, where)
     _check_extra(mesh, document, variables.findings, names=names, warnings=warnings)
+    found = typed(_fitted(mesh, document, filled, variables.findings, names=names, warnings=warnings, later=later))
+    assert isinstance(found, dict)
     return found
+
+
+def _fitted(
+    mesh: Mesh,
+    document: Document,
+    data: Mapping[str, Any],
+    findings: Findings,
+    *,
+    names: Mapping[str, str],
+    warnings: list[str],
+    later: Later,
+) -> Mapping[str, Any]:
+    """The data whose parts that Kubernetes judges are written as it wants them, for services that have our chart."""
+    where = mesh.where("helm_extra_values")
+
+    def at(path: tuple[str | int, ...]) -> str:
+        return f"{show(path)} (line {document.line(path)} of the text)"
+
+    def refuse(path: tuple[str | int, ...], rule: str) -> None:
+        findings.add(f"{at(path)}: {rule}", where=where, fix="Kubernetes would refuse it.")
+
+    services, fitted = data.get("services"), {}
+    ours = {names[name] for name, service in mesh.services.items() if not service.helm_chart}
+    for name, values in services.items() if isinstance(services, Mapping) else ():
+        if name not in ours or not isinstance(values, Mapping):
+            continue
+        fitted[name] = Fitting(refuse=refuse, later=later).service(values, ("services", name))
+        for key in sorted(set(map(str, values)) - set(KEYS)):
+            near = difflib.get_close_matches(key, KEYS, n=1)
+            guess = f"; did you mean {near[0]}?" if near else ""
+            warnings.append(f"{at(('services', name, key))} has no effect: the chart reads no {key}{guess} ({where})")
+    return {**data, "services": {**services, **fitted}} if isinstance(services, Mapping) else data
 
 
 def _check_extra(
@@ -260,35 +296,65 @@ def _number_of(text: str) -> object:
     return text
 
 
-def _one_of(variables: Variables, name: str, allowed: tuple[str, ...], default: str) -> str:
+def _told(later: Later, text: str, function: Callable[[str], str]) -> str:
+    return later(text, function) if has_hole(text) else function(text)
+
+
+def _one_of(variables: Variables, name: str, allowed: tuple[str, ...], default: str, later: Later | None = None) -> str:
+    """One of a few words; without `later` it must be known, because it decides what there is."""
     value = variables.get(name)
     if value is None:
         return default
-    if value.text not in allowed and not has_hole(value.text):
-        near = difflib.get_close_matches(value.text.lower(), [one.lower() for one in allowed], n=1)
+    rule = f"{name} must be one of {', '.join(allowed)}"
+
+    def word(text: str, where: str = value.where) -> str:
+        if text in allowed:
+            return text
+        near = difflib.get_close_matches(text.lower(), [one.lower() for one in allowed], n=1)
         meant = next((one for one in allowed if near and one.lower() == near[0]), default)
-        rule = f"{name} must be one of {', '.join(allowed)}"
-        variables.findings.add(rule, where=value.where, fix=f"Write {name}: {meant}.")
-    return value.text
+        raise ManifestError(rule, where=where, fix=f"Write {name}: {meant}.")
+
+    if has_hole(value.text) and later is not None:
+        return later(value.text, word)
+    if has_hole(value.text):
+        variables.findings.add(f"{name}: {NOT_AN_OUTPUT}", where=value.where, fix=INSTEAD)
+        return default
+    try:
+        return word(value.text)
+    except ManifestError as error:
+        variables.findings.add(error.what, where=value.where, fix=error.fix)
+        return default
 
 
-def _number(variables: Variables, name: str, *, low: int, high: int, default: int | None) -> int | str | None:
+def _number(
+    variables: Variables, name: str, *, low: int, high: int, default: int | None, later: Later
+) -> int | str | None:
     value = variables.get(name)
     if value is None or value.text == "":
         return default
+
+    def number(text: str, where: str = value.where) -> int:
+        if not re.fullmatch("[0-9]{1,9}", text) or not low <= int(text) <= high:
+            rule = f"{name} must be a number from {low} to {high}"
+            raise ManifestError(rule, where=where, fix="Write digits alone.")
+        return int(text)
+
     if has_hole(value.text):
-        return value.text
-    if not re.fullmatch("[0-9]{1,9}", value.text) or not low <= int(value.text) <= high:
-        rule = f"{name} must be a number from {low} to {high}"
-        variables.findings.add(rule, where=value.where, fix="Write digits alone.")
+        return later(value.text, number)
+    try:
+        return number(value.text)
+    except ManifestError as error:
+        variables.findings.add(error.what, where=value.where, fix=error.fix)
         return default
-    return int(value.text)
 
 
 def _pull_secret(variables: Variables, warnings: list[str]) -> str:
     value = variables.get("imagePullSecrets") or Value(text=DEFAULT_PULL_SECRET, where="")
-    if value.text == "" or has_hole(value.text):
-        return value.text
+    if has_hole(value.text):
+        variables.findings.add(f"imagePullSecrets: {NOT_AN_OUTPUT}", where=value.where, fix=INSTEAD)
+        return ""
+    if value.text == "":
+        return ""
     lowered = re.sub(r"[^a-z0-9.]+", "-", value.text.lower()).strip("-.")
     if not lowered:
         rule = "imagePullSecrets must name a Kubernetes secret"

@@ -4,6 +4,7 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any
 
+from scone_policy.holes import Later, at_once, has_hole
 from scone_provider.derive.container import Container
 from scone_provider.manifest.mesh import Mesh
 from scone_provider.manifest.rules import absolute
@@ -124,9 +125,17 @@ def _places(manifest: ServiceManifest, laid: Container) -> dict[str, str]:
     return found
 
 
-def destination(mesh: Mesh, manifest: ServiceManifest) -> str:
+def destination(mesh: Mesh, manifest: ServiceManifest, *, later: Later = at_once) -> str:
     """Where an image is pushed: `build.to`, or its last part below `repo.destination`. Its keys stay those of `to`."""
     to = manifest.build.to
     if mesh.repo is None or not mesh.repo.push or not mesh.repo.destination:
         return to
-    return f"{mesh.repo.destination.rstrip('/')}/{to.rpartition('/')[2]}"
+    last = to.rpartition("/")[2]
+    if has_hole(mesh.repo.destination) or has_hole(last):
+        return later(f"{mesh.repo.destination}\n{last}", _below)  # neither holds a line break
+    return _below(f"{mesh.repo.destination}\n{last}")
+
+
+def _below(both: str) -> str:
+    folder, _, to = both.partition("\n")
+    return f"{folder.rstrip('/')}/{to.rpartition('/')[2]}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from scone_policy.holes import Later, at_once
 from scone_policy.source import Document
 from scone_provider.catalogue.entry import Curated
 from scone_provider.derive.chart import extra_values, kubernetes_names, service_values
@@ -43,6 +44,7 @@ def derive(
     templates: Mapping[str, Document] = _NO_TEMPLATES,
     curated: Mapping[str, Curated] = _NONE_CURATED,
     revisions: Mapping[str, str] = _NONE,
+    later: Later = at_once,
 ) -> MeshPlan:
     """The policies and the chart's values of a mesh.
 
@@ -116,6 +118,7 @@ def derive(
             variables=variables[name],
             policy_digest=policy_digests.get(name, ""),
             revision=revisions.get(name),
+            later=later,
         )
         warnings += more
         warnings += policy_warnings(
@@ -125,7 +128,7 @@ def derive(
             charts[names[name]] = merged(charts[names[name]], chart_values(curated[name], variables[name]))
     check_sizes(mesh, mounted, findings)
     whole = mesh_variables(mesh, release=release, cas_keys=cas_keys, findings=findings)
-    extra = extra_values(mesh, whole, names=names, warnings=warnings)
+    extra = extra_values(mesh, whole, names=names, warnings=warnings, later=later)
     findings.stop()
     used = {name: variables[name].used | manifests[name].asked for name in manifests}
     warnings += unused_variables(mesh, manifests, {name: one for name, one in used.items() if name not in curated})
@@ -164,7 +167,7 @@ def _check_destinations(mesh: Mesh, manifests: Mapping[str, ServiceManifest], fi
     """Two images of one name would take each other's place where they are pushed."""
     taken: dict[str, ServiceManifest] = {}
     for manifest in manifests.values():
-        to = destination(mesh, manifest)
+        to = destination(mesh, manifest)  # one that is not known yet is told by its tokens
         other = taken.setdefault(to, manifest)
         if other.build.to != manifest.build.to:
             findings.add(

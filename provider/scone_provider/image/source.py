@@ -35,6 +35,8 @@ class SourceFile:
     sha256: str
     load: Callable[[], bytes] = field(repr=False, compare=False)
     origin: Path | None = field(default=None, repr=False, compare=False)
+    private: bool = field(default=False, repr=False, compare=False)
+    """Whether nobody but its owner may read it here; the image has no part in that."""
 
     def read(self) -> bytes:
         """The content. Raises ImageError when it is no longer the one that was looked at."""
@@ -178,6 +180,7 @@ class _Scan:
             sha256=hashlib.sha256(content).hexdigest(),
             origin=path.resolve(),
             load=load,
+            private=not status.st_mode & (stat.S_IRWXG | stat.S_IRWXO),
         )
 
     def _load(self, path: Path, relative: str) -> bytes:

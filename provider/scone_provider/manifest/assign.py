@@ -31,12 +31,22 @@ def assigned(mesh: Mesh, manifests: Sequence[ServiceManifest], *, one_each: str 
     found = {}
     for service, wanted in mesh.services.items():
         number = next((number for to, number in by_image.items() if is_built_as(wanted.image, to)), -1)
+        if number < 0:
+            number = _named_alike(service, wanted.image, manifests)
         if number >= 0:
             found[service] = number
     for number, manifest in enumerate(manifests):
         if number not in found.values():
             raise _unused(mesh, manifest)
     return found
+
+
+def _named_alike(service: str, image: str, manifests: Sequence[ServiceManifest]) -> int:
+    """The manifest of two references that are not known yet: `build.name` tells; that they are one is checked later."""
+    if not has_hole(image) or "@" in image:
+        return -1
+    builds = [(number, one.build) for number, one in enumerate(manifests)]
+    return next((number for number, build in builds if build.name == service and has_hole(build.to)), -1)
 
 
 def is_built_as(image: str, to: str) -> bool:
@@ -58,6 +68,8 @@ def _unused(mesh: Mesh, manifest: ServiceManifest) -> ManifestError:
     images: Mapping[str, str] = {service.image: name for name, service in mesh.services.items()}
     near = difflib.get_close_matches(to, images, n=1, cutoff=0.0)
     fix = "Leave the manifest out, or add a service with this image."
+    if has_hole(to):
+        fix = "Let image and build.to be one and the same Output, or give the service the name of the build."
     if near and not has_hole(to) and not has_hole(near[0]):
         fix = f"Make build.to and image equal (the nearest is {near[0]}, {mesh.where('services', images[near[0]])})."
     return ManifestError(

@@ -28,3 +28,13 @@ def check_demanded(inputs: Mapping[str, object], digest: str | None, *, where: s
             where=where,
             fix="leave the digest out, or build from the files, base and key that it was built from",
         )
+
+
+def public_name(secret: object, *, where: str) -> None:
+    """Raise ImageError where the name of an image is a Pulumi secret: `{"to": True}` in the input `secret`."""
+    if isinstance(secret, Mapping) and secret.get("to"):
+        raise ImageError(
+            "the name of an image cannot be a secret: registry, cluster and everybody who sees a pod know it",
+            where=where,
+            fix="give it as what it is: pulumi.Output.unsecret(…)",
+        )

@@ -31,7 +31,8 @@ class CasProvider(SconeProvider):
     def create(self, props: Props) -> CreateResult:
         """Attest CAS and record the key it has."""
         trust = CasTrust.from_props(props)
-        return CreateResult(trust.url, props | _seen(attest(trust, self.settings, anew=True)))
+        seen = _seen(attest(trust, self.settings, anew=True))
+        return CreateResult(str(seen["attested_key"]), props | seen)  # no url: the program may keep it secret
 
     @clean
     def update(self, _id: str, olds: Props, news: Props) -> UpdateResult:

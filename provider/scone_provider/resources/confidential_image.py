@@ -9,6 +9,7 @@ import pulumi
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 from pulumi.output import UNKNOWN
+from pulumi.runtime.rpc import wrap_rpc_secret
 
 from scone_policy import command
 from scone_policy.holes import has_hole
@@ -16,7 +17,7 @@ from scone_provider.errors import ImageError
 from scone_provider.image.build import ImageFacts, ImagePlan, KeylessPlan, fingerprints, plan_image, plan_without_key
 from scone_provider.image.cache import BaseCache
 from scone_provider.image.launcher import launcher_bytes
-from scone_provider.image.layout import PATH_KEYS, ImageInputs, wanted_paths
+from scone_provider.image.layout import PATH_KEYS, ImageInputs, wanted_paths, within
 from scone_provider.image.locked import LockedBase
 from scone_provider.image.measurement import MeasuredEnvironment
 from scone_provider.image.push import alone, delete_image, image_exists, push_image
@@ -27,17 +28,18 @@ from scone_provider.image.signature import delete_signature, parse_key, public_p
 from scone_provider.image.source import scan_source
 from scone_provider.image.transport import RegistryUnavailableError
 from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean
-from scone_provider.resources._images import check_demanded, registry_of, tell
+from scone_provider.resources._images import check_demanded, public_name, registry_of, tell
 
 _WITH_KEY = ("files", "fspf_tag", "digest", "reference")
 _COMPUTED = (*_WITH_KEY, "measurement")
+_FEW = 5
 
 
 class ConfidentialImageProvider(SconeProvider):
     """Plans in `check`, pushes in `create` and `update`, looks in `read`, removes in `delete` where asked to.
 
     Inputs are those of `scone_provider.derive.image`, `delete_images`, `refresh_base`, `demanded` (the only digest that
-    is right), and two that `check` consumes:
+    is right), and three that `check` consumes: `secret` (`to`, `from`: which of them is a Pulumi secret),
     `preview`, because only a preview may leave unknown what cannot be known yet (docs/adr/002-preview-flag.md), and
     `where`, the lines of the manifest, whose numbers must not make a difference.
     `check` adds `signature.public_key`, `base` (locked), `files` (path → keyed fingerprint), `measurement`, `fspf_tag`,
@@ -53,11 +55,15 @@ class ConfidentialImageProvider(SconeProvider):
         unknowns = Unknowns()
         inputs = unknowns.hide(news)
         preview, where = bool(inputs.pop("preview", False)), cast("Mapping[str, str]", inputs.pop("where", None) or {})
+        secret = inputs.pop("secret", None)
+        public_name(secret, where=where.get("to", "build.to"))
         inputs = {key: value for key, value in inputs.items() if key not in _COMPUTED and key != "base"}
         unknown = dict.fromkeys(("base", *_COMPUTED), UNKNOWN)
         if has_hole({key: value for key, value in inputs.items() if key != "from"}):
             return unknowns.show(inputs) | unknown
         wanted = _image_inputs(inputs, where)
+        if preview:
+            _warn_of_private(wanted)
         inputs = self._with_public_key(inputs, wanted, where, preview=preview)
         base = None if has_hole(inputs["from"]) else self._base(olds, inputs, wanted, preview=preview)
         if base is None:
@@ -66,12 +72,12 @@ class ConfidentialImageProvider(SconeProvider):
         if self.settings.image_key is None and preview:
             facts = plan_without_key(wanted, base, launcher=launcher_bytes())
             _tell_notes(facts)
-            return inputs | {"base": base.to_dict()} | _known_without_key(facts)
+            return inputs | {"base": _locked(base, secret)} | _known_without_key(facts)
         plan = self._plan(wanted, base)
         check_demanded(inputs, plan.digest, where=where.get("demanded", "image"))
         if preview:
             _tell_notes(plan)
-        return inputs | {"base": base.to_dict()} | _known(plan)
+        return inputs | {"base": _locked(base, secret)} | _known(plan)
 
     @clean
     def create(self, props: Props) -> CreateResult:
@@ -197,6 +203,12 @@ class ConfidentialImageProvider(SconeProvider):
             return None
 
 
+def _locked(base: LockedBase, secret: object) -> object:
+    """The base for the state, which names it: as secret as the reference was that the program gave."""
+    found = base.to_dict()
+    return wrap_rpc_secret(found) if isinstance(secret, Mapping) and secret.get("from") else found
+
+
 def _image_inputs(inputs: Props, where: Mapping[str, str] | None = None) -> ImageInputs:
     environment = cast("Mapping[str, str]", inputs.get("environment") or {})
     words = command.split(str(inputs["command"]))
@@ -248,6 +260,20 @@ def _known_without_key(facts: KeylessPlan) -> Props:
         "files": dict.fromkeys(facts.files, UNKNOWN),
         "measurement": facts.measurement,
     }
+
+
+def _warn_of_private(wanted: ImageInputs) -> None:
+    """One line for the files that only their owner may read here: modes in images know no owner."""
+    private = [file for file in wanted.source.files if file.private]
+    if not private:
+        return
+    clear = [file.path for file in private if not within(file.path, wanted.dirs)]
+    places = ", ".join(file.path for file in private[:_FEW]) + (" and others" if len(private) > _FEW else "")
+    why = "whoever may pull the image can read what is not below `dirs`" if clear else "they are encrypted all the same"
+    pulumi.log.warn(
+        f"{wanted.name}: only their owner may read these files here; in the image each has the mode 0644 or 0755, "
+        f"and {why}: {places} ({wanted.place('copy')})"
+    )
 
 
 def _tell_notes(facts: ImageFacts) -> None:

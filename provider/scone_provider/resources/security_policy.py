@@ -91,6 +91,12 @@ class SecurityPolicyProvider(SconeProvider):
         hidden = unknowns.hide(news)
         if isinstance(where := private_of(hidden).get(PLAIN), str):
             raise plain_secret(where)
+        if private_of(hidden).get("name"):
+            raise PolicyError(
+                "the name of a policy cannot be a secret: it stands in CAS's log and addresses, and in pods",
+                where="name",
+                fix="give it as what it is: pulumi.Output.unsecret(…)",
+            )
         session = scone_policy.parse(hidden.get("policy") or {})  # type: ignore[arg-type]
         if (problem := creator_problem(session)) is not None:
             raise PolicyError(problem.rule, where="creator", fix=problem.fix)

@@ -22,7 +22,7 @@ from scone_provider.image.source import scan_source
 from scone_provider.image.toolchain import Builder
 from scone_provider.policy_state import seal_fspf_key
 from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean
-from scone_provider.resources._images import check_demanded, registry_of, tell
+from scone_provider.resources._images import check_demanded, public_name, registry_of, tell
 
 _COMPUTED = ("files", "reference", "measurement", "fspf_tag", "key")
 
@@ -45,6 +45,7 @@ class VendorImageProvider(SconeProvider):
         unknowns = Unknowns()
         inputs = unknowns.hide({key: value for key, value in news.items() if key not in _COMPUTED})
         where = cast("Mapping[str, str]", inputs.pop("where", None) or {})
+        public_name(inputs.pop("secret", None), where=where.get("to", "build.to"))
         Builder(_words(inputs), tell=tell)
         sources = _sources(inputs, where)
         image_key = self.settings.image_key

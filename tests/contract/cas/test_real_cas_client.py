@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from scone_provider.cas.errors import CasConflict, CasForbidden, CasUnreachable
-from scone_provider.cas.transport import PinnedContext
+from scone_provider.cas.transport import PinnedContext, close_clients
 from scone_provider.errors import CasError, TrustError
 from support.real_cas import ENOUGH
 
@@ -29,6 +29,17 @@ def test_upload_and_read(cas, ann, name) -> None:
     assert yaml.safe_load(found.description_yaml)["creator"] == ann.certificate_pem
     assert client.key_hash == cas.key_hash
     assert client.version()
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "http://127.0.0.1:9"])
+def test_proxies_are_not_for_cas(cas, ann, name, proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CAS proves its key on a connection of its own: proxies of the environment, of whatever kind, have no part."""
+    for variable in ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "all_proxy", "https_proxy", "http_proxy"):
+        monkeypatch.setenv(variable, proxy)
+    for variable in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+    close_clients()
+    assert cas.client(ann).upload(text(name))
 
 
 def test_missing_session_is_none(cas, ann) -> None:

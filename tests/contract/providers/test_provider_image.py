@@ -107,6 +107,40 @@ def test_preview_is_consumed_and_changes_nothing(process: ProviderProcess, input
     assert first == second
 
 
+@pytest.mark.parametrize(
+    ("dirs", "why"), [({}, "whoever may pull the image can read"), ({"/python": True}, "encrypted")]
+)
+def test_a_private_file_is_told(
+    process: ProviderProcess, inputs: Inputs, tmp_path: Path, dirs: dict[str, bool], why: str
+) -> None:
+    """A file that only its owner may read is none in the image: a preview says so, by its path, once."""
+    (tmp_path / "app.py").chmod(0o600)
+    before = process.messages()
+    found = check(process, inputs(dirs=dirs, where={"copy": "service.yaml:9"}))
+    said = process.messages().removeprefix(before)
+    (line,) = [line for line in said.splitlines() if "only their owner" in line]
+    assert "/python/app.py" in line
+    assert "service.yaml:9" in line
+    assert why in line
+    (tmp_path / "app.py").chmod(0o644)
+    after = process.messages()
+    assert check(process, inputs(dirs=dirs)) == found
+    assert "only their owner" not in process.messages().removeprefix(after)
+
+
+@pytest.mark.parametrize("key", ["to", "from"])
+def test_secret_references(process: ProviderProcess, inputs: Inputs, key: str) -> None:
+    """The name of an image cannot be a secret; a base that is one stays one, in what is computed of it, too."""
+    wanted = inputs(secret={key: True})
+    if key == "to":
+        assert "the name of an image cannot be a secret" in refusal(process, wanted)
+    else:
+        found = check(process, wanted)
+        assert "secret" not in found
+        assert found["base"].keys() == {"4dabf18193072939515e22adb298388d", "value"}
+        assert found["base"]["value"] == check(process, inputs())["base"]
+
+
 def test_computed_inputs_of_the_user_do_not_count(process: ProviderProcess, inputs: Inputs) -> None:
     """Nobody can bring a digest, a base or a measurement of their own."""
     forged = dict.fromkeys(COMPUTED, "forged")

@@ -161,12 +161,12 @@ def test_what_may_be_right_is_taken(sections: dict[str, Any]) -> None:
 
 
 def test_values_that_are_not_known_yet_are_no_mistakes() -> None:
-    """An Output in the place of a path, a size or a name's part passes."""
+    """An Output in the place of a value, a size or a part of a text passes."""
     hole = Holes().punch(None)
     content = {
-        "build": BUILD | {"copy": [hole], "dirs": [hole], "pwd": hole},
+        "build": BUILD | {"pwd": hole, "command": f"python3 {hole}", "from": hole, "run": [hole]},
         "environment": {"local": [{"name": "SCONE_HEAP", "value": hole}]},
-        "injection_files": [{"path": hole, "content": hole}],
+        "injection_files": [{"path": "/etc/x", "content": hole}],
     }
     assert load_service(content, file="<m>").build.pwd == hole
 
