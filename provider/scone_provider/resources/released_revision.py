@@ -23,6 +23,7 @@ class ReleasedRevisionProvider(SconeProvider):
     """
 
     replace_on = ("name",)
+    delete_before_replace = False
 
     @checked
     def check(self, olds: Props, news: Props) -> Props:
