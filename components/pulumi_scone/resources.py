@@ -6,6 +6,7 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import Resource
 
+from pulumi_scone._owner import owner_of
 from pulumi_scone._policy import GivenPolicy
 from pulumi_scone._values import user_errors
 from scone_provider.resources.cas import CasProvider
@@ -82,6 +83,7 @@ class SecurityPolicy(Resource, module="scone", name="SecurityPolicy"):
             "digest": None,
             "hash": None,
             "attested_key": None,
+            "owner": owner_of(self._resource_type_name, name, opts),
             **({"overlap": True, "revision": None} if overlap else {}),
         }
         super().__init__(SecurityPolicyProvider(), name, props, pulumi.ResourceOptions.merge(_HIDE, opts))
@@ -152,6 +154,7 @@ class SealedPolicy(Resource, module="scone", name="SealedPolicy"):
             "recipient": recipient,
             "file": file,
             "adopt": adopt or None,
+            "owner": owner_of(self._resource_type_name, name, opts),
             **computed,
         }
         super().__init__(SealedPolicyProvider(), name, props, pulumi.ResourceOptions.merge(_HIDE, opts))

@@ -78,8 +78,8 @@ class Standing:
             f"a policy with this name is already at {url}, and {whose}"
             + (listing("this program would change", self.difference) or "; its content is the same"),
             where=self.wanted.name,
-            fix="give adopt=True to take it over, or choose another name; if only the resource's name or parent changed, "
-            + _KEEP_THE_OLD,
+            fix="give adopt=True to take it over, or choose another name; "
+            f"if only the resource's name or parent changed, {_KEEP_THE_OLD}",
         )
 
     def _would_lose(self) -> CasError:
@@ -91,8 +91,8 @@ class Standing:
             else _KEEP_THE_OLD
         )
         return CasError(
-            f"this policy has a resource already. To take it over means a new version of it, for which CAS makes {keys} "
-            "anew, and the old values are lost",
+            "this policy has a resource already. To take it over means a new version of it, for which CAS makes "
+            f"{keys} anew, and the old values are lost",
             where=self.wanted.name,
             fix=f"{fix}; or give those keys migrate: true first",
         )

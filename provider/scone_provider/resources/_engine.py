@@ -125,7 +125,7 @@ def way_out() -> Iterator[None]:
         raise type(error)(
             error.what,
             where=error.where,
-            fix=f"{error.fix}\n  → if that CAS, or its store, is gone for good: `pulumi state delete URN` takes the resource "
-            "out of the state, and nothing is asked of CAS (`pulumi stack --show-urns` lists the URNs); or set "
-            "retain_on_delete=True, run `pulumi up`, and destroy",
+            fix=f"{error.fix}\n  → if that CAS, or its store, is gone for good: `pulumi state delete URN` takes the "
+            "resource out of the state, and nothing is asked of CAS (`pulumi stack --show-urns` lists the URNs); or "
+            "set retain_on_delete=True, run `pulumi up`, and destroy",
         ) from None

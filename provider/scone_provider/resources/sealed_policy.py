@@ -14,12 +14,16 @@ import scone_policy
 from scone_policy.encrypted import encrypt_session
 from scone_policy.session import Session
 from scone_policy.signed import sign_session
-from scone_provider.cas.client import CasClient
+from scone_provider.cas.client import CasClient, StoredSession
 from scone_provider.errors import CasError
 from scone_provider.manifest.mesh import ENCRYPTED, ENCRYPTED_ONLY, MODES, NO_UPLOAD, SIGNED
 from scone_provider.policy_files import remove_policy, write_policy
+from scone_provider.policy_owners import Owner, marked, owners, with_taker, without_owners
 from scone_provider.policy_state import with_secrets
+from scone_provider.policy_takeover import How, Standing
+from scone_provider.policy_upload import upload
 from scone_provider.resources._engine import Props, clean
+from scone_provider.resources._run import RUN
 from scone_provider.resources.security_policy import SecurityPolicyProvider
 
 _OWN = ("mode", "recipient", "file")
@@ -31,7 +35,8 @@ class SealedPolicyProvider(SecurityPolicyProvider):
 
     Inputs: those of a SecurityPolicy, `mode` (of the Meshfile), `recipient` (session encryption key, 64 hex digits)
     and `file` (where the document is written, relative to the program). Outputs add `document`
-    (policy; encryption_key or signatures), `predecessor` (of the version in it) and `attested_key`.
+    (policy; encryption_key or signatures), `predecessor` (of the version in it), `owner` (who wrote the file) and
+    `attested_key`.
     """
 
     def check(self, olds: Props, news: Props) -> CheckResult:
@@ -47,16 +52,39 @@ class SealedPolicyProvider(SecurityPolicyProvider):
 
     @clean
     def create(self, props: Props) -> CreateResult:
-        """Seal the first version, or the successor of a retired one; anything else that CAS has needs `adopt`."""
+        """Seal the first version, or the successor of what is there, where this resource may have it."""
         cas, wanted = self._open(props)
-        found = cas.read(wanted.name)
-        if found is not None and not props.get("adopt") and not scone_policy.is_retired(found.parsed()):
-            raise CasError(
-                f"a policy with this name is already at {cas.url}, and this stack did not make it",
-                where=wanted.name,
-                fix="give adopt=True to make its successor, or choose another name",
+        found, me = cas.read(wanted.name), RUN.new_owner(wanted.name)
+        predecessor = found.hash if found is not None else None
+        if found is not None and not scone_policy.is_retired(found.parsed()):
+            predecessor = self._taken(cas, props, wanted, found, me)
+        return CreateResult(wanted.name, self._sealed(cas, props, wanted, predecessor=predecessor, me=me))
+
+    def _taken(self, cas: CasClient, props: Props, wanted: Session, found: StoredSession, me: Owner) -> str:
+        """The version to seal on top of. A policy that says whose it is says from here on that it is this resource's.
+
+        Raises CasError where it may not be taken, or the stack's key may not write it.
+        """
+        current = found.parsed()
+        difference = self._difference(without_owners(current), wanted, props)
+        standing = Standing(
+            current=current,
+            wanted=wanted,
+            me=me,
+            is_own_key=not difference,  # somebody else uploads: what it says is all there is to go by
+            is_held=RUN.holds(wanted.name),
+            adopt=bool(props.get("adopt")),
+            difference=difference,
+        )
+        how = standing.judge(cas.url)
+        if how is How.WRITE and standing.there:
+            whom = with_taker(standing.there, me)
+            text = marked(current, whom).wire(predecessor=found.hash)
+            return upload(
+                cas, wanted.name, text, predecessor=found.hash, is_wanted=lambda now: owners(now.parsed()) == whom
             )
-        return CreateResult(wanted.name, self._sealed(cas, props, wanted, predecessor=found.hash if found else None))
+        RUN.take(cas.key_hash, wanted.name, me)
+        return found.hash
 
     @clean
     def update(self, _id: str, olds: Props, news: Props) -> UpdateResult:
@@ -66,14 +94,16 @@ class SealedPolicyProvider(SecurityPolicyProvider):
         known = olds.get("predecessor")
         if found is None or found.hash == known:
             pulumi.log.warn(f"{wanted.name}: the version before this one was never uploaded to {cas.url}.")
-        elif difference := self._difference(found.parsed(), _last(olds), olds):
+        elif difference := self._difference(without_owners(found.parsed()), _last(olds), olds):
             raise CasError(
                 "CAS has a version of this policy that this stack did not make; what would have to be undone:\n"
                 + "\n".join(f"    {line}" for line in difference),
                 where=wanted.name,
                 fix="find out who uploaded it; with its content in this program, or adopt=True anew, go on",
             )
-        return UpdateResult(self._sealed(cas, news, wanted, predecessor=found.hash if found else None, olds=olds))
+        me = Owner.of(olds.get("owner")) or RUN.new_owner(wanted.name)
+        predecessor = found.hash if found else None
+        return UpdateResult(self._sealed(cas, news, wanted, predecessor=predecessor, me=me, olds=olds))
 
     @clean
     def read(self, id_: str, props: Props) -> ReadResult:
@@ -83,23 +113,29 @@ class SealedPolicyProvider(SecurityPolicyProvider):
 
     @clean
     def delete(self, _id: str, props: Props) -> None:
-        """Remove the file. What was uploaded is its uploader's."""
-        if props.get("file"):
-            remove_policy(Path(str(props["file"])))
+        """Remove the file, if it still is this resource's. What was uploaded is its uploader's."""
+        _remove_file(props)
         pulumi.log.warn(f"{props['name']} stays at {_url(props)}, if somebody uploaded it: retire it there.")
 
     def _sealed(
-        self, cas: CasClient, props: Props, wanted: Session, *, predecessor: str | None, olds: Props | None = None
+        self,
+        cas: CasClient,
+        props: Props,
+        wanted: Session,
+        *,
+        predecessor: str | None,
+        me: Owner,
+        olds: Props | None = None,
     ) -> Props:
         text = wanted.wire(predecessor=predecessor, fspf_keys=self._fspf_keys(wanted))
         mode = str(props["mode"])
         document = self._document(text, mode, cas, props)
-        if olds is not None and olds.get("file") not in (None, props.get("file")):
-            remove_policy(Path(str(olds["file"])))
+        if olds is not None and olds.get("file") != props.get("file"):
+            _remove_file(olds)
         if props.get("file"):
-            write_policy(Path(str(props["file"])), _written(document, mode))
+            write_policy(Path(str(props["file"])), _written(document, mode, me))
         outs = props | {"policy": with_secrets(props["policy"]), "document": _hidden(document, mode)}
-        return outs | {"predecessor": predecessor or "", "attested_key": cas.key_hash}
+        return outs | {"predecessor": predecessor or "", "attested_key": cas.key_hash, "owner": str(me)}
 
     def _document(self, text: str, mode: str, cas: CasClient, props: Props) -> dict[str, object]:
         if mode == NO_UPLOAD:
@@ -119,9 +155,20 @@ def _hidden(document: object, mode: object) -> dict[str, object]:
     return found if mode in (ENCRYPTED, ENCRYPTED_ONLY) else {**found, "policy": wrap_rpc_secret(found["policy"])}
 
 
-def _written(document: Mapping[str, object], mode: str) -> str:
+def _remove_file(props: Props) -> None:
+    if not props.get("file"):
+        return
+    path = Path(str(props["file"]))
+    document = cast("Mapping[str, object]", props["document"])
+    text = _written(document, str(props["mode"]), Owner.of(props.get("owner")))
+    if not remove_policy(path, text):
+        pulumi.log.warn(f"{path} was left as it is: it is not the file that this resource wrote.")
+
+
+def _written(document: Mapping[str, object], mode: str, owner: Owner | None) -> str:
+    """The file's text. It is another one for each owner: two documents of one text would be one file."""
     if mode == NO_UPLOAD:
-        return str(document["policy"])
+        return (f"# {owner}\n" if owner else "") + str(document["policy"])
     if mode == SIGNED:
         signatures = list(cast("Mapping[str, object]", document["signatures"]).values())
         return json.dumps({"session": document["policy"], "signatures": signatures}, indent=1) + "\n"
