@@ -8,6 +8,7 @@ from pulumi.dynamic import Resource
 
 from pulumi_scone._owner import owner_of
 from pulumi_scone._policy import GivenPolicy
+from pulumi_scone._sharing import check_sharing
 from pulumi_scone._values import user_errors
 from scone_provider.resources.cas import CasProvider
 from scone_provider.resources.released_revision import ReleasedRevisionProvider
@@ -74,6 +75,7 @@ class SecurityPolicy(Resource, module="scone", name="SecurityPolicy"):
         """
         with user_errors():
             given = GivenPolicy(policy, file=policy_file, variables=variables)
+            check_sharing(cas, given.session)
         props = {
             "cas": dict(cas),
             "policy": given.policy,
