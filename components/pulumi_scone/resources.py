@@ -6,9 +6,9 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import Resource
 
-from pulumi_scone._owner import owner_of
 from pulumi_scone._policy import GivenPolicy
 from pulumi_scone._sharing import check_sharing
+from pulumi_scone._stack import stack_hash
 from pulumi_scone._values import user_errors
 from scone_provider.resources.cas import CasProvider
 from scone_provider.resources.released_revision import ReleasedRevisionProvider
@@ -85,7 +85,7 @@ class SecurityPolicy(Resource, module="scone", name="SecurityPolicy"):
             "digest": None,
             "hash": None,
             "attested_key": None,
-            "owner": owner_of(self._resource_type_name, name, opts),
+            "stack": stack_hash(),
             **({"overlap": True, "revision": None} if overlap else {}),
         }
         super().__init__(SecurityPolicyProvider(), name, props, pulumi.ResourceOptions.merge(_HIDE, opts))
@@ -156,7 +156,7 @@ class SealedPolicy(Resource, module="scone", name="SealedPolicy"):
             "recipient": recipient,
             "file": file,
             "adopt": adopt or None,
-            "owner": owner_of(self._resource_type_name, name, opts),
+            "stack": stack_hash(),
             **computed,
         }
         super().__init__(SealedPolicyProvider(), name, props, pulumi.ResourceOptions.merge(_HIDE, opts))

@@ -15,34 +15,29 @@ from scone_policy.images import Image
 from scone_policy.session import Session
 
 UNKNOWN = "0" * 16
-"""Stack or resource of an owner whose program did not say them."""
-_MARK = re.compile("pulumi-owner-([0-9a-f]{16})-([0-9a-f]{16})-([0-9a-f]{16})")
+"""The stack of an owner whose program did not say it."""
+_MARK = re.compile("pulumi-owner-([0-9a-f]{16})-([0-9a-f]{16})")
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Owner:
-    """One life of a resource, from its creation to its deletion. `stack`, `resource`: hashes, 16 hex digits each."""
+    """One life of a resource, from its creation to its deletion. `stack`: its name hashed, 16 hex digits."""
 
     stack: str = UNKNOWN
-    resource: str = UNKNOWN
     life: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def __str__(self) -> str:
-        return f"pulumi-owner-{self.stack}-{self.resource}-{self.life}"
+        return f"pulumi-owner-{self.stack}-{self.life}"
 
     @classmethod
     def of(cls, text: object) -> Self | None:
         """The owner that a mark names; None for any other text."""
         found = _MARK.fullmatch(text) if isinstance(text, str) else None
-        return cls(stack=found[1], resource=found[2], life=found[3]) if found else None
+        return cls(stack=found[1], life=found[2]) if found else None
 
     def is_of_stack(self, other: "Owner") -> bool:
         """True when both are known to be of one stack."""
         return self.stack == other.stack != UNKNOWN
-
-    def is_of_resource(self, other: "Owner") -> bool:
-        """True when both are the same resource, or neither program said which: another life of it, or the same."""
-        return (self.stack, self.resource) == (other.stack, other.resource)
 
 
 Owners = frozenset[Owner]

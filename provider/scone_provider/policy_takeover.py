@@ -18,8 +18,6 @@ _KEEP_THE_OLD = (
 class How(Enum):
     """What is to be done about a policy that is there."""
 
-    RECALL = auto()
-    """It is this very resource's, from an upload whose answer got lost: nothing is written."""
     NOTE = auto()
     """It is taken as it is, because a version that says whose it is would lose values."""
     WRITE = auto()
@@ -28,17 +26,17 @@ class How(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """A policy that is at CAS, seen by a resource that wants it.
+    """A policy that is at CAS, seen by a resource that is created and wants it.
 
-    `is_own_key`: the stack's key wrote it. `is_held`: state had a resource with this policy when the run began.
-    `difference`: what the program would change, a line each, without secret values.
+    The one that had it may be about to be deleted (another name, a replacement), may live in another stack, or may
+    never have come into state, because the answer to its upload got lost: nothing tells these apart.
+    `is_own_key`: the stack's key wrote it. `difference`: what the program would change, a line each, without secrets.
     """
 
     current: Session
     wanted: Session
     me: Owner
     is_own_key: bool
-    is_held: bool
     adopt: bool
     difference: Sequence[str]
 
@@ -48,11 +46,9 @@ class Standing:
         return owners(self.current)
 
     @property
-    def lost(self) -> Owner | None:
-        """The mark of an earlier `create` of this very resource, of which state knows nothing."""
-        if self.is_held or not self.is_own_key:
-            return None
-        return next((owner for owner in sorted(self.there) if owner.is_of_resource(self.me)), None)
+    def is_ours(self) -> bool:
+        """True when it says that it is this stack's."""
+        return any(owner.is_of_stack(self.me) for owner in self.there)
 
     @property
     def anew(self) -> list[str]:
@@ -61,14 +57,11 @@ class Standing:
 
     def judge(self, url: str) -> How:
         """How to take it. Raises CasError with the difference and the ways out where it may not be taken."""
-        if self.lost and not self.difference:
-            return How.RECALL
-        is_ours = any(owner.is_of_stack(self.me) for owner in self.there)
-        if not self.adopt and not is_ours and (self.difference or not self.is_own_key):
+        if not self.adopt and not self.is_ours and (self.difference or not self.is_own_key):
             raise self._refused(url)
-        if not self.anew or self.lost:
+        if not self.anew:
             return How.WRITE
-        if self.there or not self.adopt:
+        if not self.adopt or (self.there and not self.is_ours):
             raise self._would_lose()
         return How.WRITE if self.difference else How.NOTE
 
@@ -84,17 +77,18 @@ class Standing:
 
     def _would_lose(self) -> CasError:
         keys = ", ".join(f"secrets.{name}" for name in self.anew)
-        fix = (
-            "leave the replacement out (--replace; `pulumi state untaint` after a taint): an update does all that a "
-            "replacement could"
-            if self.is_held
-            else _KEEP_THE_OLD
-        )
+        ways = [
+            _KEEP_THE_OLD,
+            "for --replace or a taint, leave that out (`pulumi state untaint`): an update does all that it could",
+            "or give those keys migrate: true first",
+        ]
+        if not self.there or self.is_ours:
+            ways.append("or, where no resource has it, because an `up` was cut off, give adopt=True")
         return CasError(
-            "this policy has a resource already. To take it over means a new version of it, for which CAS makes "
+            "this policy is there already. To take it over means a new version of it, for which CAS makes "
             f"{keys} anew, and the old values are lost",
             where=self.wanted.name,
-            fix=f"{fix}; or give those keys migrate: true first",
+            fix="; ".join(ways),
         )
 
 

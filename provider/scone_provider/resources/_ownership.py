@@ -30,10 +30,11 @@ def is_mine(there: Owners, props: Props) -> bool:
 
 def still(there: Owners, olds: Props, news: Props, url: str) -> Owner:
     """Who this resource is to CAS from an update on. Raises CasError when another one has the policy now."""
-    mine, told = Owner.of(olds.get("owner")), RUN.new_owner(str(news["name"]))
+    mine, new = Owner.of(olds.get("owner")), RUN.new_owner()
     if mine in there:
         return mine
-    cut_off = next((owner for owner in sorted(there) if owner.is_of_resource(told)), None)
+    # A state from before there were marks: the first update that writes one may have been cut off.
+    cut_off = next((owner for owner in sorted(there) if owner.is_of_stack(new)), None) if mine is None else None
     if there and not cut_off and not news.get("adopt"):
         raise CasError(
             f"at {url}, {OTHERS}; nothing was changed",
@@ -41,7 +42,7 @@ def still(there: Owners, olds: Props, news: Props, url: str) -> Owner:
             fix="remove this resource from the program, which leaves the policy to the other one; "
             "or give adopt=True to take it back",
         )
-    return mine or cut_off or told
+    return mine or cut_off or new
 
 
 def followed(found: Walk, base: str, own_key: str) -> str:

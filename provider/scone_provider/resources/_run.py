@@ -1,61 +1,41 @@
-"""What one run of the engine has shown this process. The engine starts a process for each run.
+"""What one run of the engine has shown this process: the engine starts a process for each run.
 
-No provider gets the URN or stack of what it works for, and none sees the state of others. The program says who it is
-in each `check`; what is in state shows by a `check` with old inputs. Nothing here decides alone: what holds beyond a
-run stands at CAS (`policy_owners`).
+No provider gets the URN or the stack of what it works for. Nothing here decides alone: what holds beyond a run stands
+at CAS (`policy_owners`).
 """
 
-from collections import defaultdict
-from collections.abc import Mapping
+import re
 from threading import Lock
 
-from scone_provider.policy_owners import Owner
+from scone_provider.policy_owners import UNKNOWN, Owner
 
 
 class Run:
-    """By policy name: which resources of the program have it, whether state does, who took it over without a mark."""
+    """Whose run this is, and what it took over without being able to write that down. Safe for threads."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._told: dict[str, set[tuple[str, str]]] = defaultdict(set)
-        self._held: set[str] = set()
-        self._taken: dict[tuple[str, str], Owner] = {}
+        self._stack = UNKNOWN
+        self._noted: set[tuple[str, str]] = set()
 
-    def tell(self, name: str, owner: object) -> None:
-        """Whose policy it is, as the program says: `{stack, resource}`."""
-        found = owner if isinstance(owner, Mapping) else {}
-        stack, resource = found.get("stack"), found.get("resource")
-        if isinstance(stack, str) and isinstance(resource, str):
-            with self._lock:
-                self._told[name].add((stack, resource))
+    def tell(self, stack: object) -> None:
+        """The stack, hashed to 16 hex digits, as the program says."""
+        if isinstance(stack, str) and re.fullmatch("[0-9a-f]{16}", stack):
+            self._stack = stack
 
-    def new_owner(self, name: str) -> Owner:
-        """A new life of the resource that has this policy. Where several have, which of them stays unknown."""
+    def new_owner(self) -> Owner:
+        """A new life of a resource of this stack."""
+        return Owner(stack=self._stack)
+
+    def note(self, cas_key: str, name: str) -> None:
+        """A policy was taken over as it is: to write that down would have lost values."""
         with self._lock:
-            told = sorted(self._told[name])
-        if len(told) == 1:
-            return Owner(stack=told[0][0], resource=told[0][1])
-        return Owner(stack=told[0][0]) if told else Owner()
+            self._noted.add((cas_key, name))
 
-    def hold(self, name: str) -> None:
-        """State has a resource with this policy."""
+    def noted(self, cas_key: str, name: str) -> bool:
+        """True when that happened in this run: whoever is deleted now had it before."""
         with self._lock:
-            self._held.add(name)
-
-    def holds(self, name: str) -> bool:
-        """True when `hold` was called: creating it then is a replacement, never an upload whose answer got lost."""
-        with self._lock:
-            return name in self._held
-
-    def take(self, cas_key: str, name: str, owner: Owner) -> None:
-        """A policy was taken over as it is: its text could not be marked without loss."""
-        with self._lock:
-            self._taken[cas_key, name] = owner
-
-    def taker(self, cas_key: str, name: str) -> Owner | None:
-        """Who did that in this run."""
-        with self._lock:
-            return self._taken.get((cas_key, name))
+            return (cas_key, name) in self._noted
 
 
 RUN = Run()

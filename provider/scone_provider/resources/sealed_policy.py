@@ -54,7 +54,7 @@ class SealedPolicyProvider(SecurityPolicyProvider):
     def create(self, props: Props) -> CreateResult:
         """Seal the first version, or the successor of what is there, where this resource may have it."""
         cas, wanted = self._open(props)
-        found, me = cas.read(wanted.name), RUN.new_owner(wanted.name)
+        found, me = cas.read(wanted.name), RUN.new_owner()
         predecessor = found.hash if found is not None else None
         if found is not None and not scone_policy.is_retired(found.parsed()):
             predecessor = self._taken(cas, props, wanted, found, me)
@@ -72,7 +72,6 @@ class SealedPolicyProvider(SecurityPolicyProvider):
             wanted=wanted,
             me=me,
             is_own_key=not difference,  # somebody else uploads: what it says is all there is to go by
-            is_held=RUN.holds(wanted.name),
             adopt=bool(props.get("adopt")),
             difference=difference,
         )
@@ -83,7 +82,7 @@ class SealedPolicyProvider(SecurityPolicyProvider):
             return upload(
                 cas, wanted.name, text, predecessor=found.hash, is_wanted=lambda now: owners(now.parsed()) == whom
             )
-        RUN.take(cas.key_hash, wanted.name, me)
+        RUN.note(cas.key_hash, wanted.name)
         return found.hash
 
     @clean
@@ -101,7 +100,7 @@ class SealedPolicyProvider(SecurityPolicyProvider):
                 where=wanted.name,
                 fix="find out who uploaded it; with its content in this program, or adopt=True anew, go on",
             )
-        me = Owner.of(olds.get("owner")) or RUN.new_owner(wanted.name)
+        me = Owner.of(olds.get("owner")) or RUN.new_owner()
         predecessor = found.hash if found else None
         return UpdateResult(self._sealed(cas, news, wanted, predecessor=predecessor, me=me, olds=olds))
 

@@ -69,8 +69,8 @@ class SecurityPolicyProvider(SconeProvider):
     `check` adds `name`, `digest` and, with `overlap`, `revision` (the service's name at CAS); outputs add `hash` (the
     session's, as CAS says), `owner` (what names this resource at CAS: docs/adr/004-ownership.md), `attested_key` and,
     with `overlap`, `kept` (the last released revision, a secret). A refresh that finds versions by another key adds
-    `changed_elsewhere` (version → who and what), which stays until the next `up`. The program also says whose policy it
-    is, `owner: {stack, resource}`; that is for this run and never an input, so no move or rename shows as a change.
+    `changed_elsewhere` (version → who and what), which stays until the next `up`. The program also says which `stack`
+    it is of; that is for this run and never an input, so that nothing that moves shows as changed.
     """
 
     replace_on = ("name",)
@@ -79,7 +79,8 @@ class SecurityPolicyProvider(SconeProvider):
     @checked
     def check(self, olds: Props, news: Props) -> Props:
         """Validate and canonicalise; what depends on an unknown stays as small as the unknown itself."""
-        unknowns, owner = Unknowns(), news.pop("owner", None)
+        unknowns = Unknowns()
+        RUN.tell(news.pop("stack", None))
         hidden = unknowns.hide(news)
         if isinstance(where := private_of(hidden).get(PLAIN), str):
             raise plain_secret(where)
@@ -91,9 +92,6 @@ class SecurityPolicyProvider(SconeProvider):
             parts = {show(path): names for path, names in testing_parts(session).items()}
             refuse_testing({"cas.tolerance": trust.testing_switches, **parts})
         canonical = session.canonical()
-        RUN.tell(session.name, owner)
-        if olds:
-            RUN.hold(str(olds.get("name")))
         _warn_about_regeneration(olds, session)
         if (lost := loss_with_name(olds, session)) is not None:
             pulumi.log.warn(lost)
@@ -111,40 +109,37 @@ class SecurityPolicyProvider(SconeProvider):
 
     @clean
     def create(self, props: Props) -> CreateResult:
-        """Look before the leap: an own lost upload or a retired name is continued, what another one has is judged."""
+        """Look before the leap: a retired name is continued; what is there may be another resource's."""
         cas = self._attested(props)
         wanted = wanted_there(props)
-        found, me = cas.read(wanted.name), RUN.new_owner(wanted.name)
+        found, me = cas.read(wanted.name), RUN.new_owner()
         if found is not None and scone_policy.is_retired(found.parsed()):
             pulumi.log.warn(f"{wanted.name} was retired before: all secrets that CAS generates for it are new.")
         elif found is not None:
-            return CreateResult(wanted.name, self._taken_over(cas, props, wanted, found))
+            return CreateResult(wanted.name, self._taken_over(cas, props, wanted, found, me))
         whom, predecessor = frozenset({me}), found.hash if found is not None else None
         return CreateResult(wanted.name, self._upload(cas, props, wanted, predecessor=predecessor, me=me, whom=whom))
 
-    def _taken_over(self, cas: CasClient, props: Props, wanted: Session, found: StoredSession) -> Props:
+    def _taken_over(self, cas: CasClient, props: Props, wanted: Session, found: StoredSession, me: Owner) -> Props:
         """Whoever has it: from here on this resource does, and CAS can tell (docs/adr/004-ownership.md)."""
-        current, me = found.parsed(), RUN.new_owner(wanted.name)
+        current = found.parsed()
         standing = Standing(
             current=current,
             wanted=wanted,
             me=me,
             is_own_key=written_by(current, self.settings.identity().key_hash),
-            is_held=RUN.holds(wanted.name),
             adopt=bool(props.get("adopt")),
             difference=self._difference(without_owners(current), wanted, props),
         )
         how = standing.judge(cas.url)
-        if how is How.RECALL:
-            return _outs(props, cas, found.hash, standing.lost)
         keys = ", ".join(f"secrets.{name}" for name in standing.anew)
         if how is How.NOTE:
             pulumi.log.warn(
-                f"{wanted.name} was taken over as it is, without a version that says so: CAS would make {keys} anew. "
-                "Until its next update only aliases keep it when its resource gets another name."
+                f"{wanted.name} was taken over as it is, without a version that says so: CAS would make {keys} anew."
             )
-            RUN.take(cas.key_hash, wanted.name, me)
-            return _outs(props, cas, found.hash, me)
+            RUN.note(cas.key_hash, wanted.name)
+            same_stack = (owner for owner in sorted(standing.there) if owner.is_of_stack(me))
+            return _outs(props, cas, found.hash, next(same_stack, None))
         if keys:
             pulumi.log.warn(f"{wanted.name}: CAS makes {keys} anew; what was encrypted or agreed with them is lost.")
         whom = with_taker(standing.there, me)
@@ -239,7 +234,7 @@ class SecurityPolicyProvider(SconeProvider):
         if found is None or scone_policy.is_retired(found.newest.parsed()):
             return
         mine, there = Owner.of(props.get("owner")), owners(found.newest.parsed())
-        if not is_mine(there, props) or RUN.taker(cas.key_hash, name) not in (None, mine):
+        if not is_mine(there, props) or RUN.noted(cas.key_hash, name):
             pulumi.log.warn(f"{name}: {OTHERS}. It was left as it is.")
             return
         if others := there - {mine}:
@@ -312,7 +307,6 @@ class SecurityPolicyProvider(SconeProvider):
             if found is None or predecessor is None or found.newest.hash == predecessor:
                 raise
             raise self._conflict(found, wanted, props) from None
-        RUN.hold(wanted.name)
         return _outs(props, cas, new_hash, me)
 
     def _says(self, found: StoredSession, wanted: Session) -> bool:
