@@ -60,9 +60,9 @@ def marked(session: Session, whom: Iterable[Owner]) -> Session:
     return plain.model_copy(update={"images": {**plain.images, **{str(owner): Image() for owner in sorted(whom)}}})
 
 
-def with_taker(there: Owners, taker: Owner) -> Owners:
-    """The owners once `taker` has taken a policy over.
+def with_taker(there: Owners, taker: Owner, *, adopt: bool = False) -> Owners:
+    """The owners once `taker` has taken a policy over: all of them, until each is deleted.
 
-    It takes the place of all others of its stack: there one resource has the policy. Other stacks keep theirs.
+    With `adopt` it takes the place of those of its own stack, which may be gone without a trace.
     """
-    return frozenset(owner for owner in there if owner.stack != taker.stack) | {taker}
+    return frozenset(owner for owner in there if not (adopt and owner.is_of_stack(taker))) | {taker}

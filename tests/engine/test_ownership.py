@@ -24,6 +24,7 @@ import pulumi
 from pulumi_scone import CasNamespace, SecurityPolicy
 
 config = pulumi.Config("test")
+identity = pulumi.Config("scone").require_secret("identity")
 Opts, Alias = pulumi.ResourceOptions, pulumi.Alias
 
 
@@ -170,7 +171,8 @@ def test_replacements(case: Case) -> None:
     edit_state(project, taint)
     assert "1 replaced" in changed(project, ONE)
     assert case.values() == values
-    changed(project, ONE.replace("))", '), opts=Opts(provider=pulumi.ProviderResource("pulumi-python", "p", {})))'))
+    provider = 'pulumi.ProviderResource("pulumi-python", "p", {"scone:identity": identity})'
+    changed(project, ONE.replace("))", f"), opts=Opts(provider={provider}))"))
     assert case.values() == values
     changed(project, ONE.replace("one", "two"), "--target", urn(project).replace("::one", "::two"))
     assert len([key for key in project.resources() if "SecurityPolicy" in key]) == 3
@@ -235,7 +237,7 @@ def test_two_stacks(case: Case, first: int) -> None:
     assert "belongs to another stack, too" in stacks[1].up().text
     assert case.values() == values
     text = stacks[first].destroy().text
-    assert "acme/app belongs to another stack, too: it was left to that one." in text
+    assert "acme/app: this policy belongs to another resource, of this stack or another one. It was left" in text
     other = stacks[1 - first]
     assert case.values() == values
     assert_settled(other)

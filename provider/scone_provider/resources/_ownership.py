@@ -17,10 +17,8 @@ from scone_provider.policy_upload import upload
 from scone_provider.resources._engine import Props
 from scone_provider.resources._run import RUN
 
-OTHERS = (
-    "this policy belongs to another resource, of this stack or another one, that took it over (or an `up` of this "
-    "resource was cut off)"
-)
+OTHERS = "this policy belongs to another resource, of this stack or another one"
+"""What is said where a policy stays."""
 
 
 def is_mine(there: Owners, props: Props) -> bool:
@@ -54,7 +52,7 @@ def followed(found: Walk, base: str, own_key: str) -> str:
         first, second = _parsed(before), _parsed(after)
         if first is None or second is None:
             break
-        if without_owners(first).canonical() != without_owners(second).canonical():
+        if _content(first) != _content(second):
             break
         if owners(first) == owners(second) and creator_key(second) != own_key:
             break
@@ -63,17 +61,23 @@ def followed(found: Walk, base: str, own_key: str) -> str:
 
 
 def leave_to(others: Owners, cas: CasClient, newest: StoredSession) -> None:
-    """Other stacks have the policy, too: take this one's mark out, so that it goes with the last of them."""
+    """Others have the policy, too: take this resource's mark out, so that it goes with the last of them."""
     session = without_owners(newest.parsed())
     if keys := keys_made_anew(session, session):
         pulumi.log.warn(
-            f"{newest.name} belongs to another stack, too, and stays, with the mark of this resource: CAS would make "
-            f"{', '.join(keys)} anew for a version without it. It will not be retired with the other stack either."
+            f"{newest.name}: {OTHERS}. It was left as it is, with the mark of this resource, because CAS would make "
+            f"{', '.join(keys)} anew for a version without it: nothing retires it, unless the other one has adopt=True."
         )
         return
     text = marked(session, others).wire(predecessor=newest.hash)
     upload(cas, newest.name, text, predecessor=newest.hash, is_wanted=lambda now: owners(now.parsed()) == others)
-    pulumi.log.warn(f"{newest.name} belongs to another stack, too: it was left to that one.")
+    pulumi.log.warn(f"{newest.name}: {OTHERS}. It was left to that one.")
+
+
+def _content(session: Session) -> Session:
+    """What it says to anybody; `namespace_hash` stands in first versions only."""
+    aside = {"namespace_hash": None, "predecessor": None, "creator": None}
+    return without_owners(session).model_copy(update=aside)
 
 
 def _parsed(stored: StoredSession) -> Session | None:

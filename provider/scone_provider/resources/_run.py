@@ -20,8 +20,7 @@ class Run:
 
     def tell(self, stack: object) -> None:
         """The stack, hashed to 16 hex digits, as the program says."""
-        if isinstance(stack, str) and re.fullmatch("[0-9a-f]{16}", stack):
-            self._stack = stack
+        self._stack = stack if isinstance(stack, str) and re.fullmatch("[0-9a-f]{16}", stack) else UNKNOWN
 
     def new_owner(self) -> Owner:
         """A new life of a resource of this stack."""

@@ -76,13 +76,14 @@ class SealedPolicyProvider(SecurityPolicyProvider):
             difference=difference,
         )
         how = standing.judge(cas.url)
+        # The operator's upload will have no marks: what is deleted in this run knows by this.
+        RUN.note(cas.key_hash, wanted.name)
         if how is How.WRITE and standing.there:
-            whom = with_taker(standing.there, me)
+            whom = with_taker(standing.there, me, adopt=standing.adopt)
             text = marked(current, whom).wire(predecessor=found.hash)
             return upload(
                 cas, wanted.name, text, predecessor=found.hash, is_wanted=lambda now: owners(now.parsed()) == whom
             )
-        RUN.note(cas.key_hash, wanted.name)
         return found.hash
 
     @clean

@@ -142,8 +142,8 @@ class SecurityPolicyProvider(SconeProvider):
             return _outs(props, cas, found.hash, next(same_stack, None))
         if keys:
             pulumi.log.warn(f"{wanted.name}: CAS makes {keys} anew; what was encrypted or agreed with them is lost.")
-        whom = with_taker(standing.there, me)
-        if len(whom) > 1:
+        whom = with_taker(standing.there, me, adopt=standing.adopt)
+        if any(not owner.is_of_stack(me) for owner in whom - {me}):
             pulumi.log.warn(f"{wanted.name} belongs to another stack, too; it is retired with the last of them.")
         return self._upload(cas, props, wanted, predecessor=found.hash, me=me, whom=whom)
 
@@ -165,14 +165,16 @@ class SecurityPolicyProvider(SconeProvider):
         current, settled, base = found.newest, self._settled(found, olds), self._base(found, olds)
         there = owners(current.parsed())
         me = still(there, olds, news, cas.url)
-        if current.hash == base and all(olds.get(key) == news.get(key) for key in ("cas", "policy", "revision")):
+        whom = with_taker(there, me, adopt=bool(news.get("adopt")))
+        is_as_before = all(olds.get(key) == news.get(key) for key in ("cas", "policy", "revision"))
+        if current.hash == base and is_as_before and (whom == there or not there):
             # A note went, or what is private: nothing for CAS.
             return UpdateResult(_outs({**news, "kept": olds.get("kept")}, cas, known, Owner.of(olds.get("owner"))))
         released = Revision.of(policy_of(olds), str(olds["revision"])) if settled else last_released(olds)
         news = {**news, "kept": released.to_json() if released and news.get("revision") else None}
         wanted = wanted_there(news)
         if current.hash == base:
-            return UpdateResult(self._upload(cas, news, wanted, predecessor=base, me=me, whom=with_taker(there, me)))
+            return UpdateResult(self._upload(cas, news, wanted, predecessor=base, me=me, whom=whom))
         if current.predecessor == base and self._says(current, wanted):
             return UpdateResult(_outs(news, cas, current.hash, me if me in there else None))
         raise self._conflict(found.after(base), wanted, news)
@@ -201,7 +203,7 @@ class SecurityPolicyProvider(SconeProvider):
         if scone_policy.is_retired(current):
             return ReadResult("", {})
         if not is_mine(owners(current), props):
-            pulumi.log.warn(f"{name}: {OTHERS}. This resource leaves it alone; remove it from the program.")
+            pulumi.log.warn(f"{name}: {OTHERS}. This one leaves it alone: remove it from the program.")
         current = without_owners(current)
         expected, revision = wanted_there(props).canonical(), props.get("revision")
         canonical = with_markers(current.canonical(), expected=expected, image_key=self.settings.image_key)
