@@ -252,6 +252,7 @@ class SecurityPolicyProvider(SconeProvider):
             )
         nothing = scone_policy.retired(name)
         upload(cas, name, nothing.wire(predecessor=base), predecessor=base, is_wanted=_is_retired)
+        pulumi.log.info(f"{name} was retired: its name and its history stay at {cas.url}.")
 
     def _base(self, found: Walk, props: Props) -> str:
         """The newest version that is this resource's work: what it wrote, settled, or what only owners changed."""

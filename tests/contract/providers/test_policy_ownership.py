@@ -238,6 +238,7 @@ class Sealed(Resource):
 
     def remove(self) -> None:
         """Delete it."""
+        assert self.state is not None
         self._process.delete(SealedPolicyProvider, self.id, self.state)
 
 
