@@ -39,6 +39,8 @@ class GivenPolicy:
         self._values = Values()
         document = self._document(policy, file, variables)
         session, problems = check(document)
+        self.session = session
+        """With a hole for each Output; None where the policy is not in the shape of one: the provider says why."""
         if session is not None and not isinstance(policy, Mapping):
             problems += written_problems(session)
         if problems and not isinstance(policy, Mapping):

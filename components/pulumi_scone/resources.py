@@ -7,7 +7,9 @@ import pulumi
 from pulumi.dynamic import Resource
 
 from pulumi_scone._policy import GivenPolicy
+from pulumi_scone._sharing import check_sharing
 from pulumi_scone._sources import check_keywords
+from pulumi_scone._stack import stack_hash
 from pulumi_scone._values import user_errors
 from scone_provider.resources.cas import CasProvider
 from scone_provider.resources.released_revision import ReleasedRevisionProvider
@@ -77,6 +79,7 @@ class SecurityPolicy(Resource, module="scone", name="SecurityPolicy"):
         with user_errors():
             check_keywords(cas=cas, policy_file=policy_file, adopt=adopt, overlap=overlap)
             given = GivenPolicy(policy, file=policy_file, variables=variables)
+            check_sharing(cas, given.session)
         props = {
             "cas": dict(cas),
             "policy": given.policy,
@@ -86,6 +89,7 @@ class SecurityPolicy(Resource, module="scone", name="SecurityPolicy"):
             "digest": None,
             "hash": None,
             "attested_key": None,
+            "stack": stack_hash(),
             **({"overlap": True, "revision": None} if overlap else {}),
         }
         super().__init__(SecurityPolicyProvider(), name, props, pulumi.ResourceOptions.merge(_HIDE, opts))
@@ -160,6 +164,7 @@ class SealedPolicy(Resource, module="scone", name="SealedPolicy"):
             "recipient": recipient,
             "file": file,
             "adopt": adopt or None,
+            "stack": stack_hash(),
             **computed,
         }
         super().__init__(SealedPolicyProvider(), name, props, pulumi.ResourceOptions.merge(_HIDE, opts))

@@ -35,9 +35,14 @@ def write_policy(path: Path, text: str) -> None:
         ) from None
 
 
-def remove_policy(path: Path) -> None:
-    """Remove the file, if it is there. Raises DeployError."""
+def remove_policy(path: Path, text: str) -> bool:
+    """Remove the file, if it is there and says `text`; False when it says something else. Raises DeployError."""
     try:
+        if path.read_bytes() != text.encode():
+            return False
         path.unlink(missing_ok=True)
+    except FileNotFoundError:
+        return True
     except OSError as error:
         raise DeployError(f"the policy cannot be removed: {error.strerror}", where=str(path), fix="remove it") from None
+    return True

@@ -82,3 +82,9 @@ def new_project(cli_environment: dict[str, str], tmp_path: Path) -> Callable[...
         return project
 
     return make
+
+
+@pytest.fixture
+def identity() -> Identity:
+    """A person's, for several stacks."""
+    return Identity.create(common_name="ann", now=dt.datetime.now(dt.UTC))

@@ -1,6 +1,7 @@
 """What every dynamic provider does the same way: settings, errors, unknowns, numbers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import wraps
 from typing import ClassVar, TypeVar
 
@@ -9,7 +10,8 @@ from pulumi.output import UNKNOWN, Unknown
 
 from scone_policy.holes import Holes
 from scone_provider import production
-from scone_provider.errors import SconeError
+from scone_provider.cas.errors import CasUnreachable
+from scone_provider.errors import SconeError, TrustError
 from scone_provider.settings import Settings
 
 Props = dict[str, object]
@@ -22,7 +24,9 @@ class SconeProvider(ResourceProvider):
 
     serialize_as_secret_always = False
     replace_on: ClassVar[tuple[str, ...]] = ()
-    """Inputs whose change makes it another object. That object takes the name of the old one only after it is gone."""
+    """Inputs whose change makes it another object."""
+    delete_before_replace: ClassVar[bool] = True
+    """Whether the new object needs the old one to be gone first; the old one is lost where the new one then fails."""
 
     def configure(self, req: ConfigureRequest) -> None:
         """Remember how to reach the stack's config; it is read, and judged, when a method needs it."""
@@ -41,7 +45,7 @@ class SconeProvider(ResourceProvider):
     def diff(self, _id: str, _olds: Props, _news: Props) -> DiffResult:
         """Let the engine compare the checked inputs: it then shows exactly the changed paths."""
         replaces = [key for key in self.replace_on if _olds.get(key) != _news.get(key)]
-        return DiffResult(changes=None, replaces=replaces, delete_before_replace=True)
+        return DiffResult(changes=None, replaces=replaces, delete_before_replace=self.delete_before_replace)
 
 
 def checked(check: Callable[[_Self, Props, Props], Props]) -> Callable[[_Self, Props, Props], CheckResult]:
@@ -110,3 +114,18 @@ def clean(method: Callable[..., _Result]) -> Callable[..., _Result]:
             raise type(error)(error.what, where=error.where, fix=error.fix) from None
 
     return wrapper
+
+
+@contextmanager
+def way_out() -> Iterator[None]:
+    """While state is read or destroyed: say what to do where the CAS is gone for good, because nothing else helps."""
+    try:
+        yield
+    except (CasUnreachable, TrustError) as error:
+        raise type(error)(
+            error.what,
+            where=error.where,
+            fix=f"{error.fix}\n  → if that CAS, or its store, is gone for good: `pulumi state delete URN` takes the "
+            "resource out of the state, and nothing is asked of CAS (`pulumi stack --show-urns` lists the URNs); or "
+            "set retain_on_delete=True, run `pulumi up`, and destroy",
+        ) from None

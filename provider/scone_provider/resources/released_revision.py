@@ -5,9 +5,12 @@ from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 
 from scone_provider.cas.client import CasClient, StoredSession
 from scone_provider.errors import CasError
+from scone_provider.policy_history import walk
+from scone_provider.policy_owners import without_owners
 from scone_provider.policy_revisions import only
 from scone_provider.policy_upload import upload
 from scone_provider.resources._engine import Props, SconeProvider, checked, clean
+from scone_provider.resources._ownership import followed
 from scone_provider.resources.cas import attest
 from scone_provider.trust import CasTrust
 
@@ -23,6 +26,7 @@ class ReleasedRevisionProvider(SconeProvider):
     """
 
     replace_on = ("name",)
+    delete_before_replace = False
 
     @checked
     def check(self, olds: Props, news: Props) -> Props:
@@ -74,16 +78,24 @@ class ReleasedRevisionProvider(SconeProvider):
         alone = only(whole, str(props["revision"]))
 
         def is_alone(stored: StoredSession) -> bool:
-            return stored.parsed().canonical() == alone.canonical()
+            return without_owners(stored.parsed()).canonical() == without_owners(alone).canonical()
 
         if found.hash != version:
-            if found.predecessor != version or not is_alone(found):
+            if found.predecessor == version and is_alone(found):
+                return props | {"hash": found.hash}
+            if not self._only_owners_changed(cas, name, version, found):
                 raise _changed(cas, name)
-            return props | {"hash": found.hash}
+            whole, version = found.parsed(), found.hash
+            alone = only(whole, str(props["revision"]))
         if is_released and alone.canonical() == whole.canonical():
             return props | {"hash": version}
         text = alone.wire(predecessor=version)
         return props | {"hash": upload(cas, name, text, predecessor=version, is_wanted=is_alone)}
+
+    def _only_owners_changed(self, cas: CasClient, name: str, version: str, newest: StoredSession) -> bool:
+        """True when other resources came or went since, and nothing else happened."""
+        found = walk(cas, name, version)
+        return found is not None and followed(found, version, self.settings.identity().key_hash) == newest.hash
 
 
 def _changed(cas: CasClient, name: str) -> CasError:

@@ -14,13 +14,17 @@ import scone_policy
 from scone_policy.encrypted import encrypt_session
 from scone_policy.session import Session
 from scone_policy.signed import sign_session
-from scone_provider.cas.client import CasClient
+from scone_provider.cas.client import CasClient, StoredSession
 from scone_provider.errors import CasError
 from scone_provider.manifest.mesh import ENCRYPTED, ENCRYPTED_ONLY, MODES, NO_UPLOAD, SIGNED
 from scone_provider.policy_files import remove_policy, write_policy
+from scone_provider.policy_owners import Owner, marked, owners, with_taker, without_owners
 from scone_provider.policy_state import with_secrets
+from scone_provider.policy_takeover import How, Standing
+from scone_provider.policy_upload import upload
 from scone_provider.resources._engine import Props, clean
 from scone_provider.resources._renewed import is_other_policy
+from scone_provider.resources._run import RUN
 from scone_provider.resources.security_policy import SecurityPolicyProvider
 
 _OWN = ("mode", "recipient", "file")
@@ -32,7 +36,8 @@ class SealedPolicyProvider(SecurityPolicyProvider):
 
     Inputs: those of a SecurityPolicy, `mode` (of the Meshfile), `recipient` (session encryption key, 64 hex digits)
     and `file` (where the document is written, relative to the program). Outputs add `document`
-    (policy; encryption_key or signatures), `predecessor` (of the version in it) and `attested_key`.
+    (policy; encryption_key or signatures), `predecessor` (of the version in it), `owner` (who wrote the file) and
+    `attested_key`.
     """
 
     is_uploader = False
@@ -50,16 +55,39 @@ class SealedPolicyProvider(SecurityPolicyProvider):
 
     @clean
     def create(self, props: Props) -> CreateResult:
-        """Seal the first version, or the successor of a retired one; anything else that CAS has needs `adopt`."""
+        """Seal the first version, or the successor of what is there, where this resource may have it."""
         cas, wanted = self._open(props)
-        found = cas.read(wanted.name)
-        if found is not None and not props.get("adopt") and not scone_policy.is_retired(found.parsed()):
-            raise CasError(
-                f"a policy with this name is already at {cas.url}, and this stack did not make it",
-                where=wanted.name,
-                fix="give adopt=True to make its successor, or choose another name",
+        found, me = cas.read(wanted.name), RUN.new_owner()
+        predecessor = found.hash if found is not None else None
+        if found is not None and not scone_policy.is_retired(found.parsed()):
+            predecessor = self._taken(cas, props, wanted, found, me)
+        return CreateResult(wanted.name, self._sealed(cas, props, wanted, predecessor=predecessor, me=me))
+
+    def _taken(self, cas: CasClient, props: Props, wanted: Session, found: StoredSession, me: Owner) -> str:
+        """The version to seal on top of. A policy that says whose it is says from here on that it is this resource's.
+
+        Raises CasError where it may not be taken, or the stack's key may not write it.
+        """
+        current = found.parsed()
+        difference = self._difference(without_owners(current), wanted, props)
+        standing = Standing(
+            current=current,
+            wanted=wanted,
+            me=me,
+            is_own_key=not difference,  # somebody else uploads: what it says is all there is to go by
+            adopt=bool(props.get("adopt")),
+            difference=difference,
+        )
+        how = standing.judge(cas.url)
+        # The operator's upload will have no marks: what is deleted in this run knows by this.
+        RUN.note(cas.key_hash, wanted.name)
+        if how is How.WRITE and standing.there:
+            whom = with_taker(standing.there, me, adopt=standing.adopt)
+            text = marked(current, whom).wire(predecessor=found.hash)
+            return upload(
+                cas, wanted.name, text, predecessor=found.hash, is_wanted=lambda now: owners(now.parsed()) == whom
             )
-        return CreateResult(wanted.name, self._sealed(cas, props, wanted, predecessor=found.hash if found else None))
+        return found.hash
 
     @clean
     def update(self, _id: str, olds: Props, news: Props) -> UpdateResult:
@@ -71,19 +99,22 @@ class SealedPolicyProvider(SecurityPolicyProvider):
         cas, wanted = self._open(news)
         is_same = all(olds.get(key) == news.get(key) for key in ("mode", "recipient"))
         if is_same and not is_other_policy(olds, news) and cas.key_hash == olds.get("attested_key"):
-            return UpdateResult(self._outs(news, olds["document"], olds["predecessor"], cas, olds=olds))
+            me = Owner.of(olds.get("owner"))
+            return UpdateResult(self._outs(news, olds["document"], olds["predecessor"], cas, me=me, olds=olds))
         found = cas.read(wanted.name)
         known = olds.get("predecessor")
         if found is None or found.hash == known:
             pulumi.log.warn(f"{wanted.name}: the version before this one was never uploaded to {cas.url}.")
-        elif difference := self._difference(found.parsed(), _last(olds), olds):
+        elif difference := self._difference(without_owners(found.parsed()), _last(olds), olds):
             raise CasError(
                 "CAS has a version of this policy that this stack did not make; what would have to be undone:\n"
                 + "\n".join(f"    {line}" for line in difference),
                 where=wanted.name,
                 fix="find out who uploaded it; with its content in this program, or adopt=True anew, go on",
             )
-        return UpdateResult(self._sealed(cas, news, wanted, predecessor=found.hash if found else None, olds=olds))
+        me = Owner.of(olds.get("owner")) or RUN.new_owner()
+        predecessor = found.hash if found else None
+        return UpdateResult(self._sealed(cas, news, wanted, predecessor=predecessor, me=me, olds=olds))
 
     @clean
     def read(self, id_: str, props: Props) -> ReadResult:
@@ -93,28 +124,37 @@ class SealedPolicyProvider(SecurityPolicyProvider):
 
     @clean
     def delete(self, _id: str, props: Props) -> None:
-        """Remove the file. What was uploaded is its uploader's."""
-        if props.get("file"):
-            remove_policy(Path(str(props["file"])))
+        """Remove the file, if it still is this resource's. What was uploaded is its uploader's."""
+        _remove_file(props)
         pulumi.log.warn(f"{props['name']} stays at {_url(props)}, if somebody uploaded it: retire it there.")
 
     def _sealed(
-        self, cas: CasClient, props: Props, wanted: Session, *, predecessor: str | None, olds: Props | None = None
+        self,
+        cas: CasClient,
+        props: Props,
+        wanted: Session,
+        *,
+        predecessor: str | None,
+        me: Owner,
+        olds: Props | None = None,
     ) -> Props:
         text = wanted.wire(predecessor=predecessor, fspf_keys=self._fspf_keys(wanted))
         document = self._document(text, str(props["mode"]), cas, props)
-        return self._outs(props, document, predecessor or "", cas, olds=olds)
+        return self._outs(props, document, predecessor or "", cas, me=me, olds=olds)
 
     @staticmethod
-    def _outs(props: Props, document: object, predecessor: object, cas: CasClient, *, olds: Props | None) -> Props:
+    def _outs(
+        props: Props, document: object, predecessor: object, cas: CasClient, *, me: Owner | None, olds: Props | None
+    ) -> Props:
         """The outputs, after the file was written where it belongs."""
         mode, found = str(props["mode"]), cast("Mapping[str, object]", document)
-        if olds is not None and olds.get("file") not in (None, props.get("file")):
-            remove_policy(Path(str(olds["file"])))
+        if olds is not None and olds.get("file") != props.get("file"):
+            _remove_file(olds)
         if props.get("file"):
-            write_policy(Path(str(props["file"])), _written(found, mode))
+            write_policy(Path(str(props["file"])), _written(found, mode, me))
         outs = props | {"policy": with_secrets(props["policy"]), "document": _hidden(found, mode)}
-        return outs | {"predecessor": predecessor, "attested_key": cas.key_hash}
+        owner = {"owner": str(me)} if me else {}
+        return outs | {"predecessor": predecessor, "attested_key": cas.key_hash} | owner
 
     def _document(self, text: str, mode: str, cas: CasClient, props: Props) -> dict[str, object]:
         if mode == NO_UPLOAD:
@@ -134,9 +174,20 @@ def _hidden(document: object, mode: object) -> dict[str, object]:
     return found if mode in (ENCRYPTED, ENCRYPTED_ONLY) else {**found, "policy": wrap_rpc_secret(found["policy"])}
 
 
-def _written(document: Mapping[str, object], mode: str) -> str:
+def _remove_file(props: Props) -> None:
+    if not props.get("file"):
+        return
+    path = Path(str(props["file"]))
+    document = cast("Mapping[str, object]", props["document"])
+    text = _written(document, str(props["mode"]), Owner.of(props.get("owner")))
+    if not remove_policy(path, text):
+        pulumi.log.warn(f"{path} was left as it is: it is not the file that this resource wrote.")
+
+
+def _written(document: Mapping[str, object], mode: str, owner: Owner | None) -> str:
+    """The file's text. It is another one for each owner: two documents of one text would be one file."""
     if mode == NO_UPLOAD:
-        return str(document["policy"])
+        return (f"# {owner}\n" if owner else "") + str(document["policy"])
     if mode == SIGNED:
         found = cast("Mapping[str, Mapping[str, object]]", document["signatures"]).values()
         # As they were written first: state sorts keys.

@@ -22,6 +22,8 @@ from scone_provider.cas.client import CasClient, StoredSession
 from scone_provider.cas.errors import CasConflict
 from scone_provider.errors import CasError, PolicyError, SconeError, TrustError
 from scone_provider.policy_history import Since, Walk, since, walk
+from scone_provider.policy_loss import loss_with_name
+from scone_provider.policy_owners import Owner, Owners, marked, owners, with_taker, without_owners
 from scone_provider.policy_revisions import (
     Revision,
     as_written,
@@ -40,10 +42,12 @@ from scone_provider.policy_state import (
     with_secrets,
     written_by,
 )
+from scone_provider.policy_takeover import How, Standing, listing
 from scone_provider.policy_upload import upload
 from scone_provider.production import refuse_testing, testing_parts
 from scone_provider.resources._creator import warn_of_moved_creator, warn_of_other_updaters
-from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean
+from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean, way_out
+from scone_provider.resources._ownership import OTHERS, followed, is_mine, leave_to, still
 from scone_provider.resources._renewed import (
     counted,
     held_other_values,
@@ -62,6 +66,7 @@ from scone_provider.resources._revised import (
     wanted_there,
     without_kept,
 )
+from scone_provider.resources._run import RUN
 from scone_provider.resources.cas import attest
 from scone_provider.trust import CasTrust
 
@@ -76,11 +81,14 @@ class SecurityPolicyProvider(SconeProvider):
     service's last released revision stays at CAS beside the new one: docs/rollouts.md).
     `check` adds `name`, `digest` (over the policy, with a count of how often what CAS generated for it became another)
     and, with `overlap`, `revision` (the service's name at CAS); outputs add `hash` (the session's, as CAS says),
-    `attested_key` and, with `overlap`, `kept` (the last released revision, a secret). A refresh that finds versions by
-    another key adds `changed_elsewhere` (version → who and what), which stays until the next `up`.
+    `owner` (what names this resource at CAS: docs/adr/004-ownership.md), `attested_key` and, with `overlap`, `kept`
+    (the last released revision, a secret). A refresh that finds versions by another key adds `changed_elsewhere`
+    (version → who and what), which stays until the next `up`. The program also says which `stack` it is of; that is for
+    this run and never an input, so that nothing that moves shows as changed.
     """
 
     replace_on = ("name",)
+    delete_before_replace = False
     is_uploader: ClassVar[bool] = True
     """Whether the stack's own identity uploads."""
 
@@ -88,6 +96,7 @@ class SecurityPolicyProvider(SconeProvider):
     def check(self, olds: Props, news: Props) -> Props:
         """Validate and canonicalise; what depends on an unknown stays as small as the unknown itself."""
         unknowns = Unknowns()
+        RUN.tell(news.pop("stack", None))
         hidden = unknowns.hide(news)
         if isinstance(where := private_of(hidden).get(PLAIN), str):
             raise plain_secret(where)
@@ -108,6 +117,8 @@ class SecurityPolicyProvider(SconeProvider):
         overlap = self._overlap(olds, hidden, session)
         found = renewed(olds, canonical, overlap.get("revision"))
         tell(session.name, found)
+        if (lost := loss_with_name(olds, session)) is not None:
+            pulumi.log.warn(lost)
         warn_of_another_cas(session, _trust_url(olds), trust.url)
         if self.is_uploader:
             warn_of_other_updaters(session, self._own_key)
@@ -125,31 +136,45 @@ class SecurityPolicyProvider(SconeProvider):
 
     @clean
     def create(self, props: Props) -> CreateResult:
-        """Look before the leap: an own lost upload or a retired name is continued, anything else needs `adopt`."""
+        """Look before the leap: a retired name is continued; what is there may be another resource's."""
         cas = self._attested(props)
         wanted = wanted_there(props)
-        found = cas.read(wanted.name)
-        if found is None:
-            return CreateResult(wanted.name, self._upload(cas, props, wanted, predecessor=None))
-        current = found.parsed()
-        if scone_policy.is_retired(current):
+        found, me = cas.read(wanted.name), RUN.new_owner()
+        if found is not None and scone_policy.is_retired(found.parsed()):
             pulumi.log.warn(
                 f"{wanted.name} was retired before: all secrets that CAS generates for it are new. Pods that still run "
                 "with the old ones must be restarted (kubectl rollout restart)."
             )
-            return CreateResult(wanted.name, self._upload(cas, props, wanted, predecessor=found.hash))
-        difference = self._difference(current, wanted, props)
-        if not difference and (props.get("adopt") or self._is_own_lost_upload(cas, current)):
-            return CreateResult(wanted.name, _outs(props, cas, found.hash))
-        if not props.get("adopt"):
-            raise CasError(
-                f"a policy with this name is already at {cas.url}, and this stack did not create it"
-                + (_listing("this program would change", difference) or "; its content is the same"),
-                where=wanted.name,
-                fix="give adopt=True to take it over, or choose another name",
+        elif found is not None:
+            return CreateResult(wanted.name, self._taken_over(cas, props, wanted, found, me))
+        whom, predecessor = frozenset({me}), found.hash if found is not None else None
+        return CreateResult(wanted.name, self._upload(cas, props, wanted, predecessor=predecessor, me=me, whom=whom))
+
+    def _taken_over(self, cas: CasClient, props: Props, wanted: Session, found: StoredSession, me: Owner) -> Props:
+        """Whoever has it: from here on this resource does, and CAS can tell (docs/adr/004-ownership.md)."""
+        current = found.parsed()
+        standing = Standing(
+            current=current,
+            wanted=wanted,
+            me=me,
+            is_own_key=written_by(current, self.settings.identity().key_hash),
+            adopt=bool(props.get("adopt")),
+            difference=self._difference(without_owners(current), wanted, props),
+        )
+        how = standing.judge(cas.url)
+        keys = ", ".join(f"secrets.{name}" for name in standing.anew)
+        if how is How.NOTE:
+            pulumi.log.warn(
+                f"{wanted.name} was taken over as it is, without a version that says so: CAS would make {keys} anew."
             )
-        tell(wanted.name, renewals(current.canonical(), wanted.canonical()))
-        return CreateResult(wanted.name, self._upload(cas, props, wanted, predecessor=found.hash))
+            RUN.note(cas.key_hash, wanted.name)
+            same_stack = (owner for owner in sorted(standing.there) if owner.is_of_stack(me))
+            return _outs(props, cas, found.hash, next(same_stack, None))
+        tell(wanted.name, renewals(without_owners(current).canonical(), wanted.canonical()))
+        whom = with_taker(standing.there, me, adopt=standing.adopt)
+        if any(not owner.is_of_stack(me) for owner in whom - {me}):
+            pulumi.log.warn(f"{wanted.name} belongs to another stack, too; it is retired with the last of them.")
+        return self._upload(cas, props, wanted, predecessor=found.hash, me=me, whom=whom)
 
     @clean
     def update(self, _id: str, olds: Props, news: Props) -> UpdateResult:
@@ -166,43 +191,49 @@ class SecurityPolicyProvider(SconeProvider):
                 where=name,
                 fix="find out what became of that CAS's store; `pulumi refresh` then lets `pulumi up` create it anew",
             )
-        current, settled = found.newest, self._settled(found, olds)
-        base = settled or known
-        if current.hash == base and not is_other_policy(olds, news):
+        current, settled, base = found.newest, self._settled(found, olds), self._base(found, olds)
+        there = owners(current.parsed())
+        me = still(there, olds, news, cas.url)
+        whom = with_taker(there, me, adopt=bool(news.get("adopt")))
+        if current.hash == base and not is_other_policy(olds, news) and (whom == there or not there):
             # A note went, what is private, or how CAS is trusted: nothing for CAS. An upload would cost what it makes
             # anew.
-            return UpdateResult(_outs({**news, "kept": olds.get("kept")}, cas, known))
+            return UpdateResult(_outs({**news, "kept": olds.get("kept")}, cas, known, Owner.of(olds.get("owner"))))
         released = Revision.of(policy_of(olds), str(olds["revision"])) if settled else last_released(olds)
         news = {**news, "kept": released.to_json() if released and news.get("revision") else None}
         wanted = wanted_there(news)
         if current.hash == base:
-            return UpdateResult(self._upload(cas, news, wanted, predecessor=base))
+            return UpdateResult(self._upload(cas, news, wanted, predecessor=base, me=me, whom=whom))
         if current.predecessor == base and self._says(current, wanted):
-            return UpdateResult(_outs(news, cas, current.hash))
+            return UpdateResult(_outs(news, cas, current.hash, me if me in there else None))
         raise self._conflict(found.after(base), wanted, news)
 
     @clean
     def read(self, id_: str, props: Props) -> ReadResult:
         """What CAS has now, as inputs too, so that drift shows by path. A retired or missing policy is gone."""
         trust = CasTrust.from_props(props["cas"])
-        try:
-            cas = attest(trust, self.settings, known_key=_known_key(props, props), identify=True)
-        except TrustError as error:
-            pulumi.log.warn(f"{props['name']} was not read: {error}")
-            return ReadResult(id_, props | {"policy": with_secrets(props["policy"])}, None)
         name, known = str(props["name"]), str(props["hash"])
-        found = walk(cas, name, known)
+        with way_out():
+            try:
+                cas = attest(trust, self.settings, known_key=_known_key(props, props), identify=True)
+            except TrustError as error:
+                pulumi.log.warn(f"{name} was not read: {error}")
+                return ReadResult(id_, props | {"policy": with_secrets(props["policy"])}, None)
+            found = walk(cas, name, known)
         if found is None:
             return ReadResult("", {})
-        note, settled = props.get(_NOTE), self._settled(found, props)
-        is_drift = found.newest.hash not in (known, settled)
+        note, settled, base = props.get(_NOTE), self._settled(found, props), self._base(found, props)
+        is_drift = found.newest.hash != base
         if is_drift:
-            news = self._since(found.after(settled or known), props)
+            news = self._since(found.after(base), props)
             pulumi.log.warn(f"{name} was changed since this stack last wrote it:\n{news}")
             note = {**(note if isinstance(note, Mapping) else {}), **news.note()}
         current = found.newest.parsed()
         if scone_policy.is_retired(current):
             return ReadResult("", {})
+        if not is_mine(owners(current), props):
+            pulumi.log.warn(f"{name}: {OTHERS}. This one leaves it alone: remove it from the program.")
+        current = without_owners(current)
         expected, revision = wanted_there(props).canonical(), props.get("revision")
         canonical = with_markers(current.canonical(), expected=expected, image_key=self.settings.image_key)
         if revision:
@@ -211,13 +242,14 @@ class SecurityPolicyProvider(SconeProvider):
         inputs: Props = {"cas": props["cas"], "name": props["name"], "policy": with_secrets(canonical)}
         warn_of_moved_creator(current, self.settings.identity().key_hash)
         digest = self._digest(canonical, props)
-        again = is_drift and held_other_values(found.after(settled or known), _parse_if_possible)
+        again = is_drift and held_other_values(found.after(base), _parse_if_possible)
         # State cannot hold an unknown.
         inputs["digest"] = (recounted if digest is UNKNOWN else partial(counted, digest))(props, again=again)
         inputs |= _kept(props) | {key: props[key] for key in ("overlap", "revision") if props.get(key)}
         if note:
             inputs[_NOTE] = note
         outs = inputs | {"hash": found.newest.hash if is_drift else known, "attested_key": cas.key_hash}
+        outs |= {"owner": props["owner"]} if props.get("owner") else {}
         if settled and is_drift:
             # What was released is what this stack wrote, not what somebody made of it.
             outs["kept"] = wrap_rpc_secret(Revision.of(policy_of(props), str(revision)).to_json())
@@ -227,14 +259,22 @@ class SecurityPolicyProvider(SconeProvider):
 
     @clean
     def delete(self, _id: str, props: Props) -> None:
-        """Retire: CAS knows no delete (session language §9). Only the version that this stack wrote is retired."""
+        """Retire: CAS knows no delete (session language §9). What others have, and what somebody changed, stays."""
         trust = CasTrust.from_props(props["cas"])
-        cas = attest(trust, self.settings, known_key=_known_key(props, props), identify=True)
         name, known = str(props["name"]), str(props["hash"])
-        found = walk(cas, name, known)
+        with way_out():
+            cas = attest(trust, self.settings, known_key=_known_key(props, props), identify=True)
+            found = walk(cas, name, known)
         if found is None or scone_policy.is_retired(found.newest.parsed()):
             return
-        base = self._settled(found, props) or known
+        mine, there = Owner.of(props.get("owner")), owners(found.newest.parsed())
+        if not is_mine(there, props) or RUN.noted(cas.key_hash, name):
+            pulumi.log.warn(f"{name}: {OTHERS}. It was left as it is.")
+            return
+        if others := there - {mine}:
+            leave_to(others, cas, found.newest)
+            return
+        base = self._base(found, props)
         if found.newest.hash != base:
             news = self._since(found.after(base), props)
             raise CasError(
@@ -244,6 +284,12 @@ class SecurityPolicyProvider(SconeProvider):
             )
         nothing = scone_policy.retired(name)
         upload(cas, name, nothing.wire(predecessor=base), predecessor=base, is_wanted=_is_retired)
+        pulumi.log.info(f"{name} was retired: its name and its history stay at {cas.url}.")
+
+    def _base(self, found: Walk, props: Props) -> str:
+        """The newest version that is this resource's work: what it wrote, settled, or what only owners changed."""
+        base = self._settled(found, props) or str(props["hash"])
+        return base if found.newest.hash == base else followed(found, base, self.settings.identity().key_hash)
 
     def _own_key(self) -> str | None:
         """The key hash of this stack; None where a preview has no identity."""
@@ -287,24 +333,28 @@ class SecurityPolicyProvider(SconeProvider):
         alone = wanted_there(without_kept(props))
         return successor.hash if self._says(successor, alone) else None
 
-    def _upload(self, cas: CasClient, props: Props, wanted: Session, *, predecessor: str | None) -> Props:
-        text = wanted.wire(predecessor=predecessor, fspf_keys=self._fspf_keys(wanted))
+    def _upload(
+        self, cas: CasClient, props: Props, wanted: Session, *, predecessor: str | None, me: Owner, whom: Owners
+    ) -> Props:
+        text = marked(wanted, whom).wire(predecessor=predecessor, fspf_keys=self._fspf_keys(wanted))
+
+        def is_this(found: StoredSession) -> bool:
+            return owners(found.parsed()) == whom and self._says(found, wanted)
+
         try:
-            new_hash = upload(
-                cas, wanted.name, text, predecessor=predecessor, is_wanted=lambda found: self._says(found, wanted)
-            )
+            new_hash = upload(cas, wanted.name, text, predecessor=predecessor, is_wanted=is_this)
         except CasConflict:
             found = walk(cas, wanted.name, predecessor) if predecessor is not None else None
             if found is None or predecessor is None or found.newest.hash == predecessor:
                 raise
             raise self._conflict(found, wanted, props) from None
-        return _outs(props, cas, new_hash)
+        return _outs(props, cas, new_hash, me)
 
     def _says(self, found: StoredSession, wanted: Session) -> bool:
         """True when a version at CAS says what is wanted. Raises SconeError without the key to compare keys with."""
         if marked_images(wanted.canonical()):
             self.settings.require_image_key()
-        return not self._difference(found.parsed(), wanted, {})
+        return not self._difference(without_owners(found.parsed()), wanted, {})
 
     def _since(self, found: Walk, props: Props) -> Since:
         return since(
@@ -318,10 +368,11 @@ class SecurityPolicyProvider(SconeProvider):
         )
 
     def _conflict(self, found: Walk, wanted: Session, props: Props) -> CasError:
-        news, difference = self._since(found, props), self._difference(found.newest.parsed(), wanted, props)
+        current = without_owners(found.newest.parsed())
+        news, difference = self._since(found, props), self._difference(current, wanted, props)
         return CasError(
             f"{news.title}; what happened:\n{news}"
-            + _listing("this program would change what is there now", difference),
+            + listing("this program would change what is there now", difference),
             where=wanted.name,
             fix="`pulumi refresh` takes that in as drift; then `pulumi up` puts this program's version on top",
         )
@@ -353,15 +404,6 @@ class SecurityPolicyProvider(SconeProvider):
         )
         return [str(change) for change in compare(before, after, private=private_there(props))]
 
-    def _is_own_lost_upload(self, cas: CasClient, current: Session) -> bool:
-        """Our key wrote it, as the first version or on top of a retired one: an upload whose answer got lost."""
-        if not written_by(current, self.settings.identity().key_hash):
-            return False
-        if current.predecessor is None:
-            return True
-        before = cas.read_version(current.name, current.predecessor)
-        return before is not None and scone_policy.is_retired(before.parsed())
-
 
 def _kept(props: Props) -> Props:
     """Inputs that say how to treat the policy, not what it is."""
@@ -369,15 +411,15 @@ def _kept(props: Props) -> Props:
     return adopt | ({"private": private_of(props)} if props.get("private") else {})
 
 
-def _outs(props: Props, cas: CasClient, session_hash: str) -> Props:
+def _outs(props: Props, cas: CasClient, session_hash: str, owner: Owner | None) -> Props:
     kept: Props = {"kept": wrap_rpc_secret(props["kept"])} if props.get("kept") else {}
     outs = without_kept(props) | {"policy": with_secrets(props["policy"]), "hash": session_hash}
-    return outs | {"attested_key": cas.key_hash} | kept
+    return outs | {"attested_key": cas.key_hash} | kept | ({"owner": str(owner)} if owner else {})
 
 
 def _parse_if_possible(stored: StoredSession) -> Session | None:
     with suppress(SconeError):
-        return scone_policy.parse(stored.description_yaml)
+        return without_owners(scone_policy.parse(stored.description_yaml))
     return None
 
 
@@ -394,7 +436,3 @@ def _known_key(olds: Props, news: Props) -> str | None:
     """The key seen first; `None` where the program pins one itself, or has gone to another CAS."""
     trust = CasTrust.from_props(news["cas"])
     return None if trust.key or trust.url != _trust_url(olds) else str(olds["attested_key"])
-
-
-def _listing(title: str, lines: list[str]) -> str:
-    return f"; {title}:\n" + "\n".join(f"    {line}" for line in lines) if lines else ""

@@ -88,16 +88,20 @@ def test_network_that_stays_broken(stack: PolicyStack, proxy: CuttingProxy, stor
 
 
 def test_lost_answer_and_lost_look(stack: PolicyStack, proxy: CuttingProxy, stored, name) -> None:
-    """The answer is lost and CAS is gone before it can be asked: the next up finds it, refreshed before or not."""
+    """The answer is lost and CAS is gone before it can be asked: the next up finds it, refreshed before or not.
+
+    After a creation, nothing tells what was lost from what another resource has: a version says whose it is now.
+    """
     lose_answer(stack, proxy, policy(name))
     assert len(stored()) == 1
     stack.up(policy(name))
+    assert len(stored()) == 2
     lose_answer(stack, proxy, policy(name, user="other"))
     stack.refresh()
     assert stack.preview(policy(name, user="other")) == set()
     lose_answer(stack, proxy, policy(name, user="third"))
     stack.up(policy(name, user="third"))
-    assert len(stored()) == 3
+    assert len(stored()) == 4
     assert_settled(stack, policy(name, user="third"))
 
 

@@ -32,11 +32,13 @@ def test_existing_policy_needs_adopt(stack: PolicyStack, theirs, wanted, stored)
     assert stack.preview(wanted(user="other"), adopt=True) == set()
 
 
-def test_adopting_what_is_the_same_uploads_nothing(stack: PolicyStack, theirs, wanted, stored) -> None:
-    """An equal policy is only taken note of."""
+def test_adopting_what_is_the_same_says_whose_it_is(stack: PolicyStack, theirs, wanted, stored) -> None:
+    """An equal policy is taken over by a version of its own: whoever had it before can tell."""
     first = theirs(wanted())
     stack.up(wanted(), adopt=True)
-    assert stored() == [first]
+    assert stored()[1:] == [first]
+    assert stack.refresh() == ""
+    assert stack.preview(wanted(), adopt=True) == set()
 
 
 def test_retired_and_made_again(stack: PolicyStack, real_cas: RealCas, ann, name, stored) -> None:

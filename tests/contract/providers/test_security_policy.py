@@ -159,13 +159,13 @@ def test_unknown_switch_is_refused(process: ProviderProcess) -> None:
     assert "--no" in failures[0][1]
 
 
-def test_rename_replaces_after_delete(process: ProviderProcess) -> None:
-    """Another name is another policy: the old one is retired first, and only `name` is the reason."""
+def test_another_name_replaces_and_comes_first(process: ProviderProcess) -> None:
+    """Another name is another policy: it is there before the old one is retired; only `name` is the reason."""
     old, _ = process.check(SecurityPolicyProvider, {"cas": CAS, "policy": policy()})
     new, _ = process.check(SecurityPolicyProvider, {"cas": CAS, "policy": {**policy(), "name": "acme/other"}})
     answer = process.diff(SecurityPolicyProvider, "acme/api", old, new)
     assert list(answer.replaces) == ["name"]
-    assert answer.deleteBeforeReplace
+    assert not answer.deleteBeforeReplace
 
 
 @pytest.mark.parametrize(

@@ -208,3 +208,61 @@ def test_plain_value_in_a_manifest_is_a_secret_from_here_on(run: Run) -> None:
 
     found = run(program).only(":SecurityPolicy", "app-api").inputs["policy"]
     assert found["secrets"]["password"]["value"] == secret(PLANTED)
+
+
+SHARED = {"name": "acme/shared", "version": "0.3.10"}
+
+
+def sharing(name: str, wanted: str = "pw") -> dict[str, Any]:
+    """A policy that imports a secret of the shared one."""
+    secret = {"kind": "ascii", "import": {"session": "acme/shared", "secret": wanted}}
+    return {**policy(), "name": name, "secrets": {"token": secret}}
+
+
+@pytest.mark.parametrize("first", ["exporter", "importer"])
+@pytest.mark.parametrize(
+    ("export", "words"),
+    [
+        ([{"session": "acme/app"}], "exports pw to acme/app, not to acme/app9: CAS would refuse this policy"),
+        ([], "exports pw to nobody, not to acme/app9"),
+        ([{"namespace": "acme/app"}], "exports pw to acme/app, not to acme/app9"),
+        ([{"session": "acme/app9"}], None),
+        ([{"namespace": "acme"}], None),
+        ([{"session": "acme/app9", "session_hash": "ab" * 32}], None),
+    ],
+)
+def test_imports_are_compared_with_exports(run: Run, first: str, export: list[Any], words: str | None) -> None:
+    """A policy whose name changed is not what the other one of the program exports to: an error, whichever is first."""
+    shared = {**SHARED, "secrets": {"pw": {"kind": "ascii", "export": export}}}
+
+    def program() -> None:
+        made = [("shared", shared), ("app", sharing("acme/app9"))]
+        for name, wanted in made if first == "exporter" else reversed(made):
+            SecurityPolicy(name, cas=CAS, policy=wanted)
+
+    if words is None:
+        assert len(run(program).resources) == 2
+        return
+    with pytest.raises(pulumi.RunError, match=r"acme/app9: secrets\.token\.import: acme/shared") as refusal:
+        run(program)
+    assert words in str(refusal.value)
+    assert "→ add {session: acme/app9} to the export of secrets.pw" in str(refusal.value)
+
+
+def test_imports_of_what_is_not_there(run: Run) -> None:
+    """A secret that the other policy does not have is named; another CAS, an Output as a name, are none of this."""
+    shared = {**SHARED, "secrets": {"pw": {"kind": "ascii"}}}
+
+    def broken() -> None:
+        SecurityPolicy("shared", cas=CAS, policy=shared)
+        SecurityPolicy("app", cas=CAS, policy=sharing("acme/app", "password"))
+
+    with pytest.raises(pulumi.RunError, match=r"has no secret password\n  → name one of its secrets \(pw\)"):
+        run(broken)
+
+    def elsewhere() -> None:
+        SecurityPolicy("shared", cas={"url": "other", "tolerance": {}}, policy=shared)
+        SecurityPolicy("app", cas=CAS, policy=sharing("acme/app"))
+        SecurityPolicy("named", cas=CAS, policy={**shared, "name": pulumi.Output.from_input("acme/shared")})
+
+    assert len(run(elsewhere).resources) == 3

@@ -1,0 +1,86 @@
+"""Imports against exports among the policies of one program: what CAS would refuse, said before anything is done."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from pulumi.runtime.settings import get_monitor
+
+from scone_policy.errors import SconeError
+from scone_policy.holes import has_hole
+from scone_policy.names import ROOT
+from scone_policy.session import Session
+from scone_policy.sharing import Export
+
+
+@dataclass(frozen=True)
+class _Known:
+    """The policies of one program that were made so far: by name, with the url of their CAS."""
+
+    policies: dict[str, tuple[Any, Session]] = field(default_factory=dict)
+    importers: dict[str, set[str]] = field(default_factory=dict)
+    """Exporter → those that import from it."""
+
+
+_PROGRAMS: "WeakKeyDictionary[Any, _Known]" = WeakKeyDictionary()
+"""By the connection to the engine: each run of a program has its own, also where one process runs several."""
+
+
+def check_sharing(cas: Mapping[str, Any], session: Session | None) -> None:
+    """Remember a policy, and compare it with those before: raises SconeError for an import that nobody exports.
+
+    Only what is known now counts: names that are Outputs, policies of other programs and other CASes do not.
+    """
+    program = get_monitor()
+    if program is None or session is None or has_hole(session.name):
+        return
+    known = _PROGRAMS.setdefault(program, _Known())
+    known.policies[session.name] = (cas.get("url"), session)
+    sources = {secret.import_.session for secret in session.secrets.values() if secret.import_ is not None}
+    for source in sources:
+        known.importers.setdefault(source, set()).add(session.name)
+        _compare(known, source, session.name)
+    for importer in sorted(known.importers.get(session.name, ())):
+        _compare(known, session.name, importer)
+
+
+def _compare(known: _Known, source: str, importer: str) -> None:
+    if source not in known.policies or importer not in known.policies:
+        return
+    (at, exporter), (wanted_at, wanting) = known.policies[source], known.policies[importer]
+    if at is not wanted_at and (not isinstance(at, str) or at != wanted_at):
+        return  # perhaps another CAS
+    for problem in _problems(exporter, wanting):
+        raise problem
+
+
+def _problems(exporter: Session, wanting: Session) -> Iterator[SconeError]:
+    for name, secret in sorted(wanting.secrets.items()):
+        wanted = secret.import_
+        if wanted is None or wanted.session != exporter.name or wanted.cas_url is not None or has_hole(wanted.secret):
+            continue
+        where = f"{wanting.name}: secrets.{name}.import"
+        found = exporter.secrets.get(wanted.secret)
+        if found is None:
+            yield SconeError(
+                f"{exporter.name}, as this program writes it, has no secret {wanted.secret}",
+                where=where,
+                fix=f"name one of its secrets ({', '.join(sorted(exporter.secrets)) or 'it has none'})",
+            )
+        elif not found.export_public and not any(_covers(export, wanting.name) for export in found.export):
+            receivers = ", ".join(sorted(export.session or export.namespace or "" for export in found.export))
+            yield SconeError(
+                f"{exporter.name}, as this program writes it, exports {wanted.secret} to {receivers or 'nobody'}, not "
+                f"to {wanting.name}: CAS would refuse this policy",
+                where=where,
+                fix=f"add {{session: {wanting.name}}} to the export of secrets.{wanted.secret} in {exporter.name}",
+            )
+
+
+def _covers(export: Export, name: str) -> bool:
+    """By name: a receiver that is known by its hash, too, is taken for the right version."""
+    receiver = export.session or export.namespace or ""
+    if has_hole(receiver) or receiver == name:
+        return True
+    return export.namespace is not None and (receiver == ROOT or name.startswith(f"{receiver}/"))
