@@ -5,7 +5,7 @@ writes this format: it is one JSON document, one ECDSA signature and one small O
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,7 @@ def push_signature(reference: str, key: ec.EllipticCurvePrivateKey, *, registry:
         return False
     blob = bytes_blob(content, media_type=PAYLOAD_TYPE)
     layers = [*others, {**blob.descriptor(), "annotations": {ANNOTATION: text}}]
-    config = bytes_blob(_configuration(layers), media_type=_CONFIG_TYPE)
+    config = bytes_blob(companion_configuration(layers), media_type=_CONFIG_TYPE)
     for part in (blob, config):
         if not target.has_blob(part.digest):
             target.upload(part)
@@ -136,7 +136,8 @@ def _signatures(target: Repository, tag: str) -> list[Mapping[str, Any]]:
     return layers
 
 
-def _configuration(layers: list[Mapping[str, Any]]) -> bytes:
+def companion_configuration(layers: Sequence[Mapping[str, Any]]) -> bytes:
+    """The configuration of what stands beside an image: the form of cosign's, which registries take."""
     never = "0001-01-01T00:00:00Z"
     return canonical_json(
         {
