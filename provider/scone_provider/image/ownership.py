@@ -3,8 +3,8 @@
 An owner is one resource of one stack, known by a random number that lives in its state. Its record is a tag,
 `sha256-<digest>.owner-<number>`: a tag is written and removed in one step, whoever else does the same, and an index of
 referrers that clients have to keep is not. A user's record (`.user-`) stands beside an image that was there before
-anybody of ours came: nobody of ours removes that one. Each record is a manifest of its own, because registries delete by
-digest. See docs/adr/004-image-owners.md.
+anybody of ours came: nobody of ours removes that one. Each record is a manifest of its own, because registries
+delete by digest. See docs/adr/007-image-owners.md.
 """
 
 import re

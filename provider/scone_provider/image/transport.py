@@ -6,6 +6,7 @@
 import email.utils
 import importlib.util
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -288,12 +289,8 @@ class Transport:
             return self._session.request(
                 method, url, headers=headers, data=body, stream=True, proxies=proxies, allow_redirects=False
             )
-        except requests.exceptions.SSLError:
-            raise ImageError(
-                f"the TLS certificate of {urlsplit(url).netloc} is not trusted",
-                where=self.host,
-                fix="add its CA to the system's trust store, or name it in SSL_CERT_FILE or REQUESTS_CA_BUNDLE",
-            ) from None
+        except requests.exceptions.SSLError as error:
+            raise self._broken_tls(error, urlsplit(url).netloc) from None
         except (
             requests.exceptions.InvalidURL,
             requests.exceptions.InvalidSchema,
@@ -308,6 +305,25 @@ class Transport:
             ) from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise TransientError(f"the registry cannot be reached ({type(error).__name__})") from None
+
+    def _broken_tls(self, error: Exception, netloc: str) -> Exception:
+        """A certificate that nobody vouches for and a server without TLS stay as they are; the rest may go away."""
+        causes = _causes(error)
+        if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+            return ImageError(
+                f"the TLS certificate of {netloc} is not trusted",
+                where=self.host,
+                fix="add its CA to the system's trust store, or name it in SSL_CERT_FILE or REQUESTS_CA_BUNDLE",
+            )
+        reasons = {getattr(cause, "reason", None) for cause in causes if isinstance(cause, ssl.SSLError)}
+        if reasons & {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"}:
+            return ImageError(
+                f"{netloc} does not speak TLS",
+                where=self.host,
+                fix=f"check the port; a registry without TLS has to be named: "
+                f"pulumi config set --path 'scone:insecureRegistries[\"{self.host}\"]' true",
+            )
+        return TransientError("the TLS connection to the registry broke off")
 
     def _proxies(self, url: str) -> dict[str, str]:
         """The environment's proxies for `url`. Raises ImageError for one that this Python cannot speak with."""
@@ -384,6 +400,18 @@ class _Sending:
     url: str
     headers: Mapping[str, str]
     body: Body | bytes | None
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """The error and all that it wraps: each library on the way wraps it in another manner."""
+    found: list[BaseException] = []
+    pending: list[object] = [error]
+    while pending:
+        one = pending.pop()
+        if isinstance(one, BaseException) and not any(one is other for other in found):
+            found.append(one)
+            pending += [*one.args, getattr(one, "reason", None), one.__cause__, one.__context__]
+    return found
 
 
 def _origin(url: SplitResult) -> tuple[str, str | None, int | None]:
