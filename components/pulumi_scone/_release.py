@@ -10,6 +10,8 @@ import yaml
 from pulumi.runtime.proto.resource_pb2_grpc import ResourceMonitorStub
 from pulumi.runtime.settings import get_monitor
 
+from scone_provider.chart import chart_text
+
 
 def release_hooks() -> pulumi.ResourceHookBinding | None:
     """Hooks for a Helm release; None under the engine's mocks, which know none."""
@@ -30,7 +32,7 @@ def _finish(inputs: Mapping[str, Any], *, known: bool) -> str | None:
     from scone_provider.kubernetes_releases import finish_release  # noqa: PLC0415
     from scone_provider.kubernetes_watch import connect  # noqa: PLC0415
 
-    chart = yaml.safe_load((Path(inputs["chart"]) / "Chart.yaml").read_text())
+    chart = yaml.safe_load(chart_text(Path(inputs["chart"])))
     return finish_release(
         connect(pulumi.Config("kubernetes").get("context")),
         namespace=str(inputs["namespace"]),

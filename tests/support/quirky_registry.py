@@ -8,8 +8,9 @@ import re
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from email.message import Message
 from urllib.parse import parse_qs, parse_qsl, quote, urlsplit
 
 USER, PASSWORD, IDENTITY = "robot", "pa55-word-of-the-test", "identity-token-of-the-test"
@@ -111,7 +112,7 @@ class QuirkyRegistry:
 
     def connect(self, _address: tuple[str, int], timeout: float = 30.0, **_: object) -> socket.socket:
         """A connection to this server, whatever the address."""
-        return socket.create_connection(("127.0.0.1", self.port), 30.0 if not isinstance(timeout, float) else timeout)
+        return socket.create_connection(("127.0.0.1", self.port), timeout)
 
     def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:
         registry = self
@@ -152,9 +153,7 @@ Answer = tuple[int, list[tuple[str, str]], bytes]
 class _Exchange:
     """One request and what the quirks make of it."""
 
-    def __init__(
-        self, registry: QuirkyRegistry, method: str, path: str, *, headers: Mapping[str, str], body: bytes
-    ) -> None:
+    def __init__(self, registry: QuirkyRegistry, method: str, path: str, *, headers: Message, body: bytes) -> None:
         self.registry, self.quirks, self.method = registry, registry.quirks, method
         self.host = headers.get("Host", "").lower()
         self.url, self.headers, self.body = urlsplit(path), headers, body

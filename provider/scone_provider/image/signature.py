@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from scone_provider.errors import ImageError
+from scone_provider.file_errors import file_reason
 from scone_provider.image.canonical import canonical_json, parse_object
 from scone_provider.image.layers import bytes_blob
 from scone_provider.image.reference import parse_reference
@@ -45,9 +46,9 @@ def read_key_file(path: Path, *, where: str) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(_KEY_LIMIT)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ImageError(
-            f"the key file {path.name!r} cannot be read: {error.strerror}",
+            f"the key file {path.name!r} cannot be read: {file_reason(error)}",
             where=where,
             fix="`key` is relative to the manifest; without it the stack's own key signs",
         ) from None

@@ -13,6 +13,7 @@ from pulumi.output import UNKNOWN
 from scone_policy import command
 from scone_policy.holes import has_hole
 from scone_provider.errors import ImageError
+from scone_provider.file_errors import resolved
 from scone_provider.image.build import ImageFacts, ImagePlan, KeylessPlan, fingerprints, plan_image, plan_without_key
 from scone_provider.image.cache import BaseCache
 from scone_provider.image.launcher import launcher_bytes
@@ -135,7 +136,8 @@ class ConfidentialImageProvider(SconeProvider):
             return inputs
         file = signature.get("key")
         if file and any(
-            source.origin == Path(str(inputs["folder"]), str(file)).resolve() for source in wanted.source.files
+            source.origin == resolved(Path(str(inputs["folder"]), str(file)), where=wanted.place("signature"))
+            for source in wanted.source.files
         ):
             raise ImageError(
                 "the signing key would be copied into the image",

@@ -11,6 +11,7 @@ from pulumi.output import UNKNOWN
 from scone_policy.holes import has_hole
 from scone_policy.services import MARKER
 from scone_provider.errors import ImageError
+from scone_provider.file_errors import resolved
 from scone_provider.image.keys import derive_keys
 from scone_provider.image.native import read_requirements
 from scone_provider.image.push import image_exists, tag_digest
@@ -141,7 +142,8 @@ def _sources(inputs: Props, where: Mapping[str, str]) -> dict[str, Callable[[], 
             found[path] = partial(bytes, text)
     if key := _signing_key(inputs):
         at = where.get("signature", f"{inputs['name']}: build.signature")
-        if any(file.origin == Path(folder, key).resolve() for file in tree.files):
+        place = resolved(Path(folder, key), where=at)
+        if any(file.origin == place for file in tree.files):
             raise ImageError(
                 "the signing key would be copied into the image",
                 where=at,

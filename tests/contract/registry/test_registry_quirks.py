@@ -468,7 +468,7 @@ def test_an_authority_that_is_not_there(play: Play, monkeypatch: pytest.MonkeyPa
         play(Quirks()).push()
 
 
-def test_a_server_without_tls(play: Play, client: Callable[..., Registry], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_without_tls(client: Callable[..., Registry], monkeypatch: pytest.MonkeyPatch) -> None:
     """Plain HTTP at a name that was not said to be insecure: told once, with the setting that allows it."""
     server = QuirkyRegistry(Quirks())
     monkeypatch.setattr(urllib3.util.connection, "create_connection", server.connect)
@@ -480,7 +480,7 @@ def test_a_server_without_tls(play: Play, client: Callable[..., Registry], monke
     assert "scone:insecureRegistries" in str(caught.value)
 
 
-def test_a_registry_that_got_tls_meanwhile(play: Play) -> None:
+def test_a_registry_that_got_tls_meanwhile(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     """Named as insecure, it sends everything on to TLS: credentials follow on the same host, and uploads work."""
     client = play(Quirks(challenges=(BASIC,)))
     plain = QuirkyRegistry(Quirks(upgrade=True))
@@ -489,7 +489,7 @@ def test_a_registry_that_got_tls_meanwhile(play: Play) -> None:
     def connect(address: tuple[str, int], timeout: float = 30.0, **_: object) -> Any:
         return (plain if address[1] == 80 else secure).connect(address, timeout)
 
-    urllib3.util.connection.create_connection = connect  # put back by `play`
+    monkeypatch.setattr(urllib3.util.connection, "create_connection", connect)
     options = replace(client.registry.options, insecure_registries=frozenset({HOST}))
     try:
         replace(client, registry=Registry(options)).push()
