@@ -20,6 +20,7 @@ from scone_provider.image.launcher import launcher_bytes
 from scone_provider.image.layout import PATH_KEYS, ImageInputs, wanted_paths
 from scone_provider.image.locked import LockedBase
 from scone_provider.image.measurement import MeasuredEnvironment
+from scone_provider.image.native import native_reference
 from scone_provider.image.push import alone, image_exists, push_image
 from scone_provider.image.reference import parse_reference
 from scone_provider.image.resolve import extend_base, resolve_base
@@ -123,6 +124,10 @@ class ConfidentialImageProvider(SconeProvider):
         with alone(plan.reference, cache):
             brings = not image_exists(plan.pinned, registry=registry, write=True)
             ours = claimed(olds, plan.pinned, plan.reference, registry=registry, brings=brings)
+            if native := _native_image(props):
+                ours = claimed(
+                    {**olds, **ours}, native, native_reference(plan.reference), registry=registry, brings=True
+                )
             push_image(plan, base, registry=registry, cache=cache, progress=tell)
             key = self._signing_key(props, {})
             if key is not None and push_signature(plan.pinned, key, registry=registry):
@@ -218,6 +223,12 @@ def _image_inputs(inputs: Props, where: Mapping[str, str] | None = None) -> Imag
         places=where or {},
         **{key: _names(inputs, key) for key in PATH_KEYS},
     )
+
+
+def _native_image(props: Props) -> str | None:
+    """Name and digest of the image that the native stage made for this one alone."""
+    reference = parse_reference(str(props["from"])) if props.get("native_stage") else None
+    return f"{reference.name}@{reference.digest}" if reference and reference.digest else None
 
 
 def _measured(environment: Mapping[str, str]) -> MeasuredEnvironment:
