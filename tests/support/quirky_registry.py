@@ -173,7 +173,7 @@ class _Exchange:
             return 413, [], b"<html>413 Request Entity Too Large</html>"
         if path == "/v2/":
             return (200, [], b"{}") if self._identity() else self._challenge("")
-        match = re.fullmatch(r"/v2/(.+?)/(manifests|blobs|tags)/(.*)", path)
+        match = re.fullmatch(r"(?:/behind/a/proxy)?/v2/(.+?)/(manifests|blobs|tags)/(.*)", path)
         if match is None:
             return 404, [], b""
         name, kind, rest = match.groups()

@@ -5,6 +5,7 @@ The server is `support.quirky_registry`, behind TLS and under names of its own; 
 
 import base64
 import datetime as dt
+import ipaddress
 import json
 import os
 import ssl
@@ -62,7 +63,12 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
         .not_valid_before(now - dt.timedelta(days=1))
         .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(one) for one in names]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName(
+                [*(x509.DNSName(one) for one in names), x509.IPAddress(ipaddress.ip_address("2001:db8::5"))]
+            ),
+            critical=False,
+        )
         .sign(key, hashes.SHA256())
     )
     pem = certificate.public_bytes(serialization.Encoding.PEM)
@@ -175,6 +181,7 @@ TRANSFERS: dict[str, Quirks] = {
     "Location without a host": Quirks(location="{path}"),
     "Location relative, without a slash": Quirks(location="{name}?_state=x"),
     "Location relative, with dots": Quirks(location="../uploads/{name}"),
+    "Location below a prefix": Quirks(location="/behind/a/proxy{path}"),
     "Location without TLS, from behind a proxy": Quirks(location="http://{host}{path}"),
     "the upload is sent on, 307": Quirks(upload_redirect=307),
     "the upload is sent on, 308": Quirks(upload_redirect=308),
@@ -403,6 +410,14 @@ def test_services(play: Play, name: str, tmp_path: Path) -> None:
     assert manifest is not None
     deleted = client.registry.target(client.reference).delete_manifest(manifest.digest)
     assert deleted is (Deletion.DELETED if service.quirks.deletes == 202 else Deletion.UNSUPPORTED)
+
+
+@pytest.mark.parametrize("host", ["[2001:db8::5]", "[2001:db8::5]:5000", f"{HOST}:5000", f"{HOST}:443"])
+def test_addresses(play: Play, host: str) -> None:
+    """Registries at ports and at IPv6 addresses, with a token service at the same address."""
+    asks = f'Bearer realm="https://{host}/token",service="x",scope="{{scope}}"'
+    client = play(Quirks(challenges=(asks,)), host=host)
+    client.push()
 
 
 def test_a_repository_that_has_to_be_made_before(play: Play) -> None:
