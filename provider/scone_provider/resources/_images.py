@@ -12,7 +12,7 @@ from scone_provider.image.ownership import claim, new_owner, release
 from scone_provider.image.push import alone
 from scone_provider.image.reference import parse_reference
 from scone_provider.image.registry import Registry
-from scone_provider.image.transport import RegistryOptions
+from scone_provider.image.transport import RegistryOptions, RegistryUnavailableError
 from scone_provider.settings import Settings
 
 OWNERSHIP = frozenset({"pushed", "owner", "owners", "tags"})
@@ -81,8 +81,16 @@ def let_go(props: Mapping[str, object], *, registry: Registry) -> None:
                 "delete it in its registry when nobody does"
             )
             continue
-        with alone(reference, BaseCache()):
-            result = release(reference, str(owners[reference]), registry=registry, tags=tags)
+        try:
+            with alone(reference, BaseCache()):
+                result = release(reference, str(owners[reference]), registry=registry, tags=tags)
+        except RegistryUnavailableError as error:
+            raise ImageError(
+                error.what,
+                where=f"{reference}: {error.where}",
+                fix="check that the registry can be reached; where it is gone for good, so is the image: take the "
+                "resource out of the state (`pulumi state delete` with its URN), and run the command again",
+            ) from None
         if not result.removed:
             pulumi.log.warn(f"{reference} stays: {result.stays}")
 
