@@ -92,7 +92,7 @@ class VendorImageProvider(SconeProvider):
                 fix="run `pulumi up` again",
             )
         registry = registry_of(self.settings)
-        before = _tag_digest(str(props["to"]), registry)
+        before = _seen(str(props["to"]), registry)
         native, main = props.get("native_image"), props.get("requirements")
         required = read_requirements(Path(str(props["folder"])), str(main), {}) if main else ()
         built = Builder(_words(props), tell=tell).build(
@@ -113,22 +113,26 @@ class VendorImageProvider(SconeProvider):
         }
 
 
-def _tag_digest(to: str, registry: Registry) -> str | None:
-    """What the tag has before the builder pushes; None also where only the builder can see the registry."""
+def _seen(to: str, registry: Registry) -> str | None:
+    """The digest that the tag has before the builder pushes, empty for none; None where only the builder can see it."""
     try:
-        return tag_digest(to, registry=registry)
+        return tag_digest(to, registry=registry) or ""
     except ImageError:
         return None
 
 
 def _owned(olds: Mapping[str, object], image: str, to: str, before: str | None, registry: Registry) -> Props:
-    """The outputs of `OWNERSHIP`. Raises ImageError when the image was removed between its push and its record."""
-    found = claimed(olds, image, to, registry=registry, brings=before != parse_reference(image).digest)
+    """The outputs of `OWNERSHIP`; `before` as of `_seen`: who does not know that the image is new did not bring it.
+
+    Raises ImageError when the image was removed between its push and its record.
+    """
+    brings = before is not None and before != parse_reference(image).digest
+    found = claimed(olds, image, to, registry=registry, brings=brings)
     if image in cast("Mapping[str, object]", found["owners"]) and not image_exists(image, registry=registry):
         raise ImageError(
             "the image was removed from its registry while it was built", where=image, fix="run `pulumi up` again"
         )
-    return found
+    return {**found, "pushed": {**cast("Mapping[str, object]", found["pushed"]), image: True}}
 
 
 def _sources(inputs: Props, where: Mapping[str, str]) -> dict[str, Callable[[], bytes]]:
