@@ -64,6 +64,10 @@ class Quirks:
     media_type: str = ""
     mount: int = 202
     page: int = 10**6
+    lists: int = 200
+    """Status of lists of tags."""
+    token_redirect: str = ""
+    """Where the token service sends requests on to."""
     deletes: int = 202
     success: int = 201
     upgrade: bool = False
@@ -226,6 +230,8 @@ class _Exchange:
     def _token(self) -> Answer:
         fields = parse_qs(self.url.query if self.method == "GET" else self.body.decode())
         self.registry.token_requests.append((self.method, fields))
+        if self.quirks.token_redirect and self.url.path == "/token":
+            return 307, [("Location", self.url._replace(path=self.quirks.token_redirect).geturl())], b""
         if self.method not in self.quirks.grants:
             return 404, [], b""
         kind, value = self._credential()
@@ -273,6 +279,8 @@ class _Exchange:
         return 200, headers + ([("Docker-Content-Digest", digest)] if self.quirks.digest_header else []), data
 
     def _tags(self, repository: _Repository, name: str, _rest: str) -> Answer:
+        if self.quirks.lists != 200:
+            return self.quirks.lists, [], b""
         last = dict(parse_qsl(self.url.query)).get("last", "")
         following = sorted(tag for tag in repository.tags if tag > last)
         tags = following[: self.quirks.page]

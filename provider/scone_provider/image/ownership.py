@@ -9,7 +9,6 @@ delete by digest. See docs/adr/007-image-owners.md.
 
 import re
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -17,7 +16,7 @@ from scone_provider.errors import ImageError
 from scone_provider.image.canonical import canonical_json
 from scone_provider.image.layers import bytes_blob
 from scone_provider.image.reference import Reference, parse_reference
-from scone_provider.image.registry import OCI_MANIFEST, Deletion, Manifest, Registry
+from scone_provider.image.registry import OCI_MANIFEST, Deletion, Manifest, Registry, UnsupportedError
 from scone_provider.image.signature import companion_configuration, delete_signature
 
 RECORD_TYPE = "application/vnd.pulumi-scone.image-owner.v1+json"
@@ -78,29 +77,25 @@ def claim(reference: str, owner: str, *, registry: Registry, brings: bool | None
     return kind
 
 
-def release(
-    reference: str,
-    owner: str,
-    *,
-    registry: Registry,
-    tags: tuple[str, ...] = (),
-    between: Callable[[], None] = lambda: None,
-) -> Release:
+def release(reference: str, owner: str, *, registry: Registry, tags: tuple[str, ...] = ()) -> Release:
     """Removes the owner's record, and the image when no other record stands; `tags` are those that this owner gave it.
 
-    Nobody can lose the image by this: whoever claims it while it is being removed either finds it gone and pushes it
-    anew, or is found here, and gets it back. `between` runs after the deletion, for tests. Raises ImageError when the
-    registry cannot be asked.
+    A registry that does not list tags, or does not delete, keeps the image. Nobody can lose it by this: whoever claims
+    it while it is being removed either finds it gone and pushes it anew, or is found here, and gets it back.
+    Raises ImageError when the registry cannot be asked.
     """
     parsed, digest = _parsed(reference)
     image = _Image(registry, parsed, digest, owner)
-    records = _records(registry, parsed, digest)
+    try:
+        records = _records(registry, parsed, digest)
+    except UnsupportedError:
+        return Release(removed=False, stays="its registry does not list tags, so nobody knows who else uses it")
     manifest = registry.reader(parsed).manifest(digest)
     if manifest is None and not records:
         return Release(removed=True)
     if stays := _leave(image, records):
         return Release(removed=False, stays=stays)
-    return _remove(image, reference, manifest, tags, between)
+    return _remove(image, reference, manifest, tags)
 
 
 @dataclass(frozen=True)
@@ -129,9 +124,7 @@ def _leave(image: _Image, records: dict[str, Kind]) -> str:
     return _used_by_others(image.parsed, image.digest, left) if left else ""
 
 
-def _remove(
-    image: _Image, reference: str, manifest: Manifest | None, tags: tuple[str, ...], between: Callable[[], None]
-) -> Release:
+def _remove(image: _Image, reference: str, manifest: Manifest | None, tags: tuple[str, ...]) -> Release:
     """Deletes the image of which this is the last owner; puts it back where another one came meanwhile."""
     registry, parsed, digest, owner = image.registry, image.parsed, image.digest, image.owner
     if manifest is not None:
@@ -140,7 +133,6 @@ def _remove(
         if deletion in {Deletion.UNSUPPORTED, Deletion.DENIED}:
             why = "does not delete images" if deletion is Deletion.UNSUPPORTED else "does not let us delete it"
             return Release(removed=False, stays=f"its registry {why}")
-        between()
         others = {name: kind for name, kind in _records(registry, parsed, digest).items() if name != owner}
         if others:
             for version in (digest, *kept):

@@ -36,6 +36,7 @@ _MANIFESTS = frozenset({OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX})
 _TAGS_AT_ONCE = 1000
 _TAGS_LIMIT = 16 << 20
 _MOST_PAGES = 1000
+_MOST_TAGS = 1_000_000
 
 
 class Deletion(Enum):
@@ -45,6 +46,10 @@ class Deletion(Enum):
     ABSENT = "absent"
     UNSUPPORTED = "unsupported"
     DENIED = "denied"
+
+
+class UnsupportedError(ImageError):
+    """A registry does not do what was asked, or not for us, whatever the login."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +139,7 @@ class Repository:
         self._transport.retry(lambda: upload_blob(blob, state, send=self._write_request, refuse=self._refused))
 
     def tags(self) -> frozenset[str]:
-        """Every tag of this repository; none when the registry has no such repository."""
+        """Every tag of this repository; none when the registry has no such repository. Raises UnsupportedError, too."""
         return self._transport.retry(self._tags)
 
     def _request(
@@ -217,6 +222,9 @@ class Repository:
             if response.status_code == 404:
                 response.close()
                 return frozenset(found)
+            if response.status_code in {400, 403, 405, 501}:
+                error = self._refused(response, "does not list its tags")
+                raise UnsupportedError(error.what, where=error.where, fix=error.fix)
             if response.status_code != 200:
                 raise self._refused(response, "does not list its tags")
             link = response.headers.get("Link", "")
@@ -232,6 +240,8 @@ class Repository:
             )
             if not following:
                 return frozenset(found)
+            if len(found) > _MOST_TAGS:
+                break
             path = joined(response.url, following[0]["url"])
         raise ImageError("the registry has too many tags here to look at all", where=f"{self.host}/{self.name}")
 

@@ -253,7 +253,8 @@ def _key(value: object) -> str:
                 raise ImageError("the builder's key file is readable for others", where=_WHERE, fix="give it mode 0600")
             data = opened.read(_KEY_FILE_LIMIT)
     except (OSError, ValueError) as error:
-        raise file_problem(error, "the builder's key file cannot be read", where=_WHERE, kind=ImageError) from None
+        what = "the builder's key file does not hold a key of 32 bytes"
+        raise file_problem(error, what, where=_WHERE, kind=ImageError) from None
     if len(data) == 32:
         return data.hex()
     text = data.decode("ascii", "replace").strip().lower()

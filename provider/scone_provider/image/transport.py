@@ -118,6 +118,8 @@ class Transport:
         self._session = requests.Session()
         # Proxies and authorities are read here, and nothing else: ~/.netrc must not take the place of a login.
         self._session.trust_env = False
+        # Nor may a name and password in an address that a registry made up.
+        self._session.auth = lambda request: request
         # A client with cookies is a browser to some registries.
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         adapter = _Adapter((options.connect_timeout, options.read_timeout))

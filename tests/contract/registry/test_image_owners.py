@@ -8,7 +8,7 @@ import pytest
 from scone_provider.errors import ImageError
 from scone_provider.image.ownership import Kind, Release, claim, new_owner, record_tag, release
 from scone_provider.image.reference import parse_reference
-from scone_provider.image.registry import OCI_MANIFEST, Registry
+from scone_provider.image.registry import OCI_MANIFEST, Deletion, Registry, Repository
 from scone_provider.image.signature import push_signature, signature_tag, stack_key
 from support.real_registry import RealRegistry
 from support.tiny_image import TinyImage, tiny_image
@@ -104,7 +104,9 @@ def test_signatures_go_with_the_image_and_not_before(use: Callable[[str], Kind],
     assert client().reader(parsed).manifest(place) is None
 
 
-def test_who_comes_while_it_is_deleted_gets_it_back(use: Callable[[str], Kind], client: Client, image: str) -> None:
+def test_who_comes_while_it_is_deleted_gets_it_back(
+    use: Callable[[str], Kind], client: Client, image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A claim between the last look and the deletion: the image and its tag are there again afterwards."""
     use(A)
     parsed = parse_reference(image)
@@ -112,10 +114,16 @@ def test_who_comes_while_it_is_deleted_gets_it_back(use: Callable[[str], Kind], 
     assert data is not None
     client().target(parsed).put_manifest("1", data.data, media_type=OCI_MANIFEST)
 
-    def comes() -> None:
-        claim(image, B, registry=client(), brings=False)
+    delete = Repository.delete_manifest
 
-    found = release(image, A, registry=client(), tags=("1",), between=comes)
+    def comes(self: Repository, digest: str) -> Deletion:
+        found = delete(self, digest)
+        if digest == parsed.digest:
+            claim(image, B, registry=client(), brings=False)
+        return found
+
+    monkeypatch.setattr(Repository, "delete_manifest", comes)
+    found = release(image, A, registry=client(), tags=("1",))
     assert not found.removed
     assert exists(client(), image)
     tagged = client().reader(parsed).manifest("1")

@@ -23,6 +23,7 @@ from cryptography.x509.oid import NameOID
 
 from scone_provider.errors import ImageError
 from scone_provider.image.layers import Blob, bytes_blob
+from scone_provider.image.ownership import Kind, claim, release
 from scone_provider.image.reference import Reference
 from scone_provider.image.registry import OCI_MANIFEST, Deletion, Registry
 from support.quirky_registry import IDENTITY, PASSWORD, SECRETS, STORAGE, USER, Quirks, QuirkyRegistry
@@ -285,6 +286,53 @@ def test_a_realm_that_is_none(play: Play, realm: str) -> None:
     with pytest.raises(ImageError, match="it names no token service with TLS"):
         client.push()
     assert client.secrets_shown_to() == set()
+
+
+@pytest.mark.parametrize(
+    ("target", "reached"),
+    [
+        ("/moved/token", True),
+        (f"https://{HOST}/moved/token", True),
+        ("https://sso.elsewhere.test/token", False),
+        (f"https://{HOST}@sso.elsewhere.test/token", False),
+        (f"http://{HOST}/moved/token", False),
+    ],
+)
+@pytest.mark.parametrize("auth", [AUTH, {"identitytoken": IDENTITY}])
+def test_a_token_service_that_sends_us_on(play: Play, target: str, auth: dict[str, str], *, reached: bool) -> None:
+    """Within its own host, with TLS, a token service may move; no other host is shown a login, by header or form."""
+    client = play(Quirks(challenges=(BEARER,), token_redirect=target), {"auths": {HOST: auth}})
+    if reached:
+        client.push()
+    else:
+        with pytest.raises(ImageError, match="wants other credentials"):
+            client.push()
+    assert {seen.host.partition(":")[0] for seen in client.server.seen} == {HOST}
+
+
+@pytest.mark.parametrize("place", [f"https://x:y@{HOST}{{path}}", f"https://{HOST}@{STORAGE}{{path}}"])
+def test_addresses_with_a_user_in_them(play: Play, place: str) -> None:
+    """What stands before an @ is no host and no login: our own login goes to the registry alone."""
+    client = play(Quirks(challenges=(BASIC,), location=place))
+    if STORAGE in place:
+        with pytest.raises(ImageError):
+            client.push()
+    else:
+        client.push()
+    assert client.secrets_shown_to() == {HOST}
+    assert {seen.authorization for seen in client.server.seen if seen.authorization} == {f"Basic {SECRETS[2]}"}
+
+
+@pytest.mark.parametrize("status", [403, 405, 501])
+def test_a_registry_that_does_not_list_tags(play: Play, status: int) -> None:
+    """Nobody knows who else uses an image there: it stays, and that is said."""
+    client = play(Quirks(challenges=(BASIC,)))
+    image = f"{HOST}/team/app@{bytes_blob(MANIFEST, media_type='').digest}"
+    assert claim(image, "1" * 32, registry=client.registry) is Kind.OWNER
+    client.push()
+    client.server.quirks = replace(client.server.quirks, lists=status)
+    assert "does not list tags" in release(image, "1" * 32, registry=client.registry).stays
+    assert client.registry.reader(client.reference).manifest("1") is not None
 
 
 LOGINS: dict[str, tuple[dict[str, Any], str]] = {
