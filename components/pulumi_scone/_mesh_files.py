@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from pulumi_scone._sources import read_text
 from scone_policy.errors import SconeError
 from scone_provider.errors import ManifestError
+from scone_provider.file_errors import file_errors
 from scone_provider.manifest import Mesh
 from scone_provider.manifest.overrides import FILES, ServiceFiles, read_override
 
@@ -46,10 +47,15 @@ def _folder(mesh: Mesh) -> Path:
 
 
 def _chart(folder: Path, *, where: str) -> dict[str, bytes]:
+    with file_errors(f"the chart {folder} cannot be read", where=where, kind=ManifestError):
+        return _chart_files(folder, where)
+
+
+def _chart_files(folder: Path, where: str) -> dict[str, bytes]:
     if not (folder / "Chart.yaml").is_file():
         raise ManifestError(f"{folder} is no Helm chart: it has no Chart.yaml", where=where, fix="name its folder")
     found: dict[str, bytes] = {}
-    for path, folders, files in os.walk(folder):
+    for path, folders, files in os.walk(folder, onerror=_raise):
         folders.sort()
         for file in sorted(files):
             source = Path(path) / file
@@ -61,3 +67,7 @@ def _chart(folder: Path, *, where: str) -> dict[str, bytes]:
                 )
             found[PurePosixPath(source.relative_to(folder)).as_posix()] = source.read_bytes()
     return found
+
+
+def _raise(problem: OSError) -> None:
+    raise problem  # or os.walk passes over a folder that it cannot read

@@ -14,6 +14,7 @@ from pulumi.runtime.settings import get_monitor
 
 from pulumi_scone._cluster import ClusterInputs, stack_cluster
 from scone_policy.errors import SconeError
+from scone_provider.chart import chart_text
 
 _KEY = "sconeOwner"
 """As `scone_provider.kubernetes_releases.OWNER`, whose module is slow to import."""
@@ -85,7 +86,7 @@ def _prepare(inputs: Mapping[str, Any], values: Mapping[str, Any], *, is_known: 
     from scone_provider.kubernetes_releases import Wanted, prepare_release  # noqa: PLC0415
 
     preview = pulumi.runtime.is_dry_run()
-    chart = yaml.safe_load((Path(inputs["chart"]) / "Chart.yaml").read_text())
+    chart = yaml.safe_load(chart_text(Path(inputs["chart"])))
     try:
         client = connect(Cluster.of(inputs["cluster"]))
     except DeployError:

@@ -10,6 +10,7 @@ import pulumi
 from pulumi_scone._arguments import MeshDeploymentArgs
 from pulumi_scone._cluster import ClusterInputs
 from scone_policy.errors import SconeError
+from scone_provider.chart import chart_text
 from scone_provider.manifest import Mesh, ServiceManifest
 from scone_provider.manifest.mesh import UPLOAD
 
@@ -67,7 +68,7 @@ def rollout_inputs(
 
 def _digest(chart: str, values: Mapping[str, Any]) -> pulumi.Output[str]:
     """Over everything that is released; unlike Helm's own count of revisions it is known in a preview."""
-    released = {"chart": (Path(chart) / "Chart.yaml").read_text(), "values": values}
+    released = {"chart": chart_text(Path(chart)), "values": values}
     return pulumi.Output.json_dumps(released, sort_keys=True).apply(
         lambda text: hashlib.sha256(text.encode()).hexdigest()[:12]
     )

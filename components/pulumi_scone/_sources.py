@@ -13,6 +13,7 @@ from pulumi_scone._values import Values, is_later
 from scone_policy.errors import SconeError
 from scone_policy.holes import has_hole
 from scone_policy.source import Document
+from scone_provider.file_errors import file_problem
 from scone_provider.image.reference import parse_reference
 from scone_provider.manifest import Mesh, ServiceManifest, load_mesh, load_service
 from scone_provider.manifest.outputs import INSTEAD, NOT_AN_OUTPUT, refuse_outputs
@@ -236,11 +237,8 @@ def read_text(file: str) -> str:
         if path.stat().st_size > _LIMIT:
             raise SconeError(f"the file is larger than {_LIMIT} bytes", where=file, fix="is it the right file?")
         return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SconeError(
-            f"the file cannot be read: {error.strerror}",
-            where=file,
-            fix="paths are relative to the folder of the Pulumi program",
-        ) from None
     except UnicodeDecodeError:
         raise SconeError("the file is not UTF-8 text", where=file, fix="is it the right file?") from None
+    except (OSError, ValueError) as error:
+        fix = "paths are relative to the folder of the Pulumi program" if isinstance(error, FileNotFoundError) else ""
+        raise file_problem(error, "the file cannot be read", where=file, fix=fix) from None

@@ -90,8 +90,8 @@ class ConfidentialImage(pulumi.ComponentResource):
         # A component's depends_on does not reach its children.
         child = pulumi.ResourceOptions(parent=self, depends_on=opts.depends_on if opts else None)
         if stage is not None:
-            # docker-build deletes what it pushed; ours stay unless asked for.
-            kept = pulumi.ResourceOptions(retain_on_delete=not args.get("delete_images"))
+            # docker-build deletes what it pushed, whoever else uses it: the image built on it does that instead.
+            kept = pulumi.ResourceOptions(retain_on_delete=True)
             inputs |= {"from": stage.image(pulumi.ResourceOptions.merge(child, kept)), "native_stage": True}
         asked = {key: True for key in ("delete_images", "refresh_base") if args.get(key)}
         told = {"secret": secret_keys({key: inputs[key] for key in ("to", "from")})}

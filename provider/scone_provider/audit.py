@@ -8,6 +8,7 @@ from pathlib import Path
 from scone_cas.audit_verify import Known, Verdict, verify
 from scone_policy.errors import SconeError
 from scone_policy.keyhash import decode_key_hash
+from scone_provider.file_errors import file_problem
 
 
 def verify_file(
@@ -24,7 +25,7 @@ def verify_file(
         with path.open("rb") as file:
             verdict = verify(file, cas_key=cas_key, known=last)
     except OSError as problem:
-        raise SconeError(f"the log cannot be read: {problem.strerror}", where=str(path)) from None
+        raise file_problem(problem, "the log cannot be read", where=path) from None
     tell(json.dumps(asdict(verdict)) if as_json else _words(verdict))
     return verdict.code
 

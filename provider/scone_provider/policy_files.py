@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 from scone_provider.errors import DeployError
+from scone_provider.file_errors import file_errors
 
 FOLDER = ".pulumi-scone/policies"
 """Where they stand, relative to the program; git-ignored, readable by their owner only."""
@@ -20,7 +21,7 @@ def policy_file(name: str, *, mode: str, cas: str) -> str | None:
 
 def write_policy(path: Path, text: str) -> None:
     """Write the file whole or not at all, for its owner only. Raises DeployError."""
-    try:
+    with file_errors("the policy cannot be written", where=path, kind=DeployError):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         ignore = Path(FOLDER).parent / ".gitignore"
         if path.is_relative_to(ignore.parent) and not ignore.exists():
@@ -29,20 +30,15 @@ def write_policy(path: Path, text: str) -> None:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
         Path(new).replace(path)
-    except OSError as error:
-        raise DeployError(
-            f"the policy cannot be written: {error.strerror}", where=str(path), fix="make its folder writable"
-        ) from None
 
 
 def remove_policy(path: Path, text: str) -> bool:
     """Remove the file, if it is there and says `text`; False when it says something else. Raises DeployError."""
-    try:
-        if path.read_bytes() != text.encode():
-            return False
+    with file_errors("the policy cannot be removed", where=path, fix="remove it", kind=DeployError):
+        try:
+            if path.read_bytes() != text.encode():
+                return False
+        except FileNotFoundError:
+            return True
         path.unlink(missing_ok=True)
-    except FileNotFoundError:
-        return True
-    except OSError as error:
-        raise DeployError(f"the policy cannot be removed: {error.strerror}", where=str(path), fix="remove it") from None
     return True

@@ -1,5 +1,6 @@
 """`ConfidentialImage` alone, through the real engine and a real registry."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -85,18 +86,62 @@ def test_two_folders_give_one_digest(new_project: Make, registry: RealRegistry) 
     assert SOURCE_LINE.encode() not in first.everything_written()
 
 
-def test_images_are_deleted_only_by_who_pushed_them(new_project: Make, registry: RealRegistry) -> None:
-    """With delete_images a stack removes what it brought, not what was there before it came."""
+def there(project_reference: str) -> bool:
+    """Whether the registry has the image."""
+    parsed = parse_reference(project_reference)
+    assert parsed.digest is not None
+    return Registry().reader(parsed).has_manifest(parsed.digest)
+
+
+def rename(project: PulumiProject, old: str, new: str, *, options: str = "") -> None:
+    """Give the component another name."""
+    main = project.folder / "__main__.py"
+    text = main.read_text().replace(f'"{old}",\n    {{', f'"{new}",\n    {{')
+    main.write_text(text.replace("    },\n)", f"    }},{options}\n)"))
+
+
+def test_the_image_that_runs_stays_whatever_becomes_of_its_resource(new_project: Make, registry: RealRegistry) -> None:
+    """With delete_images: another name, a replacement, an alias, a second stack. It goes with its last owner, and its
+    record with it; each preview in between is a no-op.
+    """
     first = image_project(new_project, registry, name="here", delete=True)
     first.up()
+    reference = first.outputs()["reference"]
+    rename(first, "api", "renamed")
+    assert "1 deleted" in first.up().text or "2 deleted" in first.transcripts[-1]
+    assert there(reference)
+    urn = first.resources()["pulumi-python:dynamic/scone:ConfidentialImage::renamed"]["urn"]
+    first.pulumi("up", "--yes", "--skip-preview", "--color=never", "--replace", urn)
+    assert there(reference)
+    assert first.preview_steps() == {}
+    rename(first, "renamed", "again", options='\n    pulumi.ResourceOptions(aliases=[pulumi.Alias(name="renamed")]),')
+    first.up()
+    assert first.refresh().status == 0
+    assert first.preview_steps() == {}
     second = image_project(new_project, registry, name="there", delete=True)
     second.up()
-    parsed = parse_reference(first.outputs()["reference"])
-    assert parsed.digest is not None
+    assert second.outputs()["reference"] == reference
+    assert "uses it" in first.destroy().text
+    assert there(reference)
     second.destroy()
-    assert Registry().target(parsed).has_manifest(parsed.digest)
-    first.destroy()
-    assert not Registry().target(parsed).has_manifest(parsed.digest)
+    assert not there(reference)
+    assert {tag for tag in Registry().reader(parse_reference(reference)).tags() if "owner" in tag} == set()
+
+
+def test_a_stack_made_before_images_had_owners(new_project: Make, registry: RealRegistry) -> None:
+    """Its state is no difference, and destroy leaves the image, which another old stack may use, and says so."""
+    project = image_project(new_project, registry, name="here", delete=True)
+    project.up()
+    reference = project.outputs()["reference"]
+    state = project.state()
+    for item in state["deployment"]["resources"]:
+        for key in ("owner", "owners", "tags"):
+            item.get("outputs", {}).pop(key, None)
+    project.pulumi("stack", "import", stdin=json.dumps(state))
+    assert project.preview_steps() == {}
+    said = project.destroy().text
+    assert f"{reference} stays: there is no record of who uses it" in said
+    assert there(reference)
 
 
 def test_image_that_vanished_is_pushed_again(new_project: Make, registry: RealRegistry) -> None:

@@ -1,6 +1,7 @@
 """The identity that a CAS knows us by: a key pair with a self-signed certificate, and where it comes from."""
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from scone_policy.keyhash import certificate_key_hash
 from scone_provider.errors import SconeError
+from scone_provider.file_errors import file_problem
 
 _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----[A-Za-z0-9+/=\s:,\-]*?-----END \1-----")
 _LARGEST = 256 * 1024
@@ -96,11 +98,11 @@ def load_identity(environ: Mapping[str, str], home: Path, config_value: str | No
     """
     given = environ.get("SCONE_IDENTITY")
     if given:
-        text = given if "-----BEGIN" in given else _read(Path(given).expanduser(), "SCONE_IDENTITY")
+        text = given if "-----BEGIN" in given else _read(Path(given), "SCONE_IDENTITY")
         return Identity.parse(text, where="SCONE_IDENTITY")
     moved = environ.get("SCONE_CLI_CONFIG")
     path = Path(moved) if moved else home / ".cas" / "config.json"
-    if moved or path.is_file():
+    if moved or os.path.lexists(path):
         text = _read(path, str(path))
         if _holds_identity(text):
             return Identity.parse(text, where=str(path))
@@ -109,11 +111,10 @@ def load_identity(environ: Mapping[str, str], home: Path, config_value: str | No
 
 def _read(path: Path, where: str) -> str:
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.expanduser().open(encoding="utf-8") as file:
             text = file.read(_LARGEST + 1)
-    except (OSError, ValueError) as problem:
-        reason = problem.strerror if isinstance(problem, OSError) else "it is not text"
-        raise SconeError(f"the identity's file cannot be read: {reason}", where=where, fix=_FIX) from None
+    except (OSError, ValueError, RuntimeError) as problem:  # RuntimeError: nobody's home
+        raise file_problem(problem, "the identity's file cannot be read", where=where, fix=_FIX) from None
     if len(text) > _LARGEST:
         raise SconeError("the identity's file is too large to be one", where=where, fix=_FIX)
     return text

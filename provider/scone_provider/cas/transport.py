@@ -24,6 +24,7 @@ from scone_policy.cas_key import cas_key_hash, is_vouched_for
 from scone_provider.cas.address import CasAddress
 from scone_provider.cas.identity import Identity
 from scone_provider.errors import TrustError
+from scone_provider.file_errors import file_errors
 
 if TYPE_CHECKING:
     import httpx
@@ -157,7 +158,10 @@ def _load_identity(context: ssl.SSLContext, identity: Identity) -> None:
     password = secrets.token_urlsafe(32)
     key = load_pem_private_key(identity.private_key_pem.encode(), password=None)
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(password.encode()))
-    with tempfile.NamedTemporaryFile(prefix="scone-", suffix=".pem") as file:
+    with (
+        file_errors("the identity cannot be handed to TLS", where=tempfile.gettempdir()),
+        tempfile.NamedTemporaryFile(prefix="scone-", suffix=".pem") as file,
+    ):
         file.write(pem + identity.certificate_pem.encode())
         file.flush()
         context.load_cert_chain(file.name, password=password)

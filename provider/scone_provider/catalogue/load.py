@@ -12,6 +12,7 @@ from scone_policy.source import load
 from scone_policy.suggest import with_suggestions
 from scone_provider.catalogue.entry import Description, Entry
 from scone_provider.errors import ManifestError
+from scone_provider.file_errors import file_errors, file_problem
 from scone_provider.manifest.advice import advised
 from scone_provider.manifest.problems import stop
 
@@ -25,7 +26,10 @@ def load_catalogue(folders: Sequence[str] = ()) -> tuple[Entry, ...]:
 
     Raises ManifestError, with file and line, for what cannot be read or is no entry.
     """
-    own = [entry for folder in folders for entry in _folder(Path(folder), folder, shipped=False)]
+    own: list[Entry] = []
+    for folder in folders:
+        with file_errors(f"the folder {folder} cannot be read", where="catalogue", kind=ManifestError):
+            own += _folder(Path(folder), folder, shipped=False)
     return (*own, *_folder(resources.files(__package__) / "services", "catalogue", shipped=True))
 
 
@@ -76,11 +80,8 @@ def _text(file: Traversable, named: str) -> str:
         if len(content) > _LARGEST:
             raise ManifestError("the file is larger than 1 MiB", where=named, fix="Is it the right file?")
         return content.decode()
-    except OSError as error:
-        raise ManifestError(
-            f"the file cannot be read: {error.strerror}",
-            where=named,
-            fix="An entry needs it (docs/curated-services.md).",
-        ) from None
     except UnicodeDecodeError:
         raise ManifestError("the file is not UTF-8 text", where=named, fix="Save it as UTF-8.") from None
+    except OSError as error:
+        fix = "An entry needs it (docs/curated-services.md)." if isinstance(error, FileNotFoundError) else ""
+        raise file_problem(error, "the file cannot be read", where=named, fix=fix, kind=ManifestError) from None

@@ -13,6 +13,9 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from scone_provider.errors import DeployError
+from scone_provider.file_errors import file_errors
+
 CHART_FOLDER = ".pulumi-scone/chart"
 """Where the chart stands in a project, relative to it; git-ignored."""
 
@@ -45,11 +48,21 @@ def lay_out(project: Path, own: Charts = _NO_CHARTS, release: str = "") -> str:
 
     With services' `own` charts it is the chart of one `release`, and stands apart. Files that are right already are
     left alone, others are replaced atomically, strangers are removed: two programs that run at once both find a whole
-    chart.
+    chart. Raises DeployError.
     """
     place = f"{CHART_FOLDER}-{release}" if own else CHART_FOLDER
-    folder = project / place
-    wanted = chart_files(own)
+    with file_errors("the chart cannot be written", where=project / place, kind=DeployError):
+        _lay_out(project / place, chart_files(own))
+    return f"./{place}"
+
+
+def chart_text(folder: Path) -> str:
+    """`Chart.yaml` of a chart that was laid out. Raises DeployError."""
+    with file_errors("the chart cannot be read", where=folder, kind=DeployError):
+        return (folder / "Chart.yaml").read_text(encoding="utf-8")
+
+
+def _lay_out(folder: Path, wanted: Mapping[str, bytes]) -> None:
     for path, content in wanted.items():
         target = folder / path
         if target.is_file() and target.read_bytes() == content:
@@ -69,7 +82,6 @@ def lay_out(project: Path, own: Charts = _NO_CHARTS, release: str = "") -> str:
     ignore = folder.parent / ".gitignore"
     if not ignore.exists():
         ignore.write_text("*\n")
-    return f"./{place}"
 
 
 def _renamed(chart: bytes, service: str) -> bytes:

@@ -15,6 +15,7 @@ from scone_provider.derive import ImageFacts, derive
 from scone_provider.derive.fill import filled_mesh, filled_services, with_destination
 from scone_provider.derive.image import encrypted_paths
 from scone_provider.errors import ManifestError
+from scone_provider.file_errors import file_reason
 from scone_provider.image.reference import parse_reference
 from scone_provider.manifest import Mesh, ServiceManifest, load_mesh, load_service
 from scone_provider.manifest.assign import assigned, is_built_as
@@ -109,7 +110,10 @@ def _texts(mesh_file: str, manifest_files: Sequence[str]) -> dict[str, str]:
     if manifest_files:
         return {file: text_of(file) for file in manifest_files}
     folder = Path(mesh_file).parent
-    beside = sorted(file for file in folder.iterdir() if file.suffix in (".yaml", ".yml") and file.is_file())
+    try:
+        beside = sorted(file for file in folder.iterdir() if file.suffix in (".yaml", ".yml") and file.is_file())
+    except (OSError, ValueError) as problem:
+        raise UsageError(f"{folder}: the folder cannot be read: {file_reason(problem)}") from None
     if len(beside) > _MOST_FILES:
         raise UsageError(f"{folder} holds more than {_MOST_FILES} YAML files: name the service manifests by --manifest")
     texts = {str(file): text for file in beside if (text := _readable(file)) is not None}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from scone_policy.holes import Holes
 from scone_policy.source import MAX_BYTES
+from scone_provider.file_errors import file_reason
 
 
 class UsageError(Exception):
@@ -20,10 +21,10 @@ def text_of(file: str) -> str:
         if path.stat().st_size > MAX_BYTES:
             raise UsageError(f"{file}: the file is larger than 1 MiB")
         return path.read_text(encoding="utf-8")
-    except OSError as problem:
-        raise UsageError(f"{file}: the file cannot be read: {problem.strerror}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{file}: the file is not UTF-8 text") from None
+    except (OSError, ValueError) as problem:
+        raise UsageError(f"{file}: the file cannot be read: {file_reason(problem)}") from None
 
 
 def assignments(given: Sequence[str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scone_provider.errors import ImageError
+from scone_provider.file_errors import file_errors, file_reason, resolved
 from scone_provider.image.layout import within
 from scone_provider.image.reference import parse_reference
 from scone_provider.image.source import SourceTree, read_ignore, scan_source
@@ -115,8 +116,8 @@ def _one_line(command: str) -> str:
 
 def read_requirements(folder: Path, main: str, places: Mapping[str, str]) -> dict[str, bytes]:
     """The requirements file and those that it includes, by path relative to the folder. Raises ImageError."""
-    folder = folder.resolve()
     where = places.get("requirements", f"{folder}: build.requirements")
+    folder = resolved(folder, where=where, kind=ImageError)
     ignore = read_ignore(folder)
     found: dict[str, bytes] = {}
     pending = [posixpath.normpath(main)]
@@ -124,7 +125,8 @@ def read_requirements(folder: Path, main: str, places: Mapping[str, str]) -> dic
         name = pending.pop()
         if name in found:
             continue
-        if name.startswith(("/", "../")) or name == ".." or not (folder / name).resolve().is_relative_to(folder):
+        outside = name.startswith(("/", "../")) or name == ".."
+        if outside or not resolved(folder / name, where=where, kind=ImageError).is_relative_to(folder):
             raise ImageError(f"{name!r} is not a file below the manifest's folder", where=where)
         if ignore.excludes(name):
             raise ImageError(f"{name!r} is left out by .dockerignore", where=where, fix="correct .dockerignore")
@@ -142,9 +144,11 @@ def _read(path: Path, name: str, where: str) -> bytes:
     try:
         with path.open("rb") as file:
             text = file.read(_REQUIREMENTS_LIMIT + 1)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ImageError(
-            f"{name!r} cannot be read: {error.strerror}", where=where, fix="paths are relative to the manifest's folder"
+            f"{name!r} cannot be read: {file_reason(error)}",
+            where=where,
+            fix="paths are relative to the manifest's folder",
         ) from None
     if len(text) > _REQUIREMENTS_LIMIT:
         raise ImageError(f"{name!r} is larger than {_REQUIREMENTS_LIMIT} bytes", where=where)
@@ -157,6 +161,12 @@ def lay_out_context(project: Path, name: str, context: Context) -> str:
     What is right already is left alone, the rest replaced atomically, strangers are removed. Raises ImageError.
     """
     relative = f"{CONTEXT_FOLDER}/{name}"
+    with file_errors("the builder's context cannot be written", where=project / relative, kind=ImageError):
+        _lay_out(project, relative, context)
+    return f"./{relative}"
+
+
+def _lay_out(project: Path, relative: str, context: Context) -> None:
     folder = project / relative
     writer = _Writer(folder)
     for file in context.files.files:
@@ -171,7 +181,6 @@ def lay_out_context(project: Path, name: str, context: Context) -> str:
     ignore = project / CONTEXT_FOLDER.split("/", maxsplit=1)[0] / ".gitignore"
     if not ignore.exists():
         ignore.write_text("*\n")
-    return f"./{relative}"
 
 
 class _Writer:

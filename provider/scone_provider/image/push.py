@@ -65,16 +65,17 @@ def push_image(
     return PushReport(digest=plan.digest, sent=push.sent, mounted=push.mounted, present=push.present)
 
 
-def image_exists(reference: str, *, registry: Registry) -> bool:
-    """True when the registry has the image `host/repository@sha256:…`."""
+def image_exists(reference: str, *, registry: Registry, write: bool = False) -> bool:
+    """True when the registry has the image `host/repository@sha256:…`; `write` by someone who is about to push it."""
     parsed = parse_reference(reference)
-    return registry.target(parsed).has_manifest(_digest(reference, parsed.digest))
+    repository = registry.target(parsed) if write else registry.reader(parsed)
+    return repository.has_manifest(_digest(reference, parsed.digest))
 
 
 def tag_digest(reference: str, *, registry: Registry) -> str | None:
     """The digest that the tag `host/repository:tag` has now, None when there is no such tag."""
     parsed = parse_reference(reference)
-    found = registry.target(parsed).manifest(parsed.tag or "latest")
+    found = registry.reader(parsed).manifest(parsed.tag or "latest")
     return found.digest if found else None
 
 

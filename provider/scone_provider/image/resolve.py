@@ -263,20 +263,14 @@ class _Resolver:
             return found
         if found.media_type not in {OCI_INDEX, DOCKER_INDEX}:
             raise ImageError(f"the base is of type {found.media_type!r}, which is no image", where=str(reference))
-        index: Any = parse_object(found.data, what="the base's index", limit=MANIFEST_LIMIT)
+        index = parse_object(found.data, what="the base's index", limit=MANIFEST_LIMIT)
         try:
-            digests = [
-                item["digest"]
-                for item in index["manifests"]
-                if (item.get("platform") or {}).get("os") == "linux"
-                and item["platform"].get("architecture") == "amd64"
-                and is_digest(item["digest"])
-            ]
+            digest = _baseline(index)
         except (KeyError, TypeError, AttributeError):
             raise ImageError("the base's index is malformed", where=str(reference)) from None
-        if not digests:
+        if digest is None:
             raise ImageError("the base has no image for linux/amd64", where=str(reference))
-        chosen = self.by_digest(reference.at(digests[0]))
+        chosen = self.by_digest(reference.at(digest))
         if chosen.media_type not in {OCI_MANIFEST, DOCKER_MANIFEST}:
             raise ImageError("the base's index names an index in turn", where=str(reference))
         return chosen
@@ -311,6 +305,27 @@ class _Resolver:
             where="build.from",
             fix="check name and tag, and that the registry has it",
         )
+
+
+def _baseline(index: Mapping[str, Any]) -> str | None:
+    """The image of an index that every linux/amd64 machine runs: without a variant, else of the lowest one.
+
+    An index may say nothing of its images' platforms; one image alone is then tried, and judged by its configuration.
+    """
+    found: list[tuple[str, str]] = []
+    unsaid: list[str] = []
+    for item in index["manifests"]:
+        platform = item.get("platform") or {}
+        if not is_digest(item["digest"]) or item.get("artifactType"):
+            continue
+        if not platform:
+            unsaid.append(item["digest"])
+        elif (platform.get("os"), platform.get("architecture")) == ("linux", "amd64"):
+            variant = str(platform.get("variant") or "v1")
+            found.append((f"{len(variant):04}{variant}", item["digest"]))
+    if found:
+        return min(found, key=lambda one: one[0])[1]  # the first of equals
+    return unsaid[0] if len(unsaid) == 1 else None
 
 
 def fetch_layer(source: Repository, cache: BaseCache, layer: Descriptor) -> None:

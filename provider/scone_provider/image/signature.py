@@ -5,7 +5,7 @@ writes this format: it is one JSON document, one ECDSA signature and one small O
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from scone_provider.errors import ImageError
+from scone_provider.file_errors import file_reason
 from scone_provider.image.canonical import canonical_json, parse_object
 from scone_provider.image.layers import bytes_blob
 from scone_provider.image.reference import parse_reference
@@ -45,9 +46,9 @@ def read_key_file(path: Path, *, where: str) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(_KEY_LIMIT)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ImageError(
-            f"the key file {path.name!r} cannot be read: {error.strerror}",
+            f"the key file {path.name!r} cannot be read: {file_reason(error)}",
             where=where,
             fix="`key` is relative to the manifest; without it the stack's own key signs",
         ) from None
@@ -108,7 +109,7 @@ def push_signature(reference: str, key: ec.EllipticCurvePrivateKey, *, registry:
         return False
     blob = bytes_blob(content, media_type=PAYLOAD_TYPE)
     layers = [*others, {**blob.descriptor(), "annotations": {ANNOTATION: text}}]
-    config = bytes_blob(_configuration(layers), media_type=_CONFIG_TYPE)
+    config = bytes_blob(companion_configuration(layers), media_type=_CONFIG_TYPE)
     for part in (blob, config):
         if not target.has_blob(part.digest):
             target.upload(part)
@@ -136,7 +137,8 @@ def _signatures(target: Repository, tag: str) -> list[Mapping[str, Any]]:
     return layers
 
 
-def _configuration(layers: list[Mapping[str, Any]]) -> bytes:
+def companion_configuration(layers: Sequence[Mapping[str, Any]]) -> bytes:
+    """The configuration of what stands beside an image: the form of cosign's, which registries take."""
     never = "0001-01-01T00:00:00Z"
     return canonical_json(
         {

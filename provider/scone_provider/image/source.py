@@ -5,10 +5,12 @@ import os
 import posixpath
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from scone_provider.errors import ImageError
+from scone_provider.file_errors import file_errors, file_problem, file_reason, resolved
 from scone_provider.image import dockerignore
 
 _PAGE = 4096
@@ -98,7 +100,8 @@ def encrypted_sizes(folder: Path, copy: Sequence[str], *, into: str, dirs: Seque
 
 class _Scan:
     def __init__(self, folder: Path, into: str, limits: SourceLimits, places: Mapping[str, str]) -> None:
-        self._folder, self._into, self._limits = folder.resolve(), into, limits
+        self._folder = resolved(folder, where=f"{folder}: build.copy", kind=ImageError)
+        self._into, self._limits = into, limits
         self._places, self._entry = places, ""
         self._ignore = read_ignore(self._folder)
         self._files: dict[str, SourceFile] = {}
@@ -115,13 +118,17 @@ class _Scan:
 
     def add(self, entry: str) -> None:
         self._entry = entry
+        with self._readable(entry):
+            self._add(entry)
+
+    def _add(self, entry: str) -> None:
         relative = posixpath.normpath(entry) if entry else ""
         if not entry or entry.startswith("/") or relative.split("/")[0] == ".." or "\x00" in entry:
             raise self._refuse(entry, "is not a path below the manifest's folder", fix="copy only what lies below it")
         found = self._folder / relative
-        if not os.path.lexists(found):
+        if not _exists(found):
             raise self._refuse(entry, "does not exist", fix=f"paths of `copy` are relative to {self._folder}")
-        if found != self._folder and not found.parent.resolve().is_relative_to(self._folder):
+        if found != self._folder and not self._end(found.parent, entry).is_relative_to(self._folder):
             raise self._refuse(entry, "leads out of the manifest's folder through a link", fix="copy the file itself")
         taken = [self._take(path) for path in _below(found, self._prunes)]
         if not any(taken) and self._ignore.excludes(relative):
@@ -178,7 +185,7 @@ class _Scan:
             mode=0o755 if status.st_mode & stat.S_IXUSR else 0o644,
             size=len(content),
             sha256=hashlib.sha256(content).hexdigest(),
-            origin=path.resolve(),
+            origin=self._end(path, relative),
             load=load,
             private=not status.st_mode & (stat.S_IRWXG | stat.S_IRWXO),
         )
@@ -192,13 +199,13 @@ class _Scan:
                     content = file.read(self._limits.file + 1)
                     if len(content) <= self._limits.file:
                         return content
-        except OSError as error:
-            raise self._refuse(relative, f"cannot be read: {error.strerror}") from None
+        except (OSError, ValueError) as error:
+            raise self._refuse(relative, f"cannot be read: {file_reason(error)}") from None
         raise self._refuse(relative, "changed while the image was built", fix="run the command again")
 
     def _target(self, path: Path, relative: str) -> str:
         target = path.readlink().as_posix()
-        end = path.resolve()
+        end = self._end(path, relative)
         if target.startswith("/") or not end.is_relative_to(self._folder) or not end.exists():
             raise self._refuse(relative, "is a link that does not lead to a file of the manifest's folder")
         try:
@@ -207,9 +214,27 @@ class _Scan:
             raise self._refuse(relative, "is a link to a name that is not UTF-8") from None
         return target
 
+    def _end(self, path: Path, relative: str) -> Path:
+        """Where links lead in the end."""
+        try:
+            return path.resolve()
+        except (OSError, RuntimeError) as error:
+            raise self._refuse(
+                relative,
+                f"cannot be read: {file_reason(error)}",
+                fix="remove the link, or leave it out by .dockerignore",
+            ) from None
+
+    @contextmanager
+    def _readable(self, entry: str) -> Iterator[None]:
+        with file_errors(f"{entry!r} cannot be read", where=self._where(), kind=ImageError):
+            yield
+
+    def _where(self) -> str:
+        return self._places.get(f"copy {self._entry}") or f"{self._folder}: build.copy"
+
     def _refuse(self, entry: str, what: str, *, fix: str = "") -> ImageError:
-        where = self._places.get(f"copy {self._entry}") or f"{self._folder}: build.copy"
-        return ImageError(f"{entry!r} {what}", where=where, fix=fix)
+        return ImageError(f"{entry!r} {what}", where=self._where(), fix=fix)
 
 
 class _Sizes(_Scan):
@@ -231,11 +256,20 @@ def read_ignore(folder: Path) -> dockerignore.Ignore:
         text = data.decode()
     except FileNotFoundError:
         return dockerignore.Ignore()
-    except (OSError, UnicodeDecodeError):
-        raise ImageError("the file cannot be read as text", where=str(path)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise file_problem(error, "the file cannot be read as text", where=path, kind=ImageError) from None
     if len(data) > dockerignore.LIMIT:
         raise ImageError(f"the file is larger than {dockerignore.LIMIT} bytes", where=str(path))
     return dockerignore.parse(text, where=str(path))
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is something, be it a link that leads nowhere. Raises OSError where that cannot be seen."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _below(top: Path, prunes: Callable[[Path], bool]) -> Iterator[Path]:
@@ -249,5 +283,5 @@ def _below(top: Path, prunes: Callable[[Path], bool]) -> Iterator[Path]:
         try:
             children = sorted(path.iterdir(), reverse=True)
         except OSError as error:
-            raise ImageError(f"the folder cannot be read: {error.strerror}", where=str(path)) from None
+            raise file_problem(error, "the folder cannot be read", where=path, kind=ImageError) from None
         pending += [child for child in children if child.name not in _IGNORED]

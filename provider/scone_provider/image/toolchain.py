@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from scone_provider.errors import ImageError
+from scone_provider.file_errors import file_problem, resolved
 from scone_provider.image.reference import parse_reference
 
 PROTOCOL = 1
@@ -74,15 +75,16 @@ class Builder:
 
         `requirements` (the main file first) and `signing_key` are files, relative to `folder`.
         """
+        place = resolved(folder, where=_WHERE, kind=ImageError)
         answer = self._ask(
             {
                 "operation": "build",
                 "manifest": manifest,
-                "folder": str(folder.resolve()),
+                "folder": str(place),
                 "to": to,
                 "native_image": native_image,
                 "requirements": list(requirements),
-                "signing_key": None if signing_key is None else {"file": str(folder.resolve() / signing_key)},
+                "signing_key": None if signing_key is None else {"file": str(place / signing_key)},
             }
         )
         image = _pinned(answer.get("image"), to)
@@ -273,8 +275,9 @@ def _key(value: object) -> str:
             if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o077:
                 raise ImageError("the builder's key file is readable for others", where=_WHERE, fix="give it mode 0600")
             data = opened.read(_KEY_FILE_LIMIT)
-    except OSError:
-        raise wrong from None
+    except (OSError, ValueError) as error:
+        what = "the builder's key file does not hold a key of 32 bytes"
+        raise file_problem(error, what, where=_WHERE, kind=ImageError) from None
     if len(data) == 32:
         return data.hex()
     text = data.decode("ascii", "replace").strip().lower()

@@ -14,21 +14,22 @@ from pulumi.runtime.rpc import wrap_rpc_secret
 from scone_policy import command
 from scone_policy.holes import has_hole
 from scone_provider.errors import ImageError
+from scone_provider.file_errors import resolved
 from scone_provider.image.build import ImageFacts, ImagePlan, KeylessPlan, fingerprints, plan_image, plan_without_key
 from scone_provider.image.cache import BaseCache
 from scone_provider.image.launcher import launcher_bytes
 from scone_provider.image.layout import PATH_KEYS, ImageInputs, wanted_paths, within
 from scone_provider.image.locked import LockedBase
 from scone_provider.image.measurement import MeasuredEnvironment
-from scone_provider.image.push import alone, delete_image, image_exists, push_image
+from scone_provider.image.native import native_reference
+from scone_provider.image.push import alone, image_exists, push_image
 from scone_provider.image.reference import parse_reference
-from scone_provider.image.registry import Deletion
 from scone_provider.image.resolve import extend_base, resolve_base
-from scone_provider.image.signature import delete_signature, parse_key, public_pem, push_signature, read_key, stack_key
+from scone_provider.image.signature import parse_key, public_pem, push_signature, read_key, stack_key
 from scone_provider.image.source import scan_source
 from scone_provider.image.transport import RegistryUnavailableError
 from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean
-from scone_provider.resources._images import check_demanded, public_name, registry_of, tell
+from scone_provider.resources._images import OWNERSHIP, check_demanded, claimed, let_go, public_name, registry_of, tell
 
 _WITH_KEY = ("files", "fspf_tag", "digest", "reference")
 _COMPUTED = (*_WITH_KEY, "measurement")
@@ -44,10 +45,11 @@ class ConfidentialImageProvider(SconeProvider):
     `where`, the lines of the manifest, whose numbers must not make a difference.
     `check` adds `signature.public_key`, `base` (locked), `files` (path → keyed fingerprint), `measurement`, `fspf_tag`,
     `digest`, `reference`.
-    Outputs add `pushed`: the references that this stack brought into the registry.
+    Outputs add those of `OWNERSHIP`: which images are this resource's to remove.
     """
 
     replace_on = ("identity",)
+    delete_before_replace = False  # pods run the old one until the new one is there
 
     @checked
     def check(self, olds: Props, news: Props) -> Props:
@@ -82,31 +84,26 @@ class ConfidentialImageProvider(SconeProvider):
     @clean
     def create(self, props: Props) -> CreateResult:
         """Push what `check` planned."""
-        return CreateResult(str(props["reference"]), self._push(props, pushed={}))
+        return CreateResult(str(props["reference"]), self._push(props, olds={}))
 
     @clean
     def update(self, _id: str, olds: Props, news: Props) -> UpdateResult:
         """Push the new image beside the old one, which pods may still run."""
-        return UpdateResult(self._push(news, pushed=cast("Mapping[str, object]", olds.get("pushed") or {})))
+        return UpdateResult(self._push(news, olds=olds))
 
     @clean
     def read(self, id_: str, props: Props) -> ReadResult:
         """The image as it was pushed; an image that is not in the registry any more is gone."""
         if not image_exists(str(props["reference"]), registry=registry_of(self.settings)):
             return ReadResult("", {})
-        inputs = {key: value for key, value in props.items() if key not in {"pushed", "__provider"}}
+        inputs = {key: value for key, value in props.items() if key not in OWNERSHIP | {"__provider"}}
         return ReadResult(id_, dict(props), inputs)
 
     @clean
     def delete(self, _id: str, props: Props) -> None:
-        """Remove what this stack pushed, where `delete_images` asks for it; a registry that cannot is reported."""
-        if not props.get("delete_images"):
-            return
-        registry = registry_of(self.settings)
-        for reference in sorted(cast("Mapping[str, object]", props.get("pushed") or {})):
-            delete_signature(reference, registry=registry)
-            if delete_image(reference, registry=registry) is Deletion.UNSUPPORTED:
-                pulumi.log.warn(f"{reference} stays: its registry does not delete images")
+        """Remove what no other resource uses, where `delete_images` asks for it."""
+        if props.get("delete_images"):
+            let_go(props, registry=registry_of(self.settings))
 
     def _files(self, wanted: ImageInputs) -> dict[str, object]:
         key = self.settings.image_key
@@ -114,7 +111,7 @@ class ConfidentialImageProvider(SconeProvider):
             return dict.fromkeys((file.path for file in wanted.source.files), UNKNOWN)
         return dict(fingerprints(wanted, image_key=key))
 
-    def _push(self, props: Props, *, pushed: Mapping[str, object]) -> Props:
+    def _push(self, props: Props, *, olds: Mapping[str, object]) -> Props:
         base = LockedBase.from_dict(cast("Mapping[str, object]", props["base"]))
         plan = self._plan(_image_inputs(props), base)
         if plan.digest != props["digest"]:
@@ -124,15 +121,19 @@ class ConfidentialImageProvider(SconeProvider):
                 fix="run `pulumi up` again",
             )
         registry = registry_of(self.settings)
-        ours, cache = {**pushed}, BaseCache()
+        cache = BaseCache()
         with alone(plan.reference, cache):
-            if not image_exists(plan.pinned, registry=registry):
-                ours[plan.pinned] = True
+            brings = not image_exists(plan.pinned, registry=registry, write=True)
+            ours = claimed(olds, plan.pinned, plan.reference, registry=registry, brings=brings)
+            if native := _native_image(props):
+                ours = claimed(
+                    {**olds, **ours}, native, native_reference(plan.reference), registry=registry, brings=True
+                )
             push_image(plan, base, registry=registry, cache=cache, progress=tell)
             key = self._signing_key(props, {})
             if key is not None and push_signature(plan.pinned, key, registry=registry):
                 tell(f"{plan.reference}: signed")
-        return props | {"pushed": ours}
+        return props | ours
 
     def _with_public_key(self, inputs: Props, wanted: ImageInputs, where: Mapping[str, str], *, preview: bool) -> Props:
         """`inputs` whose `signature` names the public key: another key is a change that a preview shows."""
@@ -141,7 +142,8 @@ class ConfidentialImageProvider(SconeProvider):
             return inputs
         file = signature.get("key")
         if file and any(
-            source.origin == Path(str(inputs["folder"]), str(file)).resolve() for source in wanted.source.files
+            source.origin == resolved(Path(str(inputs["folder"]), str(file)), where=wanted.place("signature"))
+            for source in wanted.source.files
         ):
             raise ImageError(
                 "the signing key would be copied into the image",
@@ -228,6 +230,12 @@ def _image_inputs(inputs: Props, where: Mapping[str, str] | None = None) -> Imag
         places=where or {},
         **{key: _names(inputs, key) for key in PATH_KEYS},
     )
+
+
+def _native_image(props: Props) -> str | None:
+    """Name and digest of the image that the native stage made for this one alone."""
+    reference = parse_reference(str(props["from"])) if props.get("native_stage") else None
+    return f"{reference.name}@{reference.digest}" if reference and reference.digest else None
 
 
 def _measured(environment: Mapping[str, str]) -> MeasuredEnvironment:

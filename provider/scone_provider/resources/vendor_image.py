@@ -5,24 +5,24 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-import pulumi
 from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 from pulumi.output import UNKNOWN
 
 from scone_policy.holes import has_hole
 from scone_policy.services import MARKER
 from scone_provider.errors import ImageError
+from scone_provider.file_errors import resolved
 from scone_provider.image.keys import derive_keys
 from scone_provider.image.native import read_requirements
-from scone_provider.image.push import delete_image, image_exists
+from scone_provider.image.push import image_exists, tag_digest
 from scone_provider.image.reference import parse_reference
-from scone_provider.image.registry import Deletion
+from scone_provider.image.registry import Registry
 from scone_provider.image.signature import read_key_file
 from scone_provider.image.source import scan_source
 from scone_provider.image.toolchain import Builder
 from scone_provider.policy_state import seal_fspf_key
 from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean
-from scone_provider.resources._images import check_demanded, public_name, registry_of, tell
+from scone_provider.resources._images import OWNERSHIP, check_demanded, claimed, let_go, public_name, registry_of, tell
 
 _COMPUTED = ("files", "reference", "measurement", "fspf_tag", "key")
 
@@ -34,10 +34,11 @@ class VendorImageProvider(SconeProvider):
     `builder` (the command's words by number), `native_image`, `delete_images`, `demanded`, and `where`, as of
     ConfidentialImage. `check` adds `files`: keyed fingerprints of what is copied, by its absolute path in the image,
     and of requirements and signing key, by their path relative to the folder. Outputs add `reference`, `measurement`,
-    `fspf_tag`, `key` (what stands for the key in a policy: sealed under the stack's image key) and `pushed`.
+    `fspf_tag`, `key` (what stands for the key in a policy: sealed under the stack's image key) and `OWNERSHIP`.
     """
 
     replace_on = ("identity",)
+    delete_before_replace = False  # pods run the old one until the new one is there
 
     @checked
     def check(self, _olds: Props, news: Props) -> Props:
@@ -56,33 +57,29 @@ class VendorImageProvider(SconeProvider):
     @clean
     def create(self, props: Props) -> CreateResult:
         """Have it built."""
-        outputs = self._build(props, pushed={})
+        outputs = self._build(props, olds={})
         return CreateResult(str(outputs["reference"]), outputs)
 
     @clean
     def update(self, _id: str, olds: Props, news: Props) -> UpdateResult:
         """Have the new one built beside the old one, which pods may still run."""
-        return UpdateResult(self._build(news, pushed=cast("Mapping[str, object]", olds.get("pushed") or {})))
+        return UpdateResult(self._build(news, olds=olds))
 
     @clean
     def read(self, id_: str, props: Props) -> ReadResult:
         """The image as it was built; one that is not in the registry any more is gone."""
         if not image_exists(str(props["reference"]), registry=registry_of(self.settings)):
             return ReadResult("", {})
-        drop = {*_COMPUTED, "pushed", "__provider"} - {"files"}
+        drop = {*_COMPUTED, *OWNERSHIP, "__provider"} - {"files"}
         return ReadResult(id_, dict(props), {key: value for key, value in props.items() if key not in drop})
 
     @clean
     def delete(self, _id: str, props: Props) -> None:
-        """Remove what was built, where `delete_images` asks for it."""
-        if not props.get("delete_images"):
-            return
-        registry = registry_of(self.settings)
-        for reference in sorted(cast("Mapping[str, object]", props.get("pushed") or {})):
-            if delete_image(reference, registry=registry) is Deletion.UNSUPPORTED:
-                pulumi.log.warn(f"{reference} stays: its registry does not delete images")
+        """Remove what was built and no other resource uses, where `delete_images` asks for it."""
+        if props.get("delete_images"):
+            let_go(props, registry=registry_of(self.settings))
 
-    def _build(self, props: Props, *, pushed: Mapping[str, object]) -> Props:
+    def _build(self, props: Props, *, olds: Mapping[str, object]) -> Props:
         image_key = self.settings.require_image_key()
         if _fingerprints(_sources(props, {}), image_key, str(props["to"])) != props["files"]:
             raise ImageError(
@@ -90,6 +87,8 @@ class VendorImageProvider(SconeProvider):
                 where=f"{props['name']}: build.copy",
                 fix="run `pulumi up` again",
             )
+        registry = registry_of(self.settings)
+        before = _seen(str(props["to"]), registry)
         native, main = props.get("native_image"), props.get("requirements")
         required = read_requirements(Path(str(props["folder"])), str(main), {}) if main else ()
         built = Builder(_words(props), tell=tell).build(
@@ -106,8 +105,30 @@ class VendorImageProvider(SconeProvider):
             "measurement": built.measurement,
             "fspf_tag": built.fspf_tag,
             "key": MARKER + seal_fspf_key(image_key, built.fspf_key),
-            "pushed": {**pushed, built.image: True},
+            **_owned(olds, built.image, str(props["to"]), before, registry),
         }
+
+
+def _seen(to: str, registry: Registry) -> str | None:
+    """The digest that the tag has before the builder pushes, empty for none; None where only the builder can see it."""
+    try:
+        return tag_digest(to, registry=registry) or ""
+    except ImageError:
+        return None
+
+
+def _owned(olds: Mapping[str, object], image: str, to: str, before: str | None, registry: Registry) -> Props:
+    """The outputs of `OWNERSHIP`; `before` as of `_seen`: who does not know that the image is new did not bring it.
+
+    Raises ImageError when the image was removed between its push and its record.
+    """
+    brings = before is not None and before != parse_reference(image).digest
+    found = claimed(olds, image, to, registry=registry, brings=brings)
+    if image in cast("Mapping[str, object]", found["owners"]) and not image_exists(image, registry=registry):
+        raise ImageError(
+            "the image was removed from its registry while it was built", where=image, fix="run `pulumi up` again"
+        )
+    return {**found, "pushed": {**cast("Mapping[str, object]", found["pushed"]), image: True}}
 
 
 def _sources(inputs: Props, where: Mapping[str, str]) -> dict[str, Callable[[], bytes]]:
@@ -121,7 +142,8 @@ def _sources(inputs: Props, where: Mapping[str, str]) -> dict[str, Callable[[], 
             found[path] = partial(bytes, text)
     if key := _signing_key(inputs):
         at = where.get("signature", f"{inputs['name']}: build.signature")
-        if any(file.origin == Path(folder, key).resolve() for file in tree.files):
+        place = resolved(Path(folder, key), where=at)
+        if any(file.origin == place for file in tree.files):
             raise ImageError(
                 "the signing key would be copied into the image",
                 where=at,

@@ -360,6 +360,33 @@ def test_what_is_not_protected_is_said_in_preview(
     assert "nobody notices" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_an_image_goes_with_its_last_resource(
+    process: ProviderProcess, inputs: Inputs, base_registry: RealRegistry, store: Store, first: int
+) -> None:
+    """Two resources of one digest, one of them created and updated: the one that goes first leaves it, the last one
+    removes it, with the image of its native stage; nothing of who owns it is an input.
+    """
+    place = f"{base_registry.host}/team/owned{first}"
+    store(base_registry, f"team/owned{first}:native-1", tiny_image())
+    native = f"{place}:native-1@{tiny_image().digest}"
+    wanted = inputs(to=f"{place}:1", native_stage=True, delete_images=True, **{"from": native})
+    planned = check(process, wanted)
+    states = [process.create(ConfidentialImageProvider, planned) for _ in range(2)]
+    assert states[0][1]["owner"] != states[1][1]["owner"]
+    later = check(process, wanted | {"to": f"{place}:2"}, planned)
+    states[1] = (states[1][0], process.update(ConfidentialImageProvider, *states[1], later))
+    repository = Registry().reader(parse_reference(f"{place}:1"))
+    assert process.read(ConfidentialImageProvider, *states[0])[2].keys() == planned.keys()
+    process.delete(ConfidentialImageProvider, *states[first])
+    assert repository.has_manifest(str(planned["digest"]))
+    assert repository.has_manifest(tiny_image().digest)
+    process.delete(ConfidentialImageProvider, *states[1 - first])
+    assert repository.tags() == frozenset()
+    assert not repository.has_manifest(str(planned["digest"]))
+    assert not repository.has_manifest(tiny_image().digest)
+
+
 def test_another_digest_than_the_one_demanded(process: ProviderProcess, inputs: Inputs) -> None:
     """A preview already refuses to build another image than the one that the Meshfile names by digest."""
     known = check(process, inputs())

@@ -49,3 +49,22 @@ def test_unreadable_configuration(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="the docker configuration cannot be read") as caught:
         docker_config(["registry.example"], options=RegistryOptions(docker_config=path))
     assert "planted" not in str(caught.value)
+
+
+@pytest.mark.parametrize("entry", [{"identitytoken": "planted-41"}, {"auth": "dTo=", "identitytoken": "planted-41"}])
+def test_a_login_that_a_kubelet_cannot_use(tmp_path: Path, entry: dict[str, str]) -> None:
+    """Kubelets know user and password: an identity token is refused with what to do, and no half secret is made."""
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"auths": {"acr.example": entry}}))
+    with pytest.raises(ImageError, match="a pull secret takes only a user and a password") as caught:
+        docker_config(["acr.example"], options=RegistryOptions(docker_config=path))
+    assert "registry_credentials" in str(caught.value)
+    assert "planted" not in str(caught.value)
+
+
+def test_a_login_in_two_fields(tmp_path: Path) -> None:
+    """User and password apart give the same secret as both in one."""
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"auths": {"registry.example": {"username": "u", "password": "p"}}}))
+    found = json.loads(docker_config(["registry.example"], options=RegistryOptions(docker_config=path)))
+    assert found == {"auths": {"registry.example": {"auth": "dTpw"}}}
