@@ -67,7 +67,8 @@ def judged(
     kind = document.data.get("kind") if isinstance(document.data, Mapping) else None
     other = foreign(document.data)
     if other is not None and (kind or not other.ours):
-        raise ManifestError(other.what, where=document.where((other.key,)), fix=other.fix)
+        rule = f"must be {_KIND_OF[model]} in {KINDS[_KIND_OF[model]]}" if other.ours else other.what
+        raise ManifestError(rule, where=document.where((other.key,)), fix=other.fix)
     if isinstance(kind, str) and kind in KINDS and kind != _KIND_OF[model]:
         rule = f"must be {_KIND_OF[model]} in {KINDS[_KIND_OF[model]]}"
         raise ManifestError(
