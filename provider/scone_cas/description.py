@@ -149,8 +149,8 @@ def read_upload(body: bytes) -> Description:
             raise refuse(problems, document)
     except PolicyError as problem:
         raise Refusal(400, str(problem)) from None
-    if (problem := creator_problem(session)) is not None:
-        raise Refusal(400, f"creator: {problem.rule}")
+    if (by_hand := creator_problem(session)) is not None:
+        raise Refusal(400, f"creator: {by_hand.rule}")
     if session.predecessor is not None and session.namespace_hash is not None:
         raise Refusal(400, "namespace_hash and predecessor exclude each other")
     _check(session)
