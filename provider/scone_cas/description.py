@@ -152,8 +152,8 @@ def read_upload(body: bytes) -> Description:
             raise refuse(problems, document)
     except PolicyError as problem:
         raise Refusal(Reason.INVALID, str(problem)) from None
-    if (problem := creator_problem(session)) is not None:
-        raise Refusal(Reason.INVALID, f"creator: {problem.rule}")
+    if (by_hand := creator_problem(session)) is not None:
+        raise Refusal(Reason.INVALID, f"creator: {by_hand.rule}")
     if session.predecessor is not None and session.namespace_hash is not None:
         raise Refusal(Reason.INVALID, "namespace_hash and predecessor exclude each other")
     _check(session)

@@ -214,7 +214,7 @@ def _tied(definition: Definition) -> Iterator[str]:
 def _used(texts: Sequence[Value], names: Mapping[str, Node], definitions: Mapping[Node, Definition]) -> frozenset[str]:
     """Names of the secrets for which placeholders stand in the texts; what is misspelt is judged elsewhere."""
     kinds = {name: definitions[node].get("kind") for name, node in names.items()}
-    found = set()
+    found: set[str] = set()
     for value in texts:
         try:
             pieces = parts(value.text)

@@ -104,7 +104,7 @@ class Printer:
         return dict(items)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(data=wire_sessions(), predecessor=HEX32, seed=st.integers(0, 2**32))
 def test_what_is_printed_is_the_same_session(data: dict[str, Any], predecessor: str, seed: int) -> None:
     """Nulls, defaults, creator, predecessor, None for persistency and another order change no meaning."""
@@ -121,7 +121,7 @@ def test_what_is_printed_is_the_same_session(data: dict[str, Any], predecessor: 
     assert [one for one in cautions(found) if one.path != ("creator",)] == cautions(parse(data))
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(data=wire_sessions(), seed=st.integers(0, 2**32))
 def test_reading_and_uploading_is_a_round_trip(data: dict[str, Any], seed: int) -> None:
     """Upload, print, upload, print: the second print says what the first said."""
