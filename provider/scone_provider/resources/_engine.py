@@ -10,7 +10,7 @@ from pulumi.output import UNKNOWN, Unknown
 
 from scone_policy.holes import Holes
 from scone_provider import production
-from scone_provider.cas.errors import CasUnreachable
+from scone_provider.cas.errors import CasForbidden, CasUnreachable
 from scone_provider.errors import SconeError, TrustError
 from scone_provider.settings import Settings
 
@@ -121,11 +121,11 @@ def way_out() -> Iterator[None]:
     """While state is read or destroyed: say what to do where the CAS is gone for good, because nothing else helps."""
     try:
         yield
-    except (CasUnreachable, TrustError) as error:
+    except (CasForbidden, CasUnreachable, TrustError) as error:
         raise type(error)(
             error.what,
             where=error.where,
-            fix=f"{error.fix}\n  → if that CAS, or its store, is gone for good: `pulumi state delete URN` takes the "
-            "resource out of the state, and nothing is asked of CAS (`pulumi stack --show-urns` lists the URNs); or "
-            "set retain_on_delete=True, run `pulumi up`, and destroy",
+            fix=f"{error.fix}\n  → if that CAS or its store is gone for good, or somebody else has the policy: "
+            "`pulumi state delete URN` takes the resource out of the state, and nothing is asked of CAS "
+            "(`pulumi stack --show-urns` lists the URNs); or set retain_on_delete=True, run `pulumi up`, and destroy",
         ) from None
