@@ -8,6 +8,7 @@ from typing import Any
 import pulumi
 
 from pulumi_scone._arguments import MeshDeploymentArgs
+from pulumi_scone._cluster import ClusterInputs
 from scone_policy.errors import SconeError
 from scone_provider.manifest import Mesh, ServiceManifest
 from scone_provider.manifest.mesh import UPLOAD
@@ -40,14 +41,16 @@ def rollout_inputs(
     values: Mapping[str, Any],
     manifests: tuple[Mesh, Mapping[str, ServiceManifest]],
     patient: bool,
+    cluster: ClusterInputs | None,
 ) -> Mapping[str, Any]:
-    """What must be up when the release is out. `chart`: its folder; `values`: the chart's."""
+    """What must be up when the release is out. `chart`: its folder. `cluster`: by `cluster_of`."""
     return {
         "namespace": args.get("kubernetes_namespace", "default"),
         "release": release,
         "timeout_seconds": args.get("rollout_timeout", _SECONDS),
         "chart": _digest(chart, values),
         **({"patient": True} if patient else {}),
+        **({"cluster": cluster} if cluster is not None else {}),
         "services": {
             name: {
                 "service": item["service"],

@@ -8,10 +8,11 @@ from pulumi_kubernetes.core.v1 import Secret
 from pulumi_kubernetes.helm.v3 import Release, ReleaseArgs
 
 from pulumi_scone._arguments import MeshDeploymentArgs
+from pulumi_scone._cluster import cluster_of
 from pulumi_scone._draft import Draft
 from pulumi_scone._policy import as_secrets
 from pulumi_scone._pull_secret import host_of, pull_secrets
-from pulumi_scone._release import release_hooks
+from pulumi_scone._release import OWNER_PATH, owner_value, release_hooks
 from pulumi_scone._rollout import rollout_inputs
 from pulumi_scone._sources import check_arguments
 from pulumi_scone._uploads import Kept, Policy, Way, documents_of, objects_value, policy_of
@@ -44,6 +45,7 @@ class MeshDeployment(pulumi.ComponentResource):
         super().__init__("scone:index:MeshDeployment", name, draft.summary, opts)
         for warning in draft.plan.warnings:
             pulumi.log.warn(warning, self)
+        cluster = cluster_of(self, args)
         namespace = self._namespace(name, args, draft)
         ways = {draft.mesh.cas_name("cas"): namespace.way, **self._other_cases(name, draft, namespace)}
         shared = self._shared(name, args, draft, namespace, ways)
@@ -69,13 +71,14 @@ class MeshDeployment(pulumi.ComponentResource):
                 chart=draft.chart,
                 name=draft.release,
                 namespace=args.get("kubernetes_namespace", "default"),
-                values={**values, **objects_value(kept)},
+                values={**values, **objects_value(kept), **owner_value(self, name)},
                 skip_await=True,  # Rollout waits, and says why a pod does not come up
             ),
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[*(one.policy for one in kept), *images.values(), *secrets],
-                hooks=release_hooks(),
+                hooks=release_hooks(name, cluster),
+                ignore_changes=[OWNER_PATH],
             ),
         )
         uploaded = {service: policy.hash for service, policy in policies.items() if isinstance(policy, SecurityPolicy)}
@@ -96,8 +99,15 @@ class MeshDeployment(pulumi.ComponentResource):
                     values=values,
                     manifests=(draft.mesh, draft.manifests),
                     patient=any(one.way.in_chart for one in kept),
+                    cluster=cluster,
                 ),
-                opts=pulumi.ResourceOptions(parent=self, depends_on=[self.chart]),
+                opts=pulumi.ResourceOptions(
+                    parent=self,
+                    depends_on=[self.chart],
+                    # A release that is made anew is watched anew; a watch that then fails has left no record.
+                    replace_with=[self.chart],
+                    delete_before_replace=True,
+                ),
             )
             uploaded |= self._released(name, draft, namespace, policies)
         self.namespace = namespace.namespace

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import kubernetes.client
-import kubernetes.config
-import urllib3.exceptions
-import yaml
 
 from scone_provider.errors import DeployError
+from scone_provider.kubernetes_cluster import PATIENCE, TROUBLE, Cluster, connect, explained
 from scone_provider.kubernetes_workloads import Trouble, is_outdated, rolling, workload_troubles
 
 _INSTANCE = "app.kubernetes.io/instance"
@@ -69,7 +67,7 @@ def wait_for_release(
     release: str,
     expected: Sequence[Expectation],
     timeout: float,
-    context: str | None,
+    cluster: Cluster,
     patient: bool = False,
 ) -> None:
     """Return when all expected pods run their programs.
@@ -78,7 +76,7 @@ def wait_for_release(
     soon as a pod was refused, at the latest after `timeout` seconds. A `patient` watch waits that long for refusals to
     pass.
     """
-    client = connect(context)
+    client = connect(cluster)
     api = kubernetes.client.CoreV1Api(client)
     start = time.monotonic()
     deadline = start + timeout
@@ -104,24 +102,13 @@ def _pods(api: Any, namespace: str, release: str, *, last_try: bool) -> Sequence
     """The release's pods; None when Kubernetes is out of order and there is time to ask again."""
     try:
         found: Sequence[Any] = api.list_namespaced_pod(
-            namespace, label_selector=f"{_INSTANCE}={release}", _request_timeout=(5, 15)
+            namespace, label_selector=f"{_INSTANCE}={release}", **PATIENCE
         ).items
-    except kubernetes.client.ApiException as error:
-        if (error.status >= 500 or error.status == 429) and not last_try:
+    except TROUBLE as error:
+        passes = not isinstance(error, kubernetes.client.ApiException) or error.status >= 500 or error.status == 429
+        if passes and not last_try:
             return None
-        raise DeployError(
-            f"Kubernetes refused to list the pods: {error.reason}",
-            where=f"namespace {namespace}",
-            fix="give the deploying user the right to list pods there",
-        ) from None
-    except urllib3.exceptions.HTTPError:
-        if not last_try:
-            return None
-        raise DeployError(
-            "Kubernetes cannot be reached",
-            where=f"namespace {namespace}",
-            fix="check KUBECONFIG and the cluster, then run `pulumi up` again",
-        ) from None
+        raise explained(error, doing="list the pods", needs="list pods", where=f"namespace {namespace}") from None
     return found
 
 
@@ -139,18 +126,6 @@ def _waiting(
         unfinished = rolling(client, namespace, release)
         waiting = [wanted for wanted in expected if wanted.kind == "Deployment" and wanted.name in unfinished]
     return waiting
-
-
-def connect(context: str | None) -> Any:  # noqa: ANN401  the package has no types
-    """The cluster of a kubeconfig's context; None: of the current one. Raises DeployError."""
-    try:
-        return kubernetes.config.new_client_from_config(context=context)  # type: ignore[no-untyped-call]
-    except (kubernetes.config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, AttributeError):
-        raise DeployError(
-            "there is no usable kubeconfig to reach the cluster with",
-            where="KUBECONFIG",
-            fix="set KUBECONFIG, and `pulumi config set kubernetes:context NAME` where it is not the current context",
-        ) from None
 
 
 def _mine(wanted: Expectation, pods: Sequence[Any]) -> Iterator[Any]:

@@ -29,14 +29,14 @@ def records(mesh: MeshProject) -> dict[int, str]:
     return {int(one["version"]): one["status"] for one in sorted(labels, key=lambda one: int(one["version"]))}
 
 
-def cut_off(mesh: MeshProject, number: int) -> None:
-    """Leave the newest revision as Helm has it while it works, under a number of its own."""
+def cut_off(mesh: MeshProject, number: int, status: str = "pending-upgrade") -> None:
+    """Leave the newest revision as Helm has it while it works, under a number of its own, or in its place."""
     newest = max(records(mesh))
     (secret,) = json.loads(mesh.kube("get", "secrets", "-l", f"owner=helm,version={newest}", "-o", "json"))["items"]
     record = json.loads(gzip.decompress(base64.b64decode(base64.b64decode(secret["data"]["release"]))))
-    record["version"], record["info"]["status"] = number, "pending-upgrade"
+    record["version"], record["info"]["status"] = number, status
     text = base64.b64encode(gzip.compress(json.dumps(record).encode()))
-    labels = {**secret["metadata"]["labels"], "status": "pending-upgrade", "version": str(number)}
+    labels = {**secret["metadata"]["labels"], "status": status, "version": str(number)}
     name = secret["metadata"]["name"].rpartition(".")[0] + f".v{number}"
     pending = {
         "apiVersion": "v1",
@@ -57,29 +57,37 @@ def forget(mesh: MeshProject) -> None:
 
 
 def test_release_that_the_state_does_not_have(mesh: MeshProject) -> None:
-    """Installed, and killed before that was noted: the same program takes it up, its pod is not even restarted."""
+    """What is deployed is touched by nobody: said in the preview, by the same program and by another one."""
+    state = mesh.folder.parent / "whole.json"
+    mesh.pulumi("stack", "export", "--file", str(state))
     pod = mesh.pod()
     forget(mesh)
-    text = mesh.up().text
-    assert "an earlier run was cut off at revision 1 (deployed); finishing it" in text
+    for refused in (mesh.preview(check=False), mesh.up(check=False)):
+        assert refused.status != 0
+        assert "this very resource has released it before (revision 1 is deployed)" in refused.text
+        assert f"helm -n {mesh.kubernetes_namespace} uninstall hello" in refused.text
+        assert "Traceback" not in refused.text
     assert records(mesh) == {1: "deployed"}
     assert mesh.pod() == pod
+    mesh.pulumi("stack", "import", "--file", str(state))
     assert mesh.preview_steps() == {}
 
 
-def test_another_program_does_not_take_it(mesh: MeshProject) -> None:
-    """What is there says something else than the program: nothing is touched, and the message says what to do."""
+def test_install_that_was_cut_off(mesh: MeshProject) -> None:
+    """Killed while Helm installed: another program does not take it up, the same one does, and no pod is restarted."""
+    pod = mesh.pod()
+    cut_off(mesh, 1, "pending-install")
     forget(mesh)
     mesh.edit(*EDIT)
     refused = mesh.up(check=False)
     assert refused.status != 0
-    assert "Helm has a release of this name that this stack does not know" in refused.text
-    assert f"helm -n {mesh.kubernetes_namespace} uninstall hello" in refused.text
-    assert "Traceback" not in refused.text
-    assert records(mesh) == {1: "deployed"}
+    assert "revision 1 is pending-install" in refused.text
+    assert records(mesh) == {1: "pending-install"}
     mesh.edit(EDIT[0], EDIT[2], EDIT[1])
-    mesh.refresh()
-    mesh.up()
+    text = mesh.up().text
+    assert "an earlier run was cut off at revision 1 (pending-install); finishing it" in text
+    assert records(mesh) == {1: "deployed"}
+    assert mesh.pod() == pod
     assert mesh.preview_steps() == {}
 
 

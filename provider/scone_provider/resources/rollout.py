@@ -3,10 +3,16 @@
 from collections.abc import Mapping
 from typing import cast
 
-from pulumi.dynamic import CreateResult, DiffResult, UpdateResult
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, UpdateResult
+from pulumi.output import contains_unknowns
 
+from scone_provider.errors import DeployError
+from scone_provider.kubernetes_cluster import Cluster, connect, server_of
+from scone_provider.kubernetes_releases import is_gone
 from scone_provider.kubernetes_watch import Expectation, wait_for_release
 from scone_provider.resources._engine import Props, SconeProvider, checked, clean, plain
+
+_CLUSTER = "cluster"
 
 
 class RolloutProvider(SconeProvider):
@@ -27,8 +33,11 @@ class RolloutProvider(SconeProvider):
         return news
 
     def diff(self, _id: str, _olds: Props, _news: Props) -> DiffResult:
-        """Lines that moved in a manifest are no reason to watch again."""
-        if all(_without_places(_olds.get(key)) == _without_places(value) for key, value in plain(_news).items()):
+        """Lines that moved in a manifest, and credentials that were renewed, are no reason to watch again."""
+        news = {key: value for key, value in plain(_news).items() if key != _CLUSTER}
+        if not self._is_elsewhere(_olds, _news) and all(
+            _without_places(_olds.get(key)) == _without_places(value) for key, value in news.items()
+        ):
             return DiffResult(changes=False)
         return super().diff(_id, _olds, _news)
 
@@ -39,8 +48,26 @@ class RolloutProvider(SconeProvider):
 
     @clean
     def update(self, _id: str, _olds: Props, news: Props) -> UpdateResult:
-        """As `create`: pods of the old release do not count."""
+        """As `create`: pods of the old release do not count. Raises DeployError where there is no release."""
+        namespace, release = str(news["namespace"]), str(news["release"])
+        if is_gone(connect(self._cluster(news)), namespace, release):
+            raise DeployError(
+                "Helm has no release of this name on this cluster, although Pulumi's state has it",
+                where=f"{namespace}/{release}",
+                fix="if it was removed: `pulumi up --refresh`; if it is on another cluster: give the "
+                "`kubernetes.Provider` that cluster's kubeconfig first, and the other one in a later `pulumi up`",
+            )
         return UpdateResult(self._watch(news))
+
+    def read(self, id_: str, props: Props) -> ReadResult:
+        """Gone with its release: what is released anew is then watched anew. Where nobody can be asked, it stays."""
+        try:
+            client = connect(self._cluster(props))
+        except DeployError:
+            return ReadResult(id_, props)
+        if is_gone(client, str(props["namespace"]), str(props["release"])):
+            return ReadResult("", {})
+        return ReadResult(id_, props)
 
     def delete(self, _id: str, _props: Props) -> None:
         """A record only: the release takes its pods away itself."""
@@ -63,7 +90,7 @@ class RolloutProvider(SconeProvider):
                 for name, service in sorted(services.items())
             ],
             timeout=float(str(props["timeout_seconds"])),
-            context=self.kubernetes_context,
+            cluster=self._cluster(props),
             patient=bool(props.get("patient")),
         )
         released = {
@@ -72,11 +99,19 @@ class RolloutProvider(SconeProvider):
         }
         return props | {"released": released}
 
-    @property
-    def kubernetes_context(self) -> str | None:
-        """The kubeconfig context that the stack names for its Kubernetes provider."""
-        found = self._config.get("kubernetes:context")
-        return str(found) if found else None
+    def _is_elsewhere(self, olds: Props, news: Props) -> bool:
+        """Whether the release goes to another cluster, which Pulumi's Kubernetes provider does not always notice."""
+        if (_CLUSTER not in news and _CLUSTER not in olds) or contains_unknowns(news.get(_CLUSTER)):
+            return False
+        old, new = server_of(self._cluster(olds)), server_of(self._cluster(news))
+        return bool(old and new) and old != new
+
+    def _cluster(self, props: Props) -> Cluster:
+        """The release's: that of its explicit provider, or of the one that the stack's `kubernetes:…` settings make."""
+        given = props.get(_CLUSTER)
+        if isinstance(given, Mapping):
+            return Cluster.of(given)
+        return Cluster.of({name: self._config.get(f"kubernetes:{name}") for name in Cluster.__dataclass_fields__})
 
 
 def _without_places(value: object) -> object:

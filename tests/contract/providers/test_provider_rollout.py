@@ -1,10 +1,14 @@
-"""`Rollout` as the engine speaks with it, in preview."""
+"""`Rollout` as the engine speaks with it, in preview and in refresh."""
 
+from collections.abc import Callable
 from typing import Any
 
+import grpc
+import pytest
 from pulumi.runtime.rpc import UNKNOWN
 
 from scone_provider.resources.rollout import RolloutProvider
+from support.kubernetes_api import kubeconfig, kubernetes_api
 from support.provider_process import ProviderProcess
 
 
@@ -52,3 +56,53 @@ def test_only_another_release_replaces(provider_process: ProviderProcess) -> Non
         (rollout(services={}), []),
     ):
         assert list(provider_process.diff(RolloutProvider, "default/app", rollout(), news).replaces) == replaces
+
+
+def at(server: str, *, token: str = "") -> dict[str, str]:
+    """What an explicit provider says of its cluster."""
+    return {"kubeconfig": kubeconfig({"one": server}, user={"token": token} if token else None)}
+
+
+def test_renewed_credentials_are_no_change_and_another_cluster_is(provider_process: ProviderProcess) -> None:
+    """A provider's kubeconfig comes, is renewed, is not known yet: nothing to watch. Another server: there is."""
+    olds = rollout() | {"released": {}}
+    here = at("https://one.example", token="old")
+    for old, new, changes in (
+        ({}, {"cluster": here}, 1),  # DIFF_NONE
+        ({"cluster": here}, {"cluster": here}, 1),
+        ({"cluster": here}, {"cluster": at("https://one.example", token="new")}, 1),
+        ({"cluster": here}, {"cluster": UNKNOWN}, 1),
+        ({"cluster": here}, {"cluster": {"kubeconfig": UNKNOWN}}, 1),
+        ({"cluster": here}, {}, 1),
+        ({"cluster": here}, {"cluster": {"kubeconfig": "broken"}}, 1),
+        ({"cluster": here}, {"cluster": at("https://two.example")}, 0),  # DIFF_UNKNOWN
+    ):
+        found = provider_process.diff(RolloutProvider, "default/app", {**olds, **old}, {**rollout(), **new})
+        assert found.changes == changes, (old, new)
+
+
+@pytest.mark.parametrize("where", ["inputs", "config"])
+def test_refresh_finds_it_gone_with_its_release(start: Callable[[dict[str, str]], ProviderProcess], where: str) -> None:
+    """The cluster is the explicit provider's, or the one of the stack's settings; what cannot be asked is not gone."""
+    with kubernetes_api() as api:
+        given = at(api.url)
+        process = start({} if where == "inputs" else {"kubernetes:kubeconfig": given["kubeconfig"]})
+        props = {**rollout(), "released": {}, **({"cluster": given} if where == "inputs" else {})}
+        assert process.read(RolloutProvider, "default/app", props)[0] == ""
+        api.record()
+        found, outputs, _ = process.read(RolloutProvider, "default/app", props)
+        assert (found, outputs["released"]) == ("default/app", {})
+        api.secrets.clear()
+        api.status = 401
+        assert process.read(RolloutProvider, "default/app", props)[0] == "default/app"
+    assert process.read(RolloutProvider, "default/app", props)[0] == "default/app"
+
+
+def test_update_without_a_release_is_not_waited_for(provider_process: ProviderProcess) -> None:
+    """Another cluster than the one where the release is: said at once, not after the rollout's time."""
+    with kubernetes_api() as api:
+        news = {**rollout(), "cluster": at(api.url)}
+        with pytest.raises(grpc.RpcError) as caught:
+            provider_process.update(RolloutProvider, "default/app", rollout(), news)
+    assert "default/app: Helm has no release of this name on this cluster" in caught.value.details()
+    assert "pulumi up --refresh" in caught.value.details()

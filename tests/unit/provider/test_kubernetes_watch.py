@@ -15,8 +15,10 @@ import pytest
 import yaml
 
 from scone_provider.errors import DeployError
+from scone_provider.kubernetes_cluster import Cluster
 from scone_provider.kubernetes_watch import Expectation, wait_for_release
 
+STANDARD = Cluster()
 IMAGE, DIGEST = "r/api@sha256:" + "ab" * 32, "cd" * 32
 READY: dict[str, Any] = {"conditions": [{"type": "Ready", "status": "True"}], "phase": "Running"}
 REFUSAL = "Attestation failed: unexpected measurement aa, expected bb"
@@ -97,7 +99,7 @@ def wait(
     kind: str = "Deployment",
     replicas: int = 1,
     timeout: float = 0,
-    context: str | None = None,
+    cluster: Cluster = STANDARD,
     patient: bool = False,
     origin: str = "",
 ) -> None:
@@ -106,7 +108,7 @@ def wait(
         name="api", service="my_api", kind=kind, replicas=replicas, image=IMAGE, policy_digest=DIGEST, origin=origin
     )
     wait_for_release(
-        namespace="apps", release="app", expected=[wanted], timeout=timeout, context=context, patient=patient
+        namespace="apps", release="app", expected=[wanted], timeout=timeout, cluster=cluster, patient=patient
     )
 
 
@@ -382,7 +384,7 @@ def test_the_named_context_is_used(api: Api, kubeconfig: Callable[..., None]) ->
     """A stack that names a context watches there, whatever the current one is."""
     api.pods(pod(**READY))
     kubeconfig(current=1, named=api.port)
-    wait(context="named")
+    wait(cluster=Cluster(context="named"))
     assert len(api.requests) == 1
 
 
