@@ -2,7 +2,7 @@
 
 Helm keeps each revision of a release as a Secret: base64 of gzip of JSON. A run that was killed while Helm worked
 leaves a record that is not finished, and Helm then refuses the next run. A release that is deployed is somebody's:
-its records are read, never changed (docs/adr/005-owned-releases.md).
+its records are read, never changed (docs/adr/008-owned-releases.md).
 """
 
 import base64
