@@ -66,7 +66,7 @@ def spread(value: object) -> object:
         if way == "namespace" and "namespace" not in parts:
             parts = {way if key == "session" else key: item for key, item in parts.items()}
         del found[way]
-        if double := sorted(set(found) & set(parts)):
+        if double := sorted(key for key in parts if found.get(key) is not None):
             raise RuleError(f"{double[0]} stands both beside the one-line reference and in it", fix="Keep one of them.")
         found |= parts
     return found

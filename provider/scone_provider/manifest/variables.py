@@ -7,7 +7,7 @@ frame of `$$SCONE::x$$`, in which variables are replaced; `\$NAME` and `\${NAME}
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, ItemsView, Iterator, Mapping, Sequence, ValuesView
 from dataclasses import replace
 
 from scone_policy.errors import SconeError
@@ -56,6 +56,14 @@ class ReadVariables(Mapping[str, str]):
 
     def __len__(self) -> int:
         return len(self._given)
+
+    def items(self) -> ItemsView[str, str]:
+        """All of them. Who looks at all asks for none."""
+        return self._given.items()
+
+    def values(self) -> ValuesView[str]:
+        """As `items`."""
+        return self._given.values()
 
     def unread(self, hint: str = IN_PROGRAM) -> list[str]:
         """A sentence for each value that no document asked for. `hint`: how it was given."""
@@ -161,8 +169,8 @@ def _at(tree: object, path: Path) -> object:
         if isinstance(tree, list) and isinstance(step, str):
             names = [item.get("name", item.get("path")) if isinstance(item, Mapping) else item for item in tree]
             tree = tree[names.index(step)] if step in names else None
-        elif isinstance(tree, list) and isinstance(step, int):
-            tree = tree[step] if step < len(tree) else None
+        elif isinstance(step, int):  # one value may stand for a list of one
+            tree = tree if not isinstance(tree, list) else tree[step] if step < len(tree) else None
         else:
             tree = tree.get(step) if isinstance(tree, Mapping) else tree
     return tree

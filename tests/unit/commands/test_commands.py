@@ -454,9 +454,10 @@ def test_variables_left_in_a_session(
 
 
 def test_dollar_that_is_no_mistake(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A text with a $ that breaks no rule is a text; so is one in a document with other mistakes."""
+    """A text with a $ that breaks no rule is a text: a warning says how one is given; other mistakes come first."""
     (folder / "x.yaml").write_text(SESSION % ("ab" * 32) + "    environment: {A: $HOME}\n")
     assert main(["check", "x.yaml"]) == 0
+    assert "warning: $HOME stands here as it is" in capsys.readouterr().out
     (folder / "x.yaml").write_text(SESSION % ("ab" * 32) + "    environment: {A: $HOME}\nzonk: 1\n")
     assert main(["check", "x.yaml"]) == 1
     assert "--set" not in capsys.readouterr().out

@@ -149,7 +149,7 @@ def test_mistakes_in_typed_manifests(run: Run) -> None:
     """Typed arguments are judged by the rules of the files; the manifest is named by its image, where it has a name."""
     nameless: Any = {**TYPED, "manifests": [{"build": "api", "environment": {}}]}
     assert refusal(run, MeshDeployment, nameless).startswith(
-        "<manifest>: build: must be a map\n  → For example: build: "
+        "<manifest>: build: must be a map\n  → Write keys below it"
     )
     named: Any = {**TYPED, "manifests": [{**SERVICE, "colour": "red"}]}
     assert refusal(run, MeshDeployment, named).startswith("<manifest api>: colour: unknown key")

@@ -130,7 +130,7 @@ def test_a_policy_that_cannot_be_removed(tmp_path: Path) -> None:
     """A folder stands there: it is left, and told."""
     (tmp_path / "policy.yaml").mkdir()
     with pytest.raises(DeployError, match="the policy cannot be removed"):
-        remove_policy(tmp_path / "policy.yaml")
+        remove_policy(tmp_path / "policy.yaml", "text")
 
 
 def test_a_chart_with_a_link_out_of_it(tmp_path: Path) -> None:

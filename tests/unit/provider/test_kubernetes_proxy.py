@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from scone_provider.errors import DeployError
-from scone_provider.kubernetes_watch import connect
+from scone_provider.kubernetes_cluster import Cluster, connect
 
 
 def write_kubeconfig(path: Path, **cluster: str) -> None:
@@ -36,7 +36,7 @@ def test_socks_without_its_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "config"))
     monkeypatch.setitem(sys.modules, "urllib3.contrib.socks", None)  # as where it is not installed
     with pytest.raises(DeployError) as refusal:
-        connect(None)
+        connect(Cluster())
     assert "SOCKS proxy" in str(refusal.value)
     assert "pip install 'requests[socks]'" in str(refusal.value)
     assert "planted" not in str(refusal.value)

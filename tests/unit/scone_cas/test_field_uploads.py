@@ -8,7 +8,8 @@ import pytest
 import yaml
 from cryptography import x509
 
-from scone_cas.messages import Refusal
+from scone_cas.client_api import STATUS
+from scone_cas.errors import Refusal
 from scone_cas.peer_settings import PeerSettings
 from support.secret_session import SERVICE, received, secret_session
 from support.software_enclave import MEASUREMENT
@@ -187,4 +188,4 @@ def test_exports_that_are_not_served(cas, person, export: Mapping[str, Any], par
     secrets = [{"name": "k", "kind": "ascii"}, {"name": "s", "kind": "ascii", "export": export}]
     with pytest.raises(Refusal, match=part) as caught:
         cas.upload(described(secrets=secrets), person("ann"))
-    assert caught.value.status == 501
+    assert STATUS[caught.value.reason] == 501
