@@ -12,4 +12,4 @@ The way in, from the outside to the inside:
 - what is kept: `state`, `store`, `seal`; `audit` tells what happened
 """
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"
