@@ -148,7 +148,8 @@ def _taken(wanted: Wanted, found: Record) -> DeployError:
             where=wanted.place,
             fix="where it is to be replaced (--replace, `pulumi state taint`, another `kubernetes.Provider`): do not, "
             "an update changes it in place, and `pulumi state untaint` takes that back; where the state lost it: "
-            f"restore the state (`pulumi stack import`), or, {uninstall}",
+            "restore the state (`pulumi stack import`); where a stack of the same name in another backend has it: "
+            f"choose another `release` or `kubernetes_namespace`; or, {uninstall}",
         )
     belongs = (
         f"this release belongs to {owner.get('name')} ({state})"

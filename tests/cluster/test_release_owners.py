@@ -57,6 +57,8 @@ def test_release_of_another_stack(mesh: MeshProject, new_mesh: Callable[..., Mes
     """Same release, same Kubernetes namespace, another stack: refused in the preview, by the name of the owner."""
     pod, before = mesh.pod(), records(mesh)
     other = new_mesh()
+    other.pulumi("stack", "rename", "prod")
+    other.environment["PULUMI_STACK"] = "prod"
     other.edit("__main__.py", *NAMED)
     other.pulumi("config", "set", "pulumi-scone:kubernetesNamespace", mesh.kubernetes_namespace)
     status, text = whole_up(other)

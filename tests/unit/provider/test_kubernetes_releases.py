@@ -56,6 +56,7 @@ def test_what_is_released_is_never_touched(
     assert text.startswith(f"apps/app: this very resource has released it before (revision {number} is {status})")
     assert "--replace" in text
     assert "pulumi state untaint" in text
+    assert "a stack of the same name in another backend" in text
 
 
 @pytest.mark.parametrize("only_look", [False, True])
