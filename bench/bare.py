@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
-from scone_cas import enclave_port
-from scone_cas.identity import CasIdentity
+from scone_cas.identity.cas_identity import CasIdentity
+from scone_cas.server import enclave_port
 
 SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 ANSWER = json.dumps(

@@ -16,7 +16,7 @@ _NAMED = ("kubeconfig", "context", "cluster")
 """Inputs of a provider that say which cluster it is, and who asks."""
 
 ClusterInputs = pulumi.Output[Mapping[str, Any]]
-"""As `scone_provider.kubernetes_cluster.Cluster.of` takes it. A secret."""
+"""As `scone_provider.kubernetes.cluster.Cluster.of` takes it. A secret."""
 
 
 def cluster_of(component: pulumi.ComponentResource, args: Mapping[str, Any]) -> ClusterInputs | None:

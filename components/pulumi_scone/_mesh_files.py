@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from pulumi_scone._sources import read_text
+from pulumi_scone._inputs import read_text
 from scone_policy.errors import SconeError
 from scone_provider.errors import ManifestError
 from scone_provider.file_errors import file_errors

@@ -7,12 +7,12 @@ import pulumi
 from pulumi_kubernetes.core.v1 import Secret
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
-from pulumi_scone._values import is_later, user_errors
+from pulumi_scone._outputs import is_later, user_errors
 from scone_policy.errors import SconeError
 from scone_provider.errors import ImageError
-from scone_provider.image.reference import parse_reference
-from scone_provider.image.transport import RegistryOptions
-from scone_provider.pull_secret import SECRET_KEY, SECRET_TYPE, docker_config
+from scone_provider.image.oci.reference import parse_reference
+from scone_provider.image.registry.transport import RegistryOptions
+from scone_provider.kubernetes.pull_secret import SECRET_KEY, SECRET_TYPE, docker_config
 
 
 def pull_secrets(

@@ -8,10 +8,10 @@ from weakref import WeakKeyDictionary
 from pulumi.runtime.settings import get_monitor
 
 from scone_policy.errors import SconeError
-from scone_policy.holes import has_hole
-from scone_policy.names import ROOT
-from scone_policy.session import Session
-from scone_policy.sharing import Export
+from scone_policy.model.secret_sharing import Export
+from scone_policy.model.session import Session
+from scone_policy.syntax.holes import has_hole
+from scone_policy.syntax.names import ROOT
 
 
 @dataclass(frozen=True)

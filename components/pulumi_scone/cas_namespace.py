@@ -7,17 +7,17 @@ from typing import Any
 import pulumi
 
 from pulumi_scone._arguments import CasNamespaceArgs
-from pulumi_scone._sources import check_arguments, given_variables, read_mesh, refuse_in_production
-from pulumi_scone._uploads import Way, policy_of
-from pulumi_scone._values import Values, is_later, settled, user_errors
+from pulumi_scone._inputs import check_arguments, given_variables, read_mesh, refuse_in_production
+from pulumi_scone._outputs import Outputs, is_later, settled, user_errors
+from pulumi_scone._policy_delivery import CasTarget, policy_of
 from pulumi_scone.resources import Cas
 from scone_policy.errors import SconeError
-from scone_policy.session import VERSION
-from scone_provider.derive.fill import filled_mesh
+from scone_policy.model.session import VERSION
+from scone_provider.cas.trust import testing_switches, tolerance_map
+from scone_provider.derive.variable_substitution import filled_mesh
 from scone_provider.manifest.mesh import MODES, UPLOAD
 from scone_provider.manifest.outputs import INSTEAD, refuse_outputs
 from scone_provider.manifest.variables import ReadVariables
-from scone_provider.trust import testing_switches, tolerance_map
 
 _PLACE = ("namespace", "cas_url", "tolerance", "cas_key", "mode", "cas_encryption_key")
 
@@ -46,7 +46,7 @@ class CasNamespace(pulumi.ComponentResource):
             pulumi.log.warn(warning, self)
         self.trust: Mapping[str, Any] = {"url": place.cas_url, "tolerance": tolerance, "key": place.cas_key}
         """How policies of this namespace trust its CAS, as `SecurityPolicy(cas=…)` takes it."""
-        self.way = Way(cas="cas", trust=self.trust, mode=place.mode, recipient=place.encryption_key)
+        self.way = CasTarget(cas="cas", trust=self.trust, mode=place.mode, recipient=place.encryption_key)
         """How policies of this namespace get to its CAS."""
         child = pulumi.ResourceOptions(parent=self)
         self.cas = Cas(name, url=place.cas_url, tolerance=tolerance, key=place.cas_key, opts=child)
@@ -100,7 +100,7 @@ def _place(args: CasNamespaceArgs) -> _Place:
         )
     if given:
         raise SconeError(f"mesh_file and {given[0]} are both given", fix="leave one of them out")
-    values = Values()
+    values = Outputs()
     variables = ReadVariables(given_variables(args, values))
     mesh = filled_mesh(read_mesh(args["mesh_file"], None, variables, values), release=None)
     refuse_outputs(mesh.document, kind="mesh")

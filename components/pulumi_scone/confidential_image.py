@@ -6,19 +6,19 @@ from typing import Any
 import pulumi
 
 from pulumi_scone._arguments import ConfidentialImageArgs
-from pulumi_scone._native import NativeStage, reference_of
-from pulumi_scone._sources import builder_words, check_arguments, given_variables, hidden_identity, read_manifest
-from pulumi_scone._values import Values, secret_keys, settled, user_errors
+from pulumi_scone._inputs import builder_words, check_arguments, given_variables, hidden_identity, read_manifest
+from pulumi_scone._native_stage import NativeStage, reference_of
+from pulumi_scone._outputs import Outputs, secret_keys, settled, user_errors
 from pulumi_scone.resources import ImageBuild, VendorImage
 from scone_policy.errors import SconeError
-from scone_policy.services import MARKER
-from scone_provider.derive.fill import filled_service
+from scone_policy.model.services import MARKER
 from scone_provider.derive.image import image_inputs
+from scone_provider.derive.variable_substitution import filled_service
 from scone_provider.derive.variables import Value, Variables
 from scone_provider.manifest import ServiceManifest
 from scone_provider.manifest.cautions import sentences
+from scone_provider.manifest.findings import Findings
 from scone_provider.manifest.outputs import refuse_outputs
-from scone_provider.manifest.problems import Findings
 from scone_provider.manifest.variables import ReadVariables
 
 
@@ -35,7 +35,7 @@ class ConfidentialImage(pulumi.ComponentResource):
     """What stands for the image's file-system key in a policy (`fspf_key`); no secret."""
 
     def __init__(self, name: str, args: ConfidentialImageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        values = Values()
+        values = Outputs()
         with user_errors():
             args = settled(args)
             check_arguments(args, ConfidentialImageArgs)

@@ -9,19 +9,19 @@ from pulumi_kubernetes.helm.v3 import Release, ReleaseArgs
 
 from pulumi_scone._arguments import MeshDeploymentArgs
 from pulumi_scone._cluster import cluster_of
-from pulumi_scone._draft import Draft
-from pulumi_scone._policy import as_secrets
+from pulumi_scone._given_policy import as_secrets
+from pulumi_scone._inputs import check_arguments
+from pulumi_scone._mesh_plan import MeshBuilder
+from pulumi_scone._outputs import settled, together, user_errors
+from pulumi_scone._policy_delivery import CasTarget, MeshPolicy, Policy, documents_of, objects_value, policy_of
 from pulumi_scone._pull_secret import pull_secrets
-from pulumi_scone._release import OWNER_PATH, owner_value, release_hooks
+from pulumi_scone._release_hooks import OWNER_PATH, owner_value, release_hooks
 from pulumi_scone._rollout import rollout_inputs
-from pulumi_scone._sources import check_arguments
-from pulumi_scone._uploads import Kept, Policy, Way, documents_of, objects_value, policy_of
-from pulumi_scone._values import settled, together, user_errors
 from pulumi_scone.cas_namespace import CasNamespace
 from pulumi_scone.confidential_image import ConfidentialImage
 from pulumi_scone.resources import Cas, ReleasedRevision, Rollout, SecurityPolicy
 from scone_provider.manifest.mesh import ENCRYPTED_ONLY, NO_UPLOAD
-from scone_provider.policy_files import FOLDER
+from scone_provider.policy.files import FOLDER
 
 
 class MeshDeployment(pulumi.ComponentResource):
@@ -42,7 +42,7 @@ class MeshDeployment(pulumi.ComponentResource):
         with user_errors():
             args = settled(args)
             check_arguments(args, MeshDeploymentArgs)
-            draft = Draft(name, args)
+            draft = MeshBuilder(name, args)
         super().__init__("scone:index:MeshDeployment", name, draft.summary, opts)
         for warning in draft.warnings:
             pulumi.log.warn(warning, self)
@@ -57,10 +57,10 @@ class MeshDeployment(pulumi.ComponentResource):
         }
         draft.know_policies(policies, namespace.policy, shared.policy if shared else None)
         kept = [
-            Kept(session=draft.plan.namespace, way=namespace.way, policy=namespace.policy),
+            MeshPolicy(session=draft.plan.namespace, way=namespace.way, policy=namespace.policy),
             *([shared] if shared else []),
             *(
-                Kept(session=f"{draft.plan.namespace}/{service}", way=namespace.way, policy=policy)
+                MeshPolicy(session=f"{draft.plan.namespace}/{service}", way=namespace.way, policy=policy)
                 for service, policy in policies.items()
             ),
         ]
@@ -126,7 +126,7 @@ class MeshDeployment(pulumi.ComponentResource):
             }
         )
 
-    def _namespace(self, name: str, args: MeshDeploymentArgs, draft: Draft) -> CasNamespace:
+    def _namespace(self, name: str, args: MeshDeploymentArgs, draft: MeshBuilder) -> CasNamespace:
         cas = draft.mesh.cas_of("cas")
         arguments: dict[str, Any] = {
             "namespace": draft.values.show(draft.plan.namespace),
@@ -142,13 +142,13 @@ class MeshDeployment(pulumi.ComponentResource):
         return CasNamespace(name, arguments, pulumi.ResourceOptions(parent=self))  # type: ignore[arg-type]
 
     def _pull_secrets(
-        self, name: str, args: MeshDeploymentArgs, draft: Draft, services: Mapping[str, Any]
+        self, name: str, args: MeshDeploymentArgs, draft: MeshBuilder, services: Mapping[str, Any]
     ) -> list[Secret]:
         images = draft.values.show(list(draft.destinations.values()))
         with user_errors():
             return pull_secrets(name, args, services, images, pulumi.ResourceOptions(parent=self))
 
-    def _other_cases(self, name: str, draft: Draft, namespace: CasNamespace) -> dict[str, Way]:
+    def _other_cases(self, name: str, draft: MeshBuilder, namespace: CasNamespace) -> dict[str, CasTarget]:
         """Attest the other CASes of the mesh; policies that import from one wait for that, and learn its key."""
         draft.know_cas(draft.mesh.cas_name("cas"), namespace.cas)
         found = {}
@@ -162,17 +162,17 @@ class MeshDeployment(pulumi.ComponentResource):
             resource = Cas(f"{name}-{called}", **trust, opts=pulumi.ResourceOptions(parent=namespace))
             draft.know_cas(called, resource)
             recipient = draft.values.show(cas.cas_encryption_key) if cas.cas_encryption_key else None
-            found[called] = Way(cas=called, trust=trust, mode=cas.mode, recipient=recipient, attested=resource)
+            found[called] = CasTarget(cas=called, trust=trust, mode=cas.mode, recipient=recipient, attested=resource)
         return found
 
     def _shared(
         self,
         name: str,
         args: MeshDeploymentArgs,
-        draft: Draft,
+        draft: MeshBuilder,
         namespace: CasNamespace,
-        ways: Mapping[str, Way],
-    ) -> Kept | None:
+        ways: Mapping[str, CasTarget],
+    ) -> MeshPolicy | None:
         """The policy that holds what services share, where that is not the namespace's own."""
         if draft.plan.shared_policy is None:
             return None
@@ -185,10 +185,10 @@ class MeshDeployment(pulumi.ComponentResource):
             adopt=bool(args.get("adopt")),
             opts=pulumi.ResourceOptions(parent=namespace, depends_on=[way.attested or namespace.cas]),
         )
-        return Kept(session=session, way=way, policy=policy)
+        return MeshPolicy(session=session, way=way, policy=policy)
 
     def _image(
-        self, name: str, service: str, args: MeshDeploymentArgs, draft: Draft, namespace: CasNamespace
+        self, name: str, service: str, args: MeshDeploymentArgs, draft: MeshBuilder, namespace: CasNamespace
     ) -> ConfidentialImage:
         inputs = draft.values.show(draft.image_inputs(service))
         options = pulumi.ResourceOptions(parent=self, depends_on=[namespace.cas])
@@ -202,8 +202,8 @@ class MeshDeployment(pulumi.ComponentResource):
         name: str,
         service: str,
         args: MeshDeploymentArgs,
-        draft: Draft,
-        above: tuple[CasNamespace, Kept | None],
+        draft: MeshBuilder,
+        above: tuple[CasNamespace, MeshPolicy | None],
     ) -> Policy:
         namespace, shared = above
         return policy_of(
@@ -219,7 +219,7 @@ class MeshDeployment(pulumi.ComponentResource):
         )
 
     def _released(
-        self, name: str, draft: Draft, namespace: CasNamespace, policies: Mapping[str, Policy]
+        self, name: str, draft: MeshBuilder, namespace: CasNamespace, policies: Mapping[str, Policy]
     ) -> dict[str, pulumi.Output[str]]:
         """Where rollouts overlap, their end: service → hash of its session with the new revision alone."""
         return {

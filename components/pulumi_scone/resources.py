@@ -6,11 +6,11 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import Resource
 
-from pulumi_scone._policy import GivenPolicy
+from pulumi_scone._given_policy import GivenPolicy
+from pulumi_scone._inputs import check_keywords
+from pulumi_scone._outputs import user_errors
 from pulumi_scone._sharing import check_sharing
-from pulumi_scone._sources import check_keywords
 from pulumi_scone._stack import stack_hash
-from pulumi_scone._values import user_errors
 from scone_provider.resources.cas import CasProvider
 from scone_provider.resources.released_revision import ReleasedRevisionProvider
 from scone_provider.resources.sealed_policy import SealedPolicyProvider

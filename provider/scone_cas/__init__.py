@@ -2,14 +2,16 @@
 
 The way in, from the outside to the inside:
 
-- processes: `__main__`, `server` starts `client_port` and `enclave_port`; `parts` puts together what they serve
-- requests: `client_api`, `enclave_api` and `keeping` answer `messages`; `openapi` describes them
-- sessions: `description` reads an upload, `access` decides, `sessions` stores it, `live` is what stands
-- secrets: `making` at an upload, `views` for whoever asks; `sharing` and `peers` find them, `spelling` and `filling`
-  put them in their place
-- enclaves: `evidence` says who asks, `terms` judge it, `passwords` too, `delivery` answers; then `leases`, `tags` and
-  `volumes`
-- what is kept: `state`, `store`, `seal`; `audit` tells what happened
+- processes: `__main__`, `server.supervisor` starts `server.client_port` and `server.enclave_port`; `server.assembly`
+  puts together what they serve
+- requests: `api.client` and `api.enclave` answer `api.http`; `api.openapi` describes them
+- sessions: `sessions.descriptions` reads an upload, `sessions.authorization` decides, `registry` stores it; a
+  `sessions.snapshot` is what stands
+- secrets: `secrets.generation` at an upload, `secrets.resolver` for whoever asks; `secrets.imports` and `federation`
+  find them, `secrets.encoding` and `secrets.substitution` put them in their place
+- enclaves: `attestation.evidence` says who asks, `attestation.appraisal` judges it, `attestation.one_time_passwords`
+  too, `attestation.delivery` answers; then `attestation.leases` and `filesystems`
+- what is kept: `storage`; `audit` tells what happened
 """
 
 VERSION = "0.2.0"

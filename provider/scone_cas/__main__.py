@@ -3,9 +3,9 @@
 import argparse
 import sys
 
-from scone_cas.serve_options import ServeOptions, add_serve_options, add_shared_options
-from scone_cas.server import serve
-from scone_cas.unlocked import Unlocked
+from scone_cas.keystore.unseal import UnsealedKeys
+from scone_cas.server.options import ServeOptions, add_serve_options, add_shared_options
+from scone_cas.server.supervisor import serve
 from scone_policy.errors import SconeError
 
 
@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     # Each process loads what its own port needs: Twisted, granian, or neither.
     if options.command == "client-port":
-        from scone_cas import client_port  # noqa: PLC0415
+        from scone_cas.server import client_port  # noqa: PLC0415
 
         client_port.serve(
             options.state,
@@ -33,7 +33,7 @@ def _run(options: argparse.Namespace) -> None:
             unlocked=_unlocked(options),
         )
     elif options.command == "enclave-port":
-        from scone_cas import enclave_port  # noqa: PLC0415
+        from scone_cas.server import enclave_port  # noqa: PLC0415
 
         enclave_port.serve(
             options.state,
@@ -48,8 +48,8 @@ def _run(options: argparse.Namespace) -> None:
         serve(ServeOptions.parse(options))
 
 
-def _unlocked(options: argparse.Namespace) -> Unlocked | None:
-    return Unlocked.from_descriptor(options.unlocked) if options.unlocked is not None else None
+def _unlocked(options: argparse.Namespace) -> UnsealedKeys | None:
+    return UnsealedKeys.from_descriptor(options.unlocked) if options.unlocked is not None else None
 
 
 def _parser() -> argparse.ArgumentParser:

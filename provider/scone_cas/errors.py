@@ -1,11 +1,11 @@
-"""Errors of the embedded CAS. Domain code raises reasons; `client_api` and `enclave_api` map them to HTTP statuses.
+"""Errors of the embedded CAS. Domain code raises reasons; `api.client` and `api.enclave` map them to HTTP statuses.
 
     SconeError                     (scone_policy.errors) what an operator can cause: said in words, with what to do
     ├─ KeyStoreError               the key store does not give what is asked of it
     │  └─ MissingObjectError       there is no such object in it
     RequestError                   a request is not answered as it was asked
     ├─ Refusal                     client port: a reason, and one line for the caller
-    ├─ RefusedError                enclave port: a code, and one line for the log of the container
+    ├─ EnclaveRefusal                enclave port: a code, and one line for the log of the container
     ├─ UndeliverableError          a value cannot be put where the policy wants it
     ├─ MalformedError              (evidence) the bytes are not of the protocol
     ├─ BadChallengeError           (challenges) not one of ours, too old, or used
@@ -62,7 +62,7 @@ class Refusal(RequestError):  # noqa: N818 - a refusal is an answer, not a fault
         self.reason, self.message, self.retry_after = reason, message, retry_after
 
 
-class RefusedError(RequestError):
+class EnclaveRefusal(RequestError):  # noqa: N818 - what it is, not that it failed
     """An enclave's request is refused (docs/enclave-protocol.md, section 3).
 
     `code` is one of the protocol, `message` one line without secrets; `expected` and `found` where both exist.

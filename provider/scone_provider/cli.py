@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from scone_cas.serve_options import ServeOptions, add_serve_options
+from scone_cas.server.options import ServeOptions, add_serve_options
 from scone_policy.errors import SconeError
 from scone_provider.commands.files import UsageError
 
@@ -104,21 +104,21 @@ def _add_offline(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _identity_create(parsed: argparse.Namespace) -> int:
-    from scone_provider.stack_secrets import create_stack_secrets  # noqa: PLC0415  keeps --help quick
+    from scone_provider.stack.secrets import create_stack_secrets  # noqa: PLC0415  keeps --help quick
 
     create_stack_secrets(stack=parsed.stack, config_file=parsed.config_file, tell=print)
     return 0
 
 
 def _cas_serve(parsed: argparse.Namespace) -> int:
-    from scone_cas.server import serve  # noqa: PLC0415  keeps --help quick
+    from scone_cas.server.supervisor import serve  # noqa: PLC0415  keeps --help quick
 
     serve(ServeOptions.parse(parsed))
     return 0
 
 
 def _audit_verify(parsed: argparse.Namespace) -> int:
-    from scone_provider.audit import verify_file  # noqa: PLC0415  keeps --help quick
+    from scone_provider.commands.audit import verify_file  # noqa: PLC0415  keeps --help quick
 
     return verify_file(parsed.file, cas_key=parsed.key, known=parsed.last, as_json=parsed.json, tell=print)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from engine.test_native_stage import layers_of
-from scone_provider.image.source import scan_source
+from scone_provider.image.build.source_files import scan_source
 from support.pulumi_project import PulumiProject
 from support.real_registry import RealRegistry
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from scone_provider.image.layers import bytes_blob
-from scone_provider.image.reference import parse_reference
-from scone_provider.image.registry import OCI_MANIFEST, Registry
+from scone_provider.image.oci.layers import bytes_blob
+from scone_provider.image.oci.reference import parse_reference
+from scone_provider.image.registry.client import OCI_MANIFEST, Registry
 from support.pulumi_project import PulumiProject
 from support.real_registry import RealRegistry
 from support.tiny_image import tiny_image

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from scone_provider.image.reference import parse_reference
-from scone_provider.image.registry import Registry
-from scone_provider.image.signature import signature_tag
+from scone_provider.image.oci.reference import parse_reference
+from scone_provider.image.publish.cosign import signature_tag
+from scone_provider.image.registry.client import Registry
 from support.pulumi_project import PulumiProject
 from support.real_registry import RealRegistry
 

@@ -13,18 +13,18 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-from scone_cas.access import Caller
-from scone_cas.audit_verify import verify
-from scone_cas.enclave_api import EnclaveApi
-from scone_cas.messages import Request
-from scone_cas.parts import assemble, initialise
-from scone_cas.sessions import Sessions
-from scone_cas.state import seal_key
-from scone_cas.store import Store
+from scone_cas.api.enclave import EnclaveApi
+from scone_cas.api.http import Request
+from scone_cas.audit.verify import verify
+from scone_cas.registry.sessions import SessionRegistry
+from scone_cas.server.assembly import assemble, initialise
+from scone_cas.sessions.authorization import Caller
+from scone_cas.storage.database import Store
+from scone_cas.storage.state_directory import seal_key
 from scone_policy import PolicyError, parse
-from scone_policy.diff import compare
-from scone_policy.fragments import dump, load
-from scone_policy.placeholders import is_reference, parts
+from scone_policy.diff.compare import compare
+from scone_policy.syntax.config_fragments import dump, load
+from scone_policy.syntax.placeholders import is_reference, parts
 from scone_provider.errors import ManifestError
 from scone_provider.manifest import load_mesh, load_service
 from support.software_enclave import SoftwareEnclave
@@ -145,7 +145,7 @@ def _enclave() -> EnclaveApi:
     state = Path(tempfile.mkdtemp(prefix="fuzz-"))
     atexit.register(shutil.rmtree, state, ignore_errors=True)
     initialise(state, now=datetime(2026, 1, 1, tzinfo=UTC), random=secrets.token_bytes(32))
-    Sessions(Store(state, seal_key(state))).upload(SESSION.replace("CREATOR", "ANY").encode(), _somebody())
+    SessionRegistry(Store(state, seal_key(state))).upload(SESSION.replace("CREATOR", "ANY").encode(), _somebody())
     return assemble(state).enclave_api
 
 

@@ -4,8 +4,8 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from scone_cas.enclave_api import EnclaveApi
-from scone_cas.messages import Request
+from scone_cas.api.enclave import EnclaveApi
+from scone_cas.api.http import Request
 from support.software_enclave import Lease, SoftwareEnclave
 
 NOON = int(datetime(2026, 1, 1, 12, tzinfo=UTC).timestamp())

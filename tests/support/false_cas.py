@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Self
 
-from scone_cas.identity import CasIdentity
+from scone_cas.identity.cas_identity import CasIdentity
 
 Behaviour = Callable[[str, bytes], Iterable[bytes]]
 """From `METHOD path` and body to the bytes of the answer, sent piece by piece; then the connection is closed."""

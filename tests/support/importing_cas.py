@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from scone_cas.access import Caller
-from scone_cas.client_api import STATUS
+from scone_cas.api.client import STATUS
 from scone_cas.errors import Refusal
-from scone_cas.needed import NeededError
-from scone_cas.parts import initialise
-from scone_cas.peer_settings import PeerSettings
-from scone_cas.peers import Peers
-from scone_cas.sessions import Sessions
-from scone_cas.state import seal_key
-from scone_cas.store import Store
-from scone_cas.values import Value
+from scone_cas.federation.peers import Peers
+from scone_cas.federation.settings import PeerSettings
+from scone_cas.registry.sessions import SessionRegistry
+from scone_cas.secrets.pending import PendingFetch
+from scone_cas.secrets.value import Value
+from scone_cas.server.assembly import initialise
+from scone_cas.sessions.authorization import Caller
+from scone_cas.storage.database import Store
+from scone_cas.storage.state_directory import seal_key
 from support.software_enclave import MEASUREMENT
 
 EXPORTED = "secrets: [{{name: s, kind: ascii, size: 30, export: {export}}}]\n"
@@ -59,7 +59,7 @@ class Importer:
         """Begin anew with these settings: nothing is remembered."""
         self.peers.close()
         self.peers = Peers(settings, self.identity, clock=lambda: self.now, answer_time=answer_time)
-        self.sessions = Sessions(self.store, peers=self.peers)
+        self.sessions = SessionRegistry(self.store, peers=self.peers)
 
     def upload(self, text: str) -> str:
         """The hash of the new version."""
@@ -69,7 +69,7 @@ class Importer:
         """What a service of the session would receive, asking first as the enclave port does."""
         try:
             self.sessions.ready(name, measurement=MEASUREMENT)
-        except NeededError as needed:
+        except PendingFetch as needed:
             needed.ask()
         live = self.sessions.live(name)
         assert live is not None

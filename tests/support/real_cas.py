@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from scone_cas.audit_verify import Verdict, verify
+from scone_cas.audit.verify import Verdict, verify
 from scone_provider.cas.client import CasClient, connect
 from scone_provider.cas.identity import Identity
 from support.software_enclave import EnclavePort

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scone_provider.image.cache import BaseCache
-from scone_provider.image.layout import ImageInputs, wanted_paths
-from scone_provider.image.locked import LockedBase
-from scone_provider.image.registry import OCI_INDEX, OCI_MANIFEST, Registry
-from scone_provider.image.resolve import resolve_base
-from scone_provider.image.source import scan_source
+from scone_provider.image.base.cache import BaseCache
+from scone_provider.image.base.locked_base import LockedBase
+from scone_provider.image.base.resolve import resolve_base
+from scone_provider.image.build.layout import ImageInputs, wanted_paths
+from scone_provider.image.build.source_files import scan_source
+from scone_provider.image.registry.client import OCI_INDEX, OCI_MANIFEST, Registry
 
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 IMAGE_KEY = bytes(range(32))

@@ -19,9 +19,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from scone_policy.cas_key import evidence_key
 from scone_policy.errors import PolicyError
-from scone_policy.keyhash import decode_key_hash, public_key_hash
+from scone_policy.keys.cas_certificate import evidence_key
+from scone_policy.keys.key_hash import decode_key_hash, public_key_hash
 from scone_provider.cas.address import CasAddress
 from scone_provider.cas.errors import CasUnreachable
 from scone_provider.cas.tolerance import CasEvidence, Tolerance, judge

@@ -14,13 +14,13 @@ from urllib.parse import quote
 
 import scone_policy
 from scone_policy.errors import PolicyError, SconeError
-from scone_policy.session import Session
-from scone_policy.source import load
+from scone_policy.model.session import Session
+from scone_policy.syntax.yaml_source import load
 from scone_provider.cas.address import CasAddress
 from scone_provider.cas.attest import Attested, UnknownEvidence, attest, read_evidence, unreachable
+from scone_provider.cas.attestation_cache import AttestationCache
 from scone_provider.cas.errors import CasConflict, CasForbidden, CasUnreachable
 from scone_provider.cas.identity import Identity
-from scone_provider.cas.recent import Recent
 from scone_provider.cas.tolerance import CasEvidence, Tolerance
 from scone_provider.cas.transport import shared_client
 from scone_provider.errors import CasError, TrustError
@@ -81,7 +81,7 @@ def connect(
     connect_to: Mapping[str, str],
     identity: Identity | None,
     known_key: str | None = None,
-    recent: Recent | None = None,
+    recent: AttestationCache | None = None,
 ) -> "CasClient":
     """Attest a CAS (or compare the pin `cas_key`) and give a client that talks to this very key only.
 
@@ -90,7 +90,7 @@ def connect(
     """
     address, switches = CasAddress.parse(cas_url, connect_to), Tolerance.parse(tolerance)
     key = (address, str(switches), cas_key)
-    attestations = recent or Recent()
+    attestations = recent or AttestationCache()
     found = attestations.get(key, lambda: attest(address, tolerance=switches, cas_key=cas_key))
     if known_key is not None and not hmac.compare_digest(known_key.encode(), found.key_hash.encode()):
         attestations.forget(key)

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from scone_policy.keyhash import certificate_key_hash
+from scone_policy.keys.key_hash import certificate_key_hash
 from scone_provider.errors import SconeError
 from scone_provider.file_errors import file_problem
 

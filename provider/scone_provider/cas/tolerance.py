@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 
 from scone_policy.errors import PolicyError
-from scone_policy.keyhash import decode_key_hash
+from scone_policy.keys.key_hash import decode_key_hash
 from scone_provider.errors import TrustError
 
 DEBUG = "--only_for_testing-debug"

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from scone_policy.cas_key import cas_key_hash, is_vouched_for
+from scone_policy.keys.cas_certificate import cas_key_hash, is_vouched_for
 from scone_provider.cas.address import CasAddress
 from scone_provider.cas.identity import Identity
 from scone_provider.errors import TrustError

@@ -8,11 +8,11 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, PlainValidator
 
-from scone_policy.holes import has_hole
-from scone_policy.scalars import Model, Switch, Text, text
-from scone_policy.source import Document
+from scone_policy.syntax.holes import has_hole
+from scone_policy.syntax.scalars import Model, Switch, Text, text
+from scone_policy.syntax.yaml_source import Document
 from scone_provider.manifest.fields import Texts
-from scone_provider.manifest.origin import Manifest
+from scone_provider.manifest.provenance import Manifest
 from scone_provider.manifest.service import ServiceManifest
 
 

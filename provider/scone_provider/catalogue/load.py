@@ -7,14 +7,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from scone_policy.problems import problems_of
-from scone_policy.source import load
-from scone_policy.suggest import with_suggestions
+from scone_policy.syntax.problems import problems_of
+from scone_policy.syntax.suggestions import with_suggestions
+from scone_policy.syntax.yaml_source import load
 from scone_provider.catalogue.entry import Description, Entry
 from scone_provider.errors import ManifestError
 from scone_provider.file_errors import file_errors, file_problem
 from scone_provider.manifest.advice import advised
-from scone_provider.manifest.problems import stop
+from scone_provider.manifest.findings import stop
 
 DESCRIPTION, MANIFEST, POLICY, VALUES = "entry.yaml", "service.yaml", "policy.yaml", "values.yaml"
 _LARGEST = 1 << 20

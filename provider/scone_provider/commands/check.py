@@ -5,15 +5,16 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from scone_policy.cautions import cautions
 from scone_policy.errors import SconeError
-from scone_policy.holes import Holes
-from scone_policy.problems import Problem, refuse
-from scone_policy.session import Session, written_problems
-from scone_policy.session import check as check_session
-from scone_policy.source import Document, load
+from scone_policy.model.session import Session
+from scone_policy.rules.check import check as check_session
+from scone_policy.rules.check import written_problems
+from scone_policy.rules.warnings import cautions
+from scone_policy.syntax.holes import Holes
+from scone_policy.syntax.problems import Problem, refuse
+from scone_policy.syntax.yaml_source import Document, load
 from scone_provider.commands.files import OpenVariables, assignments, command_words, text_of
-from scone_provider.derive.fill import filled_mesh
+from scone_provider.derive.variable_substitution import filled_mesh
 from scone_provider.errors import ManifestError
 from scone_provider.manifest import Mesh, ServiceManifest, load_mesh, load_service
 from scone_provider.manifest import cautions as known

@@ -6,21 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from scone_policy.errors import SconeError
-from scone_policy.holes import Holes
-from scone_policy.wire import wire_text
-from scone_provider.catalogue.choose import curate
+from scone_policy.forms.wire import wire_text
+from scone_policy.syntax.holes import Holes
 from scone_provider.catalogue.load import load_catalogue
+from scone_provider.catalogue.matching import curate
 from scone_provider.commands.files import UsageError, assignments, command_words, text_of
 from scone_provider.derive import ImageFacts, derive
-from scone_provider.derive.fill import filled_mesh, filled_services, with_destination
 from scone_provider.derive.image import encrypted_paths
+from scone_provider.derive.variable_substitution import filled_mesh, filled_services, with_destination
 from scone_provider.errors import ManifestError
 from scone_provider.file_errors import file_reason
-from scone_provider.image.reference import parse_reference
+from scone_provider.image.oci.reference import parse_reference
 from scone_provider.manifest import Mesh, ServiceManifest, load_mesh, load_service
-from scone_provider.manifest.assign import assigned, is_built_as
+from scone_provider.manifest.findings import Findings
+from scone_provider.manifest.image_assignment import assigned, is_built_as
 from scone_provider.manifest.overrides import FILES, ServiceFiles, overridden, read_override
-from scone_provider.manifest.problems import Findings
 from scone_provider.manifest.unsupported import Toolchain
 from scone_provider.manifest.variables import ON_COMMAND_LINE, ReadVariables
 

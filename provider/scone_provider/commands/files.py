@@ -5,8 +5,8 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from scone_policy.holes import Holes
-from scone_policy.source import MAX_BYTES
+from scone_policy.syntax.holes import Holes
+from scone_policy.syntax.yaml_source import MAX_BYTES
 from scone_provider.file_errors import file_reason
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from scone_policy.session import Session
+from scone_policy.model.session import Session
 from scone_provider.manifest import Mesh, ServiceManifest
 
 MODELS: dict[str, type[BaseModel]] = {"session": Session, "service": ServiceManifest, "mesh": Mesh}

@@ -5,17 +5,18 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from scone_policy.holes import Later, at_once, has_hole
-from scone_policy.source import Document, Number, show
+from scone_policy.syntax.holes import Later, at_once, has_hole
+from scone_policy.syntax.yaml_source import Document, Number, show
 from scone_provider.derive.environment import ServiceVariables
 from scone_provider.derive.facts import ImageFacts
 from scone_provider.derive.kubernetes_values import KEYS, Fitting
 from scone_provider.derive.variables import Value, Variables
 from scone_provider.derive.volumes import Volume
 from scone_provider.errors import ManifestError
+from scone_provider.manifest.findings import Findings
 from scone_provider.manifest.mesh import Mesh
+from scone_provider.manifest.names import kubernetes_name
 from scone_provider.manifest.outputs import INSTEAD, NOT_AN_OUTPUT
-from scone_provider.manifest.problems import Findings
 
 ENCLAVE_PORT = 18765
 LEAST_MEMORY = 64
@@ -34,12 +35,6 @@ _RELEASE = re.compile("[a-z]([a-z0-9-]*[a-z0-9])?")
 _OWN_VALUES = ("services", "global")
 
 _Checked = dict[str, Any]
-
-
-def kubernetes_name(name: str) -> str:
-    """`name` as Kubernetes takes it: lower case letters, digits, dashes, a letter first; empty when nothing is left."""
-    lowered = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")
-    return lowered if not lowered or lowered[0].isalpha() else f"s-{lowered}"
 
 
 def is_simulated(mesh: Mesh) -> bool:

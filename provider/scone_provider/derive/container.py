@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from scone_policy.holes import has_hole
-from scone_policy.source import Document, Path
+from scone_policy.syntax.holes import has_hole
+from scone_policy.syntax.yaml_source import Document, Path
 from scone_provider.derive.variables import Variables
 from scone_provider.derive.volumes import Volume, size_of
 from scone_provider.manifest.service import ServiceManifest

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from scone_provider.derive.variables import Value, Variables
-from scone_provider.manifest.container import value_rule
+from scone_provider.manifest.container_variables import value_rule
 from scone_provider.manifest.service import ServiceManifest
 
 PREFIX = "SCONE_"

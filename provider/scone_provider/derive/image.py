@@ -4,7 +4,7 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any
 
-from scone_policy.holes import Later, at_once, has_hole
+from scone_policy.syntax.holes import Later, at_once, has_hole
 from scone_provider.derive.container import Container
 from scone_provider.manifest.mesh import Mesh
 from scone_provider.manifest.rules import absolute

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from scone_policy.holes import Later, has_hole
-from scone_policy.scalars import text
+from scone_policy.syntax.holes import Later, has_hole
+from scone_policy.syntax.scalars import text
 from scone_provider.derive.kubernetes_rules import RULES, annotation_rule, key_rule, label_rule, quantity_rule
 
 MODELS = {

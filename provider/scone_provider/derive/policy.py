@@ -6,20 +6,21 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from scone_policy.access import CREATOR
-from scone_policy.canonical import present
-from scone_policy.command import split
-from scone_policy.features import oldest_version
-from scone_policy.placeholders import Placeholder, parts, resolve
-from scone_policy.services import MARKER
-from scone_policy.session import VERSION, Session, check
-from scone_policy.source import Document
+from scone_policy.forms.canonical import present
+from scone_policy.model.access import CREATOR
+from scone_policy.model.services import MARKER
+from scone_policy.model.session import VERSION, Session
+from scone_policy.rules.check import check
+from scone_policy.rules.language_versions import oldest_version
+from scone_policy.syntax.command_line import split
+from scone_policy.syntax.placeholders import Placeholder, parts, resolve
+from scone_policy.syntax.yaml_source import Document
+from scone_provider.derive.cas_roles import FRAGMENTS, Roles
 from scone_provider.derive.environment import ServiceVariables
 from scone_provider.derive.facts import ImageFacts
-from scone_provider.derive.roles import FRAGMENTS, Roles
-from scone_provider.derive.secrets import Definition, SecretPlan
-from scone_provider.derive.sources import Sources, at, only, refused, service_sources
-from scone_provider.derive.template import filled, laid_over, sections_of, template_texts
+from scone_provider.derive.policy_template import filled, laid_over, sections_of, template_texts
+from scone_provider.derive.secret_placement import Definition, SecretPlan
+from scone_provider.derive.source_map import Sources, at, only, refused, service_sources
 from scone_provider.derive.variables import Value, Variables
 from scone_provider.derive.volumes import volumes_of
 from scone_provider.manifest.mesh import Mesh

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from scone_policy.security import ALL_ADVISORIES
-from scone_policy.source import Document, Path
+from scone_policy.model.security import ALL_ADVISORIES
+from scone_policy.syntax.yaml_source import Document, Path
 from scone_provider.derive.chart import is_simulated
 from scone_provider.derive.container import asked
 from scone_provider.derive.facts import ImageFacts
+from scone_provider.derive.mesh_warnings import KUBERNETES_FILES
 from scone_provider.derive.variables import Variables
-from scone_provider.derive.warnings import KUBERNETES_FILES
 from scone_provider.manifest.mesh import Mesh
 from scone_provider.manifest.service import ServiceManifest
 

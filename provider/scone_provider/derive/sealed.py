@@ -5,9 +5,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from scone_policy.holes import has_hole
-from scone_provider.derive.chart import kubernetes_name
+from scone_policy.syntax.holes import has_hole
 from scone_provider.manifest.mesh import SIGNED
+from scone_provider.manifest.names import kubernetes_name
 
 CLIENT_PORT = 8081
 _FIRST = -100

@@ -5,8 +5,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from scone_provider.manifest.findings import Findings
 from scone_provider.manifest.mesh import CHARTS, EVERYONE, Mesh
-from scone_provider.manifest.problems import Findings
 from scone_provider.manifest.service import ServiceManifest
 from scone_provider.manifest.variables import MESH_NAME
 

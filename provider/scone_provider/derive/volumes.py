@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from scone_policy.holes import has_hole
+from scone_policy.syntax.holes import has_hole
 from scone_provider.derive.variables import Variables
+from scone_provider.manifest.findings import Findings
 from scone_provider.manifest.mesh import CHARTS, EVERYONE, Mesh
-from scone_provider.manifest.problems import Findings
 from scone_provider.manifest.service import ServiceManifest
 
 _SIZED = re.compile("volume_(?P<volume>.+)_size")

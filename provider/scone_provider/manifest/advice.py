@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from pydantic import BaseModel
 
-from scone_policy.problems import Problem
-from scone_policy.source import Path
+from scone_policy.syntax.problems import Problem
+from scone_policy.syntax.yaml_source import Path
 
 EXAMPLES = {
     "apiVersion": "apiVersion: scone/5.8",

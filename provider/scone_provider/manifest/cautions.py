@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator, Mapping
 
-from scone_policy.problems import Problem
-from scone_policy.source import Path
+from scone_policy.syntax.problems import Problem
+from scone_policy.syntax.yaml_source import Path
 from scone_provider.manifest.fields import LATEST, with_tag
-from scone_provider.manifest.origin import Manifest
+from scone_provider.manifest.provenance import Manifest
 from scone_provider.manifest.service import HOST_PATH, ServiceManifest
 from scone_provider.manifest.variables import MESH_NAME
 

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import PlainValidator
 
-from scone_policy.holes import has_hole
-from scone_policy.problems import Problem, refusal
-from scone_policy.scalars import Model, OptionalText, Text, text
+from scone_policy.syntax.holes import has_hole
+from scone_policy.syntax.problems import Problem, refusal
+from scone_policy.syntax.scalars import Model, OptionalText, Text, text
 
 _API = re.compile(r"scone/([0-9]{1,4})\.([0-9]{1,4})(\.[0-9]{1,4})?")
 _OLDEST = (5, 8)

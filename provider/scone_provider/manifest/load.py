@@ -6,16 +6,16 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from scone_policy.problems import Problem, problems_of
-from scone_policy.source import Document
-from scone_policy.suggest import with_suggestions
+from scone_policy.syntax.problems import Problem, problems_of
+from scone_policy.syntax.suggestions import with_suggestions
+from scone_policy.syntax.yaml_source import Document
 from scone_provider.errors import ManifestError
 from scone_provider.manifest.advice import advised, placed
+from scone_provider.manifest.findings import stop
 from scone_provider.manifest.foreign import KINDS, foreign, foreign_text
 from scone_provider.manifest.mesh import Mesh, mesh_problems
-from scone_provider.manifest.origin import Manifest
 from scone_provider.manifest.partial import remainder
-from scone_provider.manifest.problems import stop
+from scone_provider.manifest.provenance import Manifest
 from scone_provider.manifest.rules import service_problems
 from scone_provider.manifest.service import ServiceManifest
 from scone_provider.manifest.spellings import as_written, moved_parts

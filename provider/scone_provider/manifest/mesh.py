@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainValidator
 
-from scone_policy.holes import has_hole
-from scone_policy.keyhash import is_key_hash
-from scone_policy.names import is_segment, session_name
-from scone_policy.problems import Problem, refusal
-from scone_policy.scalars import Model, Switch, lower_hex, switch, text
-from scone_policy.security import ALL_ADVISORIES, advisory, toleration
-from scone_policy.source import Document
+from scone_policy.keys.key_hash import is_key_hash
+from scone_policy.model.security import ALL_ADVISORIES, advisory, toleration
+from scone_policy.syntax.holes import has_hole
+from scone_policy.syntax.names import is_segment, session_name
+from scone_policy.syntax.problems import Problem, refusal
+from scone_policy.syntax.scalars import Model, Switch, lower_hex, switch, text
+from scone_policy.syntax.yaml_source import Document
 from scone_provider.cas.address import CasAddress
 from scone_provider.cas.tolerance import Tolerance
 from scone_provider.errors import CasError, ManifestError, TrustError
@@ -29,7 +29,7 @@ from scone_provider.manifest.fields import (
     option,
     pairs_at,
 )
-from scone_provider.manifest.origin import Manifest
+from scone_provider.manifest.provenance import Manifest
 from scone_provider.manifest.variables import read_inner
 
 ROLES = ("cas", "image", "security", "access", "attestation")

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from scone_policy.holes import has_hole
-from scone_policy.problems import Problem
-from scone_policy.source import Document, Path
-from scone_provider.manifest.problems import stop
+from scone_policy.syntax.holes import has_hole
+from scone_policy.syntax.problems import Problem
+from scone_policy.syntax.yaml_source import Document, Path
+from scone_provider.manifest.findings import stop
 
 NOT_AN_OUTPUT = "an Output cannot stand here: what there is to do depends on it, and its value is known only later"
 INSTEAD = 'Give the value itself, such as pulumi.Config().require("NAME"); inside of a section, Outputs may be values.'

@@ -6,11 +6,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from scone_policy.problems import Problem, problems_of
-from scone_policy.source import Document, Path
+from scone_policy.syntax.problems import Problem, problems_of
+from scone_policy.syntax.yaml_source import Document, Path
 from scone_provider.errors import ManifestError
 from scone_provider.manifest.advice import advised
-from scone_provider.manifest.problems import stop
+from scone_provider.manifest.findings import stop
 from scone_provider.manifest.rules import environment_problems
 from scone_provider.manifest.service import ManifestEnvironment, ManifestSecrets, ServiceManifest
 from scone_provider.manifest.variables import IN_PROGRAM, read

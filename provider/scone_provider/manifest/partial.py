@@ -6,11 +6,11 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from scone_policy.holes import Holes
-from scone_policy.problems import Problem, problems_of
-from scone_policy.source import Document, Path
+from scone_policy.syntax.holes import Holes
+from scone_policy.syntax.problems import Problem, problems_of
+from scone_policy.syntax.yaml_source import Document, Path
 from scone_provider.manifest.mesh import Mesh, name_of_image
-from scone_provider.manifest.origin import Manifest
+from scone_provider.manifest.provenance import Manifest
 from scone_provider.manifest.rules import PATH_KEYS
 from scone_provider.manifest.service import ServiceManifest
 from scone_provider.manifest.spellings import as_written

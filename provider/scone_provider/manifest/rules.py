@@ -4,15 +4,15 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from scone_policy.placeholders import Placeholder, parts
-from scone_policy.problems import Problem
-from scone_policy.session import check
-from scone_policy.source import Document, Path
-from scone_provider.manifest.container import value_rule
+from scone_policy.rules.check import check
+from scone_policy.syntax.placeholders import Placeholder, parts
+from scone_policy.syntax.problems import Problem
+from scone_policy.syntax.yaml_source import Document, Path
+from scone_provider.manifest.container_variables import value_rule
 from scone_provider.manifest.fields import is_open
 from scone_provider.manifest.service import Build, ManifestEnvironment, ManifestSecrets, ServiceManifest
+from scone_provider.manifest.variable_masking import VariableMask
 from scone_provider.manifest.variables import MESH_NAME
-from scone_provider.manifest.veil import Veil
 
 PATH_KEYS = ("dirs", "fs_dirs", "fs_files", "plains", "plain_files", "host_paths")
 """Build keys whose items are paths in the image; a relative one is below `pwd`."""
@@ -188,7 +188,7 @@ def _session_problems(manifest: ServiceManifest) -> Iterator[Problem]:
         for name, one in section.items()
     }
     elsewhere = {*secrets.import_, *_named(defined)} - set(defined)
-    veil = Veil()
+    veil = VariableMask()
     session = {
         "name": _NAME,
         "version": _NEWEST,

@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
-from scone_policy import command
-from scone_policy.holes import has_hole
-from scone_policy.names import is_segment
-from scone_policy.problems import Problem, problems_of, refusal
-from scone_policy.scalars import Model, Named, OptionalText, Segment, Switch, Text, by_name, text
-from scone_policy.secrets import Secret
-from scone_policy.source import Number
-from scone_policy.suggest import with_suggestions
+from scone_policy.model.secrets import Secret
+from scone_policy.syntax import command_line as command
+from scone_policy.syntax.holes import has_hole
+from scone_policy.syntax.names import is_segment
+from scone_policy.syntax.problems import Problem, problems_of, refusal
+from scone_policy.syntax.scalars import Model, Named, OptionalText, Segment, Switch, Text, by_name, text
+from scone_policy.syntax.suggestions import with_suggestions
+from scone_policy.syntax.yaml_source import Number
 from scone_provider.manifest.fields import (
     ApiVersion,
     DeclaredVariables,
@@ -26,8 +26,8 @@ from scone_provider.manifest.fields import (
     Texts,
     texts,
 )
-from scone_provider.manifest.origin import Manifest
-from scone_provider.manifest.veil import Veil
+from scone_provider.manifest.provenance import Manifest
+from scone_provider.manifest.variable_masking import VariableMask
 
 HOST_PATH = "host_path"
 EMBEDDED_KINDS = ("python", "sconify_image")
@@ -59,7 +59,7 @@ def _command(value: object) -> str:
 
 def secret_with_variables(definition: object) -> dict[str, object]:
     """One secret in canonical form, checked but for the variables of the mesh in it. Raises ValueError."""
-    veil = Veil()
+    veil = VariableMask()
     try:
         secret = Secret.model_validate(veil.hide(definition))
     except ValidationError as error:

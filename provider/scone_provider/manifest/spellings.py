@@ -5,7 +5,7 @@ A Meshfile's flat `env` is the section `global`, `build.host_path` is `build.hos
 
 from collections.abc import Mapping
 
-from scone_policy.source import Document, Path
+from scone_policy.syntax.yaml_source import Document, Path
 from scone_provider.manifest.mesh import EVERYONE, is_flat
 from scone_provider.manifest.service import HOST_PATH
 

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterator
 from typing import Literal
 
-from scone_policy.problems import Problem
+from scone_policy.syntax.problems import Problem
 from scone_provider.manifest.mesh import Mesh
 from scone_provider.manifest.service import EMBEDDED_KINDS, ServiceManifest
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, ItemsView, Iterator, Mapping, Sequence, Va
 from dataclasses import replace
 
 from scone_policy.errors import SconeError
-from scone_policy.holes import Holes
-from scone_policy.problems import Problem, refuse
-from scone_policy.source import NO_YAML, Document, Path, load
+from scone_policy.syntax.holes import Holes
+from scone_policy.syntax.problems import Problem, refuse
+from scone_policy.syntax.yaml_source import NO_YAML, Document, Path, load
 from scone_provider.errors import ManifestError
 
 IN_PROGRAM = 'variables={{"{name}": …}}'

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pulumi
 
-from scone_policy.creator import held_as_creator, may_update_by_name, other_updaters
-from scone_policy.session import Session
-from scone_provider.policy_state import creator_key
+from scone_policy.model.session import Session
+from scone_policy.rules.creator import held_as_creator, may_update_by_name, other_updaters
+from scone_provider.policy.state import creator_key
 
 
 def warn_of_other_updaters(session: Session, own_key: Callable[[], str | None]) -> None:

@@ -8,11 +8,11 @@ from typing import ClassVar, TypeVar
 from pulumi.dynamic import CheckFailure, CheckResult, ConfigureRequest, DiffResult, ResourceProvider
 from pulumi.output import UNKNOWN, Unknown
 
-from scone_policy.holes import Holes
-from scone_provider import production
+from scone_policy.syntax.holes import Holes
 from scone_provider.cas.errors import CasForbidden, CasUnreachable
 from scone_provider.errors import SconeError, TrustError
-from scone_provider.settings import Settings
+from scone_provider.stack import production
+from scone_provider.stack.settings import Settings
 
 Props = dict[str, object]
 _Self = TypeVar("_Self", bound="SconeProvider")

@@ -7,13 +7,13 @@ from typing import cast
 import pulumi
 
 from scone_provider.errors import ImageError
-from scone_provider.image.cache import BaseCache
-from scone_provider.image.ownership import claim, new_owner, release
-from scone_provider.image.push import alone
-from scone_provider.image.reference import parse_reference
-from scone_provider.image.registry import Registry
-from scone_provider.image.transport import RegistryOptions, RegistryUnavailableError
-from scone_provider.settings import Settings
+from scone_provider.image.base.cache import BaseCache
+from scone_provider.image.oci.reference import parse_reference
+from scone_provider.image.publish.ownership import claim, new_owner, release
+from scone_provider.image.publish.push import alone
+from scone_provider.image.registry.client import Registry
+from scone_provider.image.registry.transport import RegistryOptions, RegistryUnavailableError
+from scone_provider.stack.settings import Settings
 
 OWNERSHIP = frozenset({"pushed", "owner", "owners", "tags"})
 """Outputs that say which images are this resource's; no inputs, so that nothing of them shows as a difference.

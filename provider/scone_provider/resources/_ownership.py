@@ -6,14 +6,14 @@ from itertools import pairwise
 import pulumi
 
 import scone_policy
-from scone_policy.session import Session
+from scone_policy.model.session import Session
 from scone_provider.cas.client import CasClient, StoredSession
 from scone_provider.errors import CasError, SconeError
-from scone_provider.policy_history import Walk
-from scone_provider.policy_loss import keys_made_anew
-from scone_provider.policy_owners import Owner, Owners, marked, owners, without_owners
-from scone_provider.policy_state import creator_key
-from scone_provider.policy_upload import upload
+from scone_provider.policy.history import Walk
+from scone_provider.policy.loss import keys_made_anew
+from scone_provider.policy.owners import Owner, Owners, marked, owners, without_owners
+from scone_provider.policy.state import creator_key
+from scone_provider.policy.upload import upload
 from scone_provider.resources._engine import Props
 from scone_provider.resources._run import RUN
 

@@ -13,10 +13,10 @@ from typing import Any
 import pulumi
 from pulumi.output import UNKNOWN
 
-from scone_policy.holes import has_hole
-from scone_policy.regeneration import Renewal, changes_values, renewals
-from scone_policy.session import Session
-from scone_provider.policy_history import Parse, Walk
+from scone_policy.diff.regeneration import Renewal, changes_values, renewals
+from scone_policy.model.session import Session
+from scone_policy.syntax.holes import has_hole
+from scone_provider.policy.history import Parse, Walk
 from scone_provider.resources._engine import Props
 from scone_provider.resources._revised import policy_of
 

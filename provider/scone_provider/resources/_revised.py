@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import scone_policy
-from scone_policy.session import Session
-from scone_provider.policy_revisions import Revision, at_cas, private_at_cas
+from scone_policy.model.session import Session
+from scone_provider.policy.revisions import Revision, at_cas, private_at_cas
 from scone_provider.resources._engine import Props
 
 

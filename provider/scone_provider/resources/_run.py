@@ -1,13 +1,13 @@
 """What one run of the engine has shown this process: the engine starts a process for each run.
 
 No provider gets the URN or the stack of what it works for. Nothing here decides alone: what holds beyond a run stands
-at CAS (`policy_owners`).
+at CAS (`policy.owners`).
 """
 
 import re
 from threading import Lock
 
-from scone_provider.policy_owners import UNKNOWN, Owner
+from scone_provider.policy.owners import UNKNOWN, Owner
 
 
 class Run:

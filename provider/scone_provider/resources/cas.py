@@ -5,13 +5,13 @@ from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 
 from scone_provider.cas.address import CasAddress
 from scone_provider.cas.attest import presented_key
+from scone_provider.cas.attestation_cache import AttestationCache
 from scone_provider.cas.client import CasClient, connect
-from scone_provider.cas.recent import Recent
+from scone_provider.cas.trust import CasTrust
 from scone_provider.errors import TrustError
-from scone_provider.production import refuse_testing
 from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean, way_out
-from scone_provider.settings import Settings
-from scone_provider.trust import CasTrust
+from scone_provider.stack.production import refuse_testing
+from scone_provider.stack.settings import Settings
 
 
 class CasProvider(SconeProvider):
@@ -65,7 +65,7 @@ class CasProvider(SconeProvider):
         """Stop trusting it: nothing is left to do at CAS."""
 
 
-_recent = Recent()
+_recent = AttestationCache()
 
 
 def attest(

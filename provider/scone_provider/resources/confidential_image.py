@@ -11,23 +11,30 @@ from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 from pulumi.output import UNKNOWN
 from pulumi.runtime.rpc import wrap_rpc_secret
 
-from scone_policy import command
-from scone_policy.holes import has_hole
+from scone_policy.syntax import command_line
+from scone_policy.syntax.holes import has_hole
 from scone_provider.errors import ImageError
 from scone_provider.file_errors import resolved
-from scone_provider.image.build import ImageFacts, ImagePlan, KeylessPlan, fingerprints, plan_image, plan_without_key
-from scone_provider.image.cache import BaseCache
+from scone_provider.image.base.cache import BaseCache
+from scone_provider.image.base.locked_base import LockedBase
+from scone_provider.image.base.resolve import extend_base, resolve_base
+from scone_provider.image.build.layout import PATH_KEYS, ImageInputs, wanted_paths, within
+from scone_provider.image.build.native_stage import native_reference
+from scone_provider.image.build.plan import (
+    ImagePlan,
+    ImageSummary,
+    KeylessPlan,
+    fingerprints,
+    plan_image,
+    plan_without_key,
+)
+from scone_provider.image.build.source_files import scan_source
 from scone_provider.image.launcher import launcher_bytes
-from scone_provider.image.layout import PATH_KEYS, ImageInputs, wanted_paths, within
-from scone_provider.image.locked import LockedBase
-from scone_provider.image.measurement import MeasuredEnvironment
-from scone_provider.image.native import native_reference
-from scone_provider.image.push import alone, image_exists, push_image
-from scone_provider.image.reference import parse_reference
-from scone_provider.image.resolve import extend_base, resolve_base
-from scone_provider.image.signature import parse_key, public_pem, push_signature, read_key, stack_key
-from scone_provider.image.source import scan_source
-from scone_provider.image.transport import RegistryUnavailableError
+from scone_provider.image.oci.reference import parse_reference
+from scone_provider.image.protection.measurement import MeasuredEnvironment
+from scone_provider.image.publish.cosign import parse_key, public_pem, push_signature, read_key, stack_key
+from scone_provider.image.publish.push import alone, image_exists, push_image
+from scone_provider.image.registry.transport import RegistryUnavailableError
 from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean
 from scone_provider.resources._images import OWNERSHIP, check_demanded, claimed, let_go, public_name, registry_of, tell
 
@@ -213,7 +220,7 @@ def _locked(base: LockedBase, secret: object) -> object:
 
 def _image_inputs(inputs: Props, where: Mapping[str, str] | None = None) -> ImageInputs:
     environment = cast("Mapping[str, str]", inputs.get("environment") or {})
-    words = command.split(str(inputs["command"]))
+    words = command_line.split(str(inputs["command"]))
     pwd = str(inputs.get("pwd") or "/")
     return ImageInputs(
         name=str(inputs["name"]),
@@ -284,6 +291,6 @@ def _warn_of_private(wanted: ImageInputs) -> None:
     )
 
 
-def _tell_notes(facts: ImageFacts) -> None:
+def _tell_notes(facts: ImageSummary) -> None:
     for note in facts.notes:
         tell(f"{facts.name}: {note}")

@@ -7,9 +7,9 @@ from pulumi.dynamic import CreateResult, DiffResult, ReadResult, UpdateResult
 from pulumi.output import contains_unknowns
 
 from scone_provider.errors import DeployError
-from scone_provider.kubernetes_cluster import Cluster, connect, server_of
-from scone_provider.kubernetes_releases import is_gone
-from scone_provider.kubernetes_watch import Expectation, wait_for_release
+from scone_provider.kubernetes.cluster import Cluster, connect, server_of
+from scone_provider.kubernetes.releases import is_gone
+from scone_provider.kubernetes.watch import Expectation, wait_for_release
 from scone_provider.resources._engine import Props, SconeProvider, checked, clean, plain
 
 _CLUSTER = "cluster"

@@ -11,17 +11,17 @@ from pulumi.dynamic import CheckResult, CreateResult, ReadResult, UpdateResult
 from pulumi.runtime.rpc import wrap_rpc_secret
 
 import scone_policy
-from scone_policy.encrypted import encrypt_session
-from scone_policy.session import Session
-from scone_policy.signed import sign_session
+from scone_policy.model.session import Session
+from scone_policy.sealed.encrypted import encrypt_session
+from scone_policy.sealed.signed import sign_session
 from scone_provider.cas.client import CasClient, StoredSession
 from scone_provider.errors import CasError
 from scone_provider.manifest.mesh import ENCRYPTED, ENCRYPTED_ONLY, MODES, NO_UPLOAD, SIGNED
-from scone_provider.policy_files import remove_policy, write_policy
-from scone_provider.policy_owners import Owner, marked, owners, with_taker, without_owners
-from scone_provider.policy_state import with_secrets
-from scone_provider.policy_takeover import How, Standing
-from scone_provider.policy_upload import upload
+from scone_provider.policy.files import remove_policy, write_policy
+from scone_provider.policy.owners import Owner, marked, owners, with_taker, without_owners
+from scone_provider.policy.state import with_secrets
+from scone_provider.policy.takeover import How, Standing
+from scone_provider.policy.upload import upload
 from scone_provider.resources._engine import Props, clean
 from scone_provider.resources._renewed import is_other_policy
 from scone_provider.resources._run import RUN

@@ -11,27 +11,23 @@ from pulumi.output import UNKNOWN
 from pulumi.runtime.rpc import wrap_rpc_secret
 
 import scone_policy
-from scone_policy.cautions import cautions
-from scone_policy.diff import compare
-from scone_policy.digest import without_private
-from scone_policy.holes import has_hole
-from scone_policy.regeneration import renewals
-from scone_policy.session import Session, creator_problem
-from scone_policy.source import show
+from scone_policy.diff.compare import compare
+from scone_policy.diff.regeneration import renewals
+from scone_policy.forms.digest import without_private
+from scone_policy.model.session import Session
+from scone_policy.rules.check import creator_problem
+from scone_policy.rules.warnings import cautions
+from scone_policy.syntax.holes import has_hole
+from scone_policy.syntax.yaml_source import show
 from scone_provider.cas.client import CasClient, StoredSession
 from scone_provider.cas.errors import CasConflict
+from scone_provider.cas.trust import CasTrust
 from scone_provider.errors import CasError, PolicyError, SconeError, TrustError
-from scone_provider.policy_history import Since, Walk, since, walk
-from scone_provider.policy_loss import loss_with_name
-from scone_provider.policy_owners import Owner, Owners, marked, owners, with_taker, without_owners
-from scone_provider.policy_revisions import (
-    Revision,
-    as_written,
-    refuse_changed_session,
-    refuse_unfit,
-    revision_name,
-)
-from scone_provider.policy_state import (
+from scone_provider.policy.history import Since, Walk, since, walk
+from scone_provider.policy.loss import loss_with_name
+from scone_provider.policy.owners import Owner, Owners, marked, owners, with_taker, without_owners
+from scone_provider.policy.revisions import Revision, as_written, refuse_changed_session, refuse_unfit, revision_name
+from scone_provider.policy.state import (
     PLAIN,
     fspf_key,
     has_explicit_secret,
@@ -42,9 +38,8 @@ from scone_provider.policy_state import (
     with_secrets,
     written_by,
 )
-from scone_provider.policy_takeover import How, Standing, listing
-from scone_provider.policy_upload import upload
-from scone_provider.production import refuse_testing, testing_parts
+from scone_provider.policy.takeover import How, Standing, listing
+from scone_provider.policy.upload import upload
 from scone_provider.resources._creator import warn_of_moved_creator, warn_of_other_updaters
 from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean, way_out
 from scone_provider.resources._ownership import OTHERS, followed, is_mine, leave_to, still
@@ -68,7 +63,7 @@ from scone_provider.resources._revised import (
 )
 from scone_provider.resources._run import RUN
 from scone_provider.resources.cas import attest
-from scone_provider.trust import CasTrust
+from scone_provider.stack.production import refuse_testing, testing_parts
 
 _NOTE = "changed_elsewhere"
 

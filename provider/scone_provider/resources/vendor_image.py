@@ -8,19 +8,19 @@ from typing import cast
 from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 from pulumi.output import UNKNOWN
 
-from scone_policy.holes import has_hole
-from scone_policy.services import MARKER
+from scone_policy.model.services import MARKER
+from scone_policy.syntax.holes import has_hole
 from scone_provider.errors import ImageError
 from scone_provider.file_errors import resolved
-from scone_provider.image.keys import derive_keys
-from scone_provider.image.native import read_requirements
-from scone_provider.image.push import image_exists, tag_digest
-from scone_provider.image.reference import parse_reference
-from scone_provider.image.registry import Registry
-from scone_provider.image.signature import read_key_file
-from scone_provider.image.source import scan_source
-from scone_provider.image.toolchain import Builder
-from scone_provider.policy_state import seal_fspf_key
+from scone_provider.image.build.native_stage import read_requirements
+from scone_provider.image.build.source_files import scan_source
+from scone_provider.image.build.vendor_builder import Builder
+from scone_provider.image.oci.reference import parse_reference
+from scone_provider.image.protection.image_keys import derive_keys
+from scone_provider.image.publish.cosign import read_key_file
+from scone_provider.image.publish.push import image_exists, tag_digest
+from scone_provider.image.registry.client import Registry
+from scone_provider.policy.state import seal_fspf_key
 from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean
 from scone_provider.resources._images import OWNERSHIP, check_demanded, claimed, let_go, public_name, registry_of, tell
 

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from scone_cas.attestation import Attestation, measure, software_key
-from scone_cas.identity import CasIdentity
-from scone_cas.peer_settings import PeerSettings
-from scone_cas.peers import AT_ONCE, FRESH
+from scone_cas.federation.peers import AT_ONCE, FRESH
+from scone_cas.federation.settings import PeerSettings
+from scone_cas.identity.cas_evidence import CasEvidenceIssuer, measure, software_key
+from scone_cas.identity.cas_identity import CasIdentity
 from support.false_cas import FalseCas, answer, granting
 from support.importing_cas import DEBUG, EXPORTED, SERVED, importing, refused, session
 
@@ -94,8 +94,8 @@ def test_wrong_evidence_is_refused(own, name, how: str) -> None:
     """Evidence of another key, for another nonce, with another signature or format makes no CAS the right one."""
     identity = CasIdentity.create(now=datetime.now(UTC))
     key = X25519PrivateKey.generate().public_key()
-    honest = Attestation(CasIdentity.create(now=datetime.now(UTC)), measure(), key)
-    mine = Attestation(identity, measure(), key)
+    honest = CasEvidenceIssuer(CasIdentity.create(now=datetime.now(UTC)), measure(), key)
+    mine = CasEvidenceIssuer(identity, measure(), key)
 
     def evidence(nonce: str) -> dict[str, object]:
         if how == "nothing":

@@ -6,15 +6,15 @@ from datetime import UTC, datetime
 import pytest
 from cryptography import x509
 
-from scone_cas.access import Caller
-from scone_cas.attestation import measure, software_key
 from scone_cas.errors import Refusal
-from scone_cas.identity import CasIdentity
-from scone_cas.peer_settings import PeerSettings
-from scone_cas.peers import FRESH, Peers
-from scone_cas.sessions import Sessions
-from scone_cas.values import Value
-from scone_policy.keyhash import decode_key_hash, encode_key_hash
+from scone_cas.federation.peers import FRESH, Peers
+from scone_cas.federation.settings import PeerSettings
+from scone_cas.identity.cas_evidence import measure, software_key
+from scone_cas.identity.cas_identity import CasIdentity
+from scone_cas.registry.sessions import SessionRegistry
+from scone_cas.secrets.value import Value
+from scone_cas.sessions.authorization import Caller
+from scone_policy.keys.key_hash import decode_key_hash, encode_key_hash
 from scone_provider.cas.identity import Identity
 from scone_provider.errors import CasError
 from support.false_cas import FalseCas, granting
@@ -122,7 +122,7 @@ def test_peer_that_nobody_trusts_is_refused(pair, own, name) -> None:
     pair()
     stranger = CasIdentity.create(now=datetime.now(UTC))
     asking = Peers(own.peers.settings, stranger)
-    own.sessions = Sessions(own.store, peers=asking)
+    own.sessions = SessionRegistry(own.store, peers=asking)
     with refused(502, "does not share", stranger.key_hash):
         own.value(f"in/{name}")
     asking.close()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from scone_cas.identity import CasIdentity
+from scone_cas.identity.cas_identity import CasIdentity
 from scone_provider.cas.client import CasClient, connect
 from scone_provider.cas.errors import CasConflict, CasUnreachable
 from scone_provider.cas.transport import close_clients

@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from scone_policy.encrypted import LARGEST_TEXT, encrypt_session
-from scone_policy.signed import sign_session
-from scone_policy.source import MAX_BYTES
+from scone_policy.sealed.encrypted import LARGEST_TEXT, encrypt_session
+from scone_policy.sealed.signed import sign_session
+from scone_policy.syntax.yaml_source import MAX_BYTES
 from scone_provider.cas.identity import Identity
 from scone_provider.errors import TrustError
 

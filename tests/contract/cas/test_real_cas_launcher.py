@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scone_cas.passwords import STEP, password
+from scone_cas.attestation.one_time_passwords import STEP, password
 from support.software_enclave import MEASUREMENT
 
 LAUNCHER = Path(__file__).parents[3] / "provider" / "launcher"

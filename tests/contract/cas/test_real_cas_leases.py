@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from scone_cas.passwords import STEP, password
+from scone_cas.attestation.one_time_passwords import STEP, password
 from support.software_enclave import MEASUREMENT, Lease
 
 SECRET = "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U"

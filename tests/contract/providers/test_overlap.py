@@ -10,7 +10,7 @@ import pytest
 import scone_policy
 from scone_provider.cas.client import CasClient
 from scone_provider.cas.identity import Identity
-from scone_provider.policy_revisions import Revision
+from scone_provider.policy.revisions import Revision
 from scone_provider.resources.released_revision import ReleasedRevisionProvider
 from scone_provider.resources.security_policy import SecurityPolicyProvider
 from support.policy_stack import SWITCHES, PolicyStack, policy, put, versions

@@ -4,7 +4,7 @@ import grpc
 import pytest
 
 from scone_provider.errors import TrustError
-from scone_provider.policy_history import walk
+from scone_provider.policy.history import walk
 from support.policy_stack import PolicyStack, policy, put
 from support.real_cas import RealCas
 

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pulumi.runtime.rpc import UNKNOWN
 
-from scone_provider.image.reference import parse_reference
-from scone_provider.image.registry import Registry
+from scone_provider.image.oci.reference import parse_reference
+from scone_provider.image.registry.client import Registry
 from scone_provider.resources.confidential_image import ConfidentialImageProvider
 from support.provider_process import ProviderProcess
 from support.real_registry import RealRegistry

@@ -10,7 +10,7 @@ import pytest
 from pulumi.runtime.rpc import UNKNOWN
 
 from scone_provider.errors import ImageError
-from scone_provider.policy_state import fspf_key
+from scone_provider.policy.state import fspf_key
 from scone_provider.resources.vendor_image import VendorImageProvider
 from support import fake_builder
 from support.provider_process import ProviderProcess

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from scone_provider.image.cache import BaseCache
-from scone_provider.image.layers import bytes_blob
-from scone_provider.image.reference import parse_reference
-from scone_provider.image.registry import OCI_MANIFEST, Registry, Repository
-from scone_provider.image.transport import RegistryOptions
+from scone_provider.image.base.cache import BaseCache
+from scone_provider.image.oci.layers import bytes_blob
+from scone_provider.image.oci.reference import parse_reference
+from scone_provider.image.registry.client import OCI_MANIFEST, Registry, Repository
+from scone_provider.image.registry.transport import RegistryOptions
 from support.real_registry import Liar, RealRegistry
 from support.tiny_image import TinyImage
 

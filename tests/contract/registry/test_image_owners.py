@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from scone_provider.errors import ImageError
-from scone_provider.image.ownership import Kind, Release, claim, new_owner, record_tag, release
-from scone_provider.image.reference import parse_reference
-from scone_provider.image.registry import OCI_MANIFEST, Deletion, Registry, Repository
-from scone_provider.image.signature import push_signature, signature_tag, stack_key
+from scone_provider.image.oci.reference import parse_reference
+from scone_provider.image.publish.cosign import push_signature, signature_tag, stack_key
+from scone_provider.image.publish.ownership import Kind, Release, claim, new_owner, record_tag, release
+from scone_provider.image.registry.client import OCI_MANIFEST, Deletion, Registry, Repository
 from support.real_registry import RealRegistry
 from support.tiny_image import TinyImage, tiny_image
 

@@ -18,12 +18,12 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
 from scone_provider.errors import ImageError
-from scone_provider.image.build import plan_image
-from scone_provider.image.cache import BaseCache
-from scone_provider.image.layout import wanted_paths
-from scone_provider.image.push import PushReport, push_image, tag_digest
-from scone_provider.image.registry import Registry
-from scone_provider.image.resolve import resolve_base
+from scone_provider.image.base.cache import BaseCache
+from scone_provider.image.base.resolve import resolve_base
+from scone_provider.image.build.layout import wanted_paths
+from scone_provider.image.build.plan import plan_image
+from scone_provider.image.publish.push import PushReport, push_image, tag_digest
+from scone_provider.image.registry.client import Registry
 from support.real_registry import Liar, RealRegistry
 from support.tiny_image import IMAGE_KEY, LAUNCHER, TinyImage, service, tiny_image
 

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from scone_provider.errors import ImageError
-from scone_provider.image.build import ImagePlan, plan_image
-from scone_provider.image.cache import BaseCache
-from scone_provider.image.layout import wanted_paths
-from scone_provider.image.locked import LockedBase
-from scone_provider.image.push import alone, delete_image, image_exists, push_image, tag_digest
-from scone_provider.image.reference import parse_reference
-from scone_provider.image.registry import Deletion, Registry
-from scone_provider.image.resolve import resolve_base
-from scone_provider.image.transport import RegistryUnavailableError
+from scone_provider.image.base.cache import BaseCache
+from scone_provider.image.base.locked_base import LockedBase
+from scone_provider.image.base.resolve import resolve_base
+from scone_provider.image.build.layout import wanted_paths
+from scone_provider.image.build.plan import ImagePlan, plan_image
+from scone_provider.image.oci.reference import parse_reference
+from scone_provider.image.publish.push import alone, delete_image, image_exists, push_image, tag_digest
+from scone_provider.image.registry.client import Deletion, Registry
+from scone_provider.image.registry.transport import RegistryUnavailableError
 from support.real_registry import RealRegistry
 from support.tiny_image import IMAGE_KEY, LAUNCHER, TinyImage, digest_of, service, tiny_image
 

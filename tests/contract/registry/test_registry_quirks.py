@@ -22,10 +22,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from scone_provider.errors import ImageError
-from scone_provider.image.layers import Blob, bytes_blob
-from scone_provider.image.ownership import Kind, claim, release
-from scone_provider.image.reference import Reference
-from scone_provider.image.registry import OCI_MANIFEST, Deletion, Registry
+from scone_provider.image.oci.layers import Blob, bytes_blob
+from scone_provider.image.oci.reference import Reference
+from scone_provider.image.publish.ownership import Kind, claim, release
+from scone_provider.image.registry.client import OCI_MANIFEST, Deletion, Registry
 from support.quirky_registry import IDENTITY, PASSWORD, SECRETS, STORAGE, USER, Quirks, QuirkyRegistry
 
 HOST = "registry.example.test"

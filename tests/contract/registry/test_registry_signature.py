@@ -12,9 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from scone_provider.errors import ImageError
-from scone_provider.image.reference import parse_reference
-from scone_provider.image.registry import Registry
-from scone_provider.image.signature import (
+from scone_provider.image.oci.reference import parse_reference
+from scone_provider.image.publish.cosign import (
     delete_signature,
     parse_key,
     public_pem,
@@ -23,6 +22,7 @@ from scone_provider.image.signature import (
     signature_tag,
     stack_key,
 )
+from scone_provider.image.registry.client import Registry
 from support.real_registry import RealRegistry
 
 DIGEST = "sha256:" + "ab" * 32

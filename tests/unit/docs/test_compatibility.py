@@ -11,7 +11,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from scone_provider.derive.curated import CHART_VARIABLES
+from scone_provider.derive.curated_variables import CHART_VARIABLES
 from scone_provider.errors import ManifestError
 from scone_provider.manifest import Mesh, ServiceManifest, load_mesh, load_service
 from scone_provider.manifest.advice import EXAMPLES

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from scone_cas.attestation import measured_files
+from scone_cas.identity.cas_evidence import measured_files
 
 ROOT = Path(__file__).parents[3]
 SOURCES = {

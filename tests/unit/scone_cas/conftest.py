@@ -11,18 +11,18 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from scone_cas.access import Caller
-from scone_cas.challenges import Challenges
-from scone_cas.entra_settings import EntraSettings
-from scone_cas.key_store_settings import KeyStoreSettings
-from scone_cas.messages import Request, Response
-from scone_cas.outcomes import Uploaded
-from scone_cas.parts import Parts, assemble, initialise
-from scone_cas.sessions import Sessions
-from scone_cas.state import prepare_directory
-from scone_cas.store import Store
-from scone_cas.unlocked import sealer, unlock
-from scone_cas.values import Value
+from scone_cas.api.http import Request, Response
+from scone_cas.attestation.challenges import Challenges
+from scone_cas.entra.settings import EntraSettings
+from scone_cas.keystore.settings import KeyStoreSettings
+from scone_cas.keystore.unseal import sealer, unlock
+from scone_cas.registry.results import Uploaded
+from scone_cas.registry.sessions import SessionRegistry
+from scone_cas.secrets.value import Value
+from scone_cas.server.assembly import CasComponents, assemble, initialise
+from scone_cas.sessions.authorization import Caller
+from scone_cas.storage.database import Store
+from scone_cas.storage.state_directory import prepare_directory
 from scone_provider.cas.identity import Identity
 from support.software_enclave import SoftwareEnclave
 
@@ -73,8 +73,8 @@ class Cas:
         initialise(state, now=NOW, random=secrets.token_bytes(32), entra=entra, unlocked=unlocked)
         self.store = Store(state, sealer(state, unlocked))
         held = unlocked.key_store() if unlocked else None
-        self.sessions = Sessions(self.store, clock=lambda: self.now, key_store=held)
-        self.parts: Parts = assemble(state, clock=lambda: self.now, unlocked=unlocked)
+        self.sessions = SessionRegistry(self.store, clock=lambda: self.now, key_store=held)
+        self.parts: CasComponents = assemble(state, clock=lambda: self.now, unlocked=unlocked)
 
     def upload(self, text: str, who: Person | None) -> Uploaded:
         """Upload a session description."""

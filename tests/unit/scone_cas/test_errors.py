@@ -7,7 +7,7 @@ import re
 
 import scone_cas
 from scone_cas import errors
-from scone_cas.client_api import STATUS
+from scone_cas.api.client import STATUS
 from scone_cas.errors import Reason
 from scone_policy.errors import SconeError
 

@@ -8,15 +8,15 @@ import pytest
 import yaml
 from cryptography import x509
 
-from scone_cas.client_api import STATUS
+from scone_cas.api.client import STATUS
 from scone_cas.errors import Refusal
-from scone_cas.peer_settings import PeerSettings
+from scone_cas.federation.settings import PeerSettings
 from support.secret_session import SERVICE, received, secret_session
 from support.software_enclave import MEASUREMENT
 from unit.scone_cas.conftest import Cas
-from unit.scone_cas.test_certificates import chain_of
-from unit.scone_cas.test_peers import ASK, asked
-from unit.scone_cas.test_sharing import put, refused
+from unit.scone_cas.federation.test_peers import ASK, asked
+from unit.scone_cas.secrets.test_imports import put, refused
+from unit.scone_cas.secrets.test_issuance import chain_of
 
 UUID = "e6c9c526-f1aa-4e0d-b207-50bad9a89d21"
 GONE = "$$SCONE::gone$$"

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 import scone_policy
-from scone_policy.regeneration import Effect, changes_values, renewals
+from scone_policy.diff.regeneration import Effect, changes_values, renewals
 from support.enclave_side import EnclaveSide
 from support.software_enclave import MEASUREMENT
 

@@ -7,10 +7,10 @@ from typing import get_args
 
 from pydantic import BaseModel
 
-from scone_cas import unsupported
-from scone_policy.kinds import KINDS
-from scone_policy.placeholders import SUFFIXES
-from scone_policy.session import Session
+from scone_cas.sessions import unsupported_features
+from scone_policy.model.secret_kinds import KINDS
+from scone_policy.model.session import Session
+from scone_policy.syntax.placeholders import SUFFIXES
 
 PAGE = Path(__file__).parents[3] / "docs" / "compatibility-language.md"
 NO_KEYS = frozenset({"reference", "value_json"})
@@ -61,11 +61,11 @@ def test_what_was_never_tried_is_what_this_cas_does_not_serve() -> None:
     """Keys that the embedded CAS refuses by name are those, and all others of its sections it serves."""
     never = {key for key, cells in rows("Keys").items() if cells[0] == "never tried"}
     served = {
-        "services": unsupported._SERVICE,
-        "secrets": unsupported._SECRET,
-        "images": unsupported._IMAGE,
-        "volumes": unsupported._VOLUME,
-        "security": unsupported._SECURITY,
+        "services": unsupported_features._SERVICE,
+        "secrets": unsupported_features._SECRET,
+        "images": unsupported_features._IMAGE,
+        "volumes": unsupported_features._VOLUME,
+        "security": unsupported_features._SECURITY,
     }
     for key, cells in rows("Keys").items():
         section, _, rest = key.partition(".")

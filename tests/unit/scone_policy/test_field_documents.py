@@ -6,17 +6,17 @@ from typing import Any
 import pytest
 import yaml
 
-from scone_cas.certificates import Issuer, issue
-from scone_cas.keys import generate
+from scone_cas.keys.certificates import Issuer, issue
+from scone_cas.keys.signing_keys import generate
 from scone_policy import PolicyError, parse
-from scone_policy.cautions import cautions
-from scone_policy.change import Trust
-from scone_policy.diff import compare
-from scone_policy.secrets import Secret
-from scone_policy.session import check
-from scone_policy.source import load, show
+from scone_policy.diff.change import Trust
+from scone_policy.diff.compare import compare
+from scone_policy.model.secrets import Secret
+from scone_policy.rules.check import check
+from scone_policy.rules.warnings import cautions
+from scone_policy.syntax.yaml_source import load, show
+from support.policy_strategies import KEY_HASH
 from unit.scone_cas.conftest import NOW
-from unit.scone_policy.policy_strategies import KEY_HASH
 
 HEX = "ab" * 32
 TAG = "cd" * 16
@@ -226,7 +226,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
 @pytest.mark.parametrize(("written", "path", "words"), REFUSED.values(), ids=REFUSED)
 def test_what_stays_refused(written: dict[str, Any], path: str, words: str) -> None:
     """What could only be a mistake is refused at its key, with the next step."""
-    from scone_policy.session import written_problems
+    from scone_policy.rules.check import written_problems
 
     session, problems = check(load(yaml.safe_dump(written)))
     problems += written_problems(session) if session is not None else []

@@ -9,7 +9,8 @@ import pytest
 
 import scone_policy
 from scone_policy import PolicyError, parse
-from unit.scone_policy import test_policy_language, test_policy_rules, test_policy_session
+from unit.scone_policy.model import test_language, test_session
+from unit.scone_policy.rules import test_rules
 
 FOLDER = Path(scone_policy.__file__).parent
 MODULES = sorted(FOLDER.glob("*.py"))
@@ -45,9 +46,9 @@ def test_every_message_is_made_with_its_next_step(module: Path) -> None:
 
 
 REFUSED = [
-    *((data, path) for data, path, _ in test_policy_rules.REFUSED),
-    *((data, path) for data, path, _ in test_policy_language.REFUSED),
-    *((data, path) for data, path, _ in test_policy_session.REFUSED),
+    *((data, path) for data, path, _ in test_rules.REFUSED),
+    *((data, path) for data, path, _ in test_language.REFUSED),
+    *((data, path) for data, path, _ in test_session.REFUSED),
 ]
 
 

@@ -9,17 +9,18 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from scone_policy import parse
-from scone_policy.access import AccessPolicy
-from scone_policy.attestation import Signer, Variant
-from scone_policy.cautions import cautions
-from scone_policy.images import Image, InjectionFile, Mount
-from scone_policy.secrets import Secret
-from scone_policy.security import Attestation, Security
-from scone_policy.services import Service
-from scone_policy.session import Session, written_problems
-from scone_policy.sharing import Export, Import
-from scone_policy.volumes import Volume
-from unit.scone_policy.policy_strategies import HEX32, wire_sessions
+from scone_policy.model.access import AccessPolicy
+from scone_policy.model.attestation import Signer, Variant
+from scone_policy.model.images import Image, InjectionFile, Mount
+from scone_policy.model.secret_sharing import Export, Import
+from scone_policy.model.secrets import Secret
+from scone_policy.model.security import Attestation, Security
+from scone_policy.model.services import Service
+from scone_policy.model.session import Session
+from scone_policy.model.volumes import Volume
+from scone_policy.rules.check import written_problems
+from scone_policy.rules.warnings import cautions
+from support.policy_strategies import HEX32, wire_sessions
 from unit.scone_policy.test_field_documents import CA
 
 DEFAULTS: dict[type[BaseModel], dict[str, Any]] = {

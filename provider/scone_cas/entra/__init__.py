@@ -1,0 +1,1 @@
+"""Tokens of Microsoft Entra: fetched for aad-token secrets."""

@@ -1,0 +1,1 @@
+"""Other CASes: asked for what sessions import from theirs, and answered."""

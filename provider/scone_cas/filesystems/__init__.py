@@ -1,0 +1,1 @@
+"""Encrypted file systems: volumes and the tags of their newest state."""

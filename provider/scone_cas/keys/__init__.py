@@ -1,0 +1,1 @@
+"""Keys, certificates and JSON Web Tokens, as values: nothing here knows of sessions."""

@@ -1,0 +1,1 @@
+"""Keys in a PKCS#11 token: settings, the token, what it holds, and how the CAS is unsealed with it."""

@@ -1,0 +1,1 @@
+"""Sessions as they are kept: uploaded, replaced, read, and who may do it."""

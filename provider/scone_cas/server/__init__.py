@@ -1,0 +1,1 @@
+"""Processes: options, ports, their supervisor, and the assembly of what they serve."""

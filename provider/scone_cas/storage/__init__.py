@@ -1,0 +1,1 @@
+"""What is kept on disk: the state directory, the database, and its sealing."""

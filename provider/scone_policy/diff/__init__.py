@@ -1,0 +1,1 @@
+"""Differences between two policies, and what each means for trust."""

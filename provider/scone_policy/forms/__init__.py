@@ -1,0 +1,1 @@
+"""Forms of a session: canonical, on the wire, as a digest."""

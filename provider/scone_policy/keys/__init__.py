@@ -1,0 +1,1 @@
+"""Public keys: PEM, key hashes, and what the certificate and the evidence of a CAS prove."""

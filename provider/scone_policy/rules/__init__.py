@@ -1,0 +1,1 @@
+"""Rules that a session keeps beyond its model: references, versions, texts, warnings."""

@@ -1,0 +1,1 @@
+"""Sessions under a signature or an encryption."""

@@ -1,0 +1,1 @@
+"""Spellings: YAML and JSON, names, durations, placeholders, holes, and problems with their place."""

@@ -1,0 +1,1 @@
+"""Base images: resolved, fetched, unpacked and locked."""

@@ -1,0 +1,333 @@
+"""Turns `python:3.11-slim` into a `LockedBase`: by registry or cache, all bytes verified, flattened once per digest."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from scone_provider.errors import ImageError
+from scone_provider.image.base.cache import BaseCache
+from scone_provider.image.base.layer_archive import Budget, Limits, check_media_type, read_layer
+from scone_provider.image.base.locked_base import (
+    Descriptor,
+    LockedBase,
+    ProtectionPart,
+    check_configuration,
+    describe_paths,
+    diff_ids_of,
+    find_program,
+    layers_of,
+    search_path_of,
+    tree_of,
+)
+from scone_provider.image.oci.canonical_json import canonical_json, parse_object
+from scone_provider.image.oci.reference import Reference, is_digest, parse_reference
+from scone_provider.image.oci.tree import Tree
+from scone_provider.image.protection.protection_file import Entry, base_entries, base_protection, base_protection_layer
+from scone_provider.image.registry.client import (
+    DOCKER_INDEX,
+    DOCKER_MANIFEST,
+    MANIFEST_LIMIT,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Manifest,
+    Registry,
+    Repository,
+)
+from scone_provider.image.registry.transport import RegistryUnavailableError
+
+Progress = Callable[[str], None]
+_CONFIG_LIMIT = 8 << 20
+_FACTS_LIMIT = 256 << 20
+_FACTS_VERSION = "1"  # part of the name, so that another reading of layers never meets old facts
+_PARALLEL_DOWNLOADS = 4
+_KEPT_MANIFESTS = "manifest-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Facts:
+    """What flattening a base gives, and what it takes minutes to learn again for a big one."""
+
+    base_json: bytes
+    programs: dict[str, str]
+
+    @property
+    def tree(self) -> Tree:
+        entries: dict[str, Entry] = json.loads(self.base_json)["entries"]
+        return tree_of(entries, self.programs)
+
+
+def silent(_: str) -> None:
+    """The progress of someone who does not want to know."""
+
+
+def resolve_base(
+    reference: str,
+    *,
+    program: str,
+    registry: Registry,
+    cache: BaseCache,
+    paths: Iterable[str] = (),
+    binaries: Iterable[str] = (),
+    limits: Limits | None = None,
+    progress: Progress = silent,
+) -> LockedBase:
+    """The linux/amd64 image that `reference` is now, locked, with what a service that starts `program` needs to know.
+
+    `paths`: absolute paths of the image that the service wants to use (`layout.wanted_paths`); `binaries`: programs
+    that it names besides. When the registry cannot be reached, the digest that the tag had when it was last seen here
+    is taken, which `progress` is told. Raises ImageError.
+    """
+    return _Resolver(registry, cache, limits or Limits(), progress).resolve(
+        reference, (program, *binaries), tuple(paths)
+    )
+
+
+def extend_base(
+    base: LockedBase,
+    *,
+    program: str,
+    registry: Registry,
+    cache: BaseCache,
+    paths: Iterable[str] = (),
+    binaries: Iterable[str] = (),
+    limits: Limits | None = None,
+    progress: Progress = silent,
+) -> LockedBase:
+    """The same base, by digest, for another program or other paths. No request is made when it is cached."""
+    resolver = _Resolver(registry, cache, limits or Limits(), progress)
+    found = resolver.by_digest(base.source)
+    return resolver.lock(base.reference, base.source, found, (program, *binaries), tuple(paths))
+
+
+def base_protection_bytes(
+    base: LockedBase, *, registry: Registry, cache: BaseCache, limits: Limits | None = None, progress: Progress = silent
+) -> bytes:
+    """`base.json` of a locked base, from the cache or computed. Raises ImageError when it is not what was locked."""
+    resolver = _Resolver(registry, cache, limits or Limits(), progress)
+    base_json = resolver.facts(base.source, base.digest, base.layers, base.diff_ids).base_json
+    if hashlib.sha256(base_json).hexdigest() != base.protection.digest:
+        raise ImageError(
+            "the base's protection is not the one that was locked",
+            where=base.reference,
+            fix="refresh the base (`refresh_base`)",
+        )
+    return base_json
+
+
+class _Resolver:
+    def __init__(self, registry: Registry, cache: BaseCache, limits: Limits, progress: Progress) -> None:
+        self._registry, self._cache, self._limits, self._progress = registry, cache, limits, progress
+
+    def resolve(self, text: str, programs: tuple[str, ...], paths: tuple[str, ...]) -> LockedBase:
+        reference = parse_reference(text)
+        if reference.digest:
+            return self.lock(text, reference, self.by_digest(reference), programs, paths)
+        try:
+            found = self._registry.source(reference).manifest(reference.version)
+        except RegistryUnavailableError:
+            digest = self._cache.recall(str(reference))
+            if digest is None:
+                raise
+            self._progress(f"{text}: the registry cannot be reached; taken as last seen, {digest}")
+            return self.lock(text, reference, self.by_digest(reference.at(digest)), programs, paths)
+        if found is None:
+            raise self._missing(reference)
+        self._keep_manifest(found)
+        locked = self.lock(text, reference, found, programs, paths)
+        self._cache.remember(str(reference), found.digest)
+        return locked
+
+    def by_digest(self, reference: Reference) -> Manifest:
+        digest = reference.digest
+        assert digest is not None
+        kept = self._cache.get(digest, limit=MANIFEST_LIMIT)
+        media_type = self._cache.fact(_KEPT_MANIFESTS + digest.removeprefix("sha256:"))
+        if kept is not None and media_type is not None:
+            return Manifest(data=kept, media_type=media_type.decode("ascii", "replace"), digest=digest)
+        found = self._registry.source(reference).manifest(digest)
+        if found is None:
+            raise self._missing(reference)
+        self._keep_manifest(found)
+        return found
+
+    def lock(
+        self, text: str, reference: Reference, found: Manifest, programs: tuple[str, ...], paths: tuple[str, ...]
+    ) -> LockedBase:
+        found = self._platform(reference, found)
+        try:
+            manifest = parse_object(found.data, what="the base's manifest", limit=MANIFEST_LIMIT)
+            layers = layers_of(manifest)
+            descriptor: Any = manifest["config"]
+            config = self._config(reference, descriptor)
+            parsed = parse_object(config, what="the base's configuration", limit=_CONFIG_LIMIT)
+            diff_ids = diff_ids_of(parsed)
+            check_configuration(parsed)
+            platform = (parsed.get("os"), parsed.get("architecture"))
+            manifest_text, config_text = found.data.decode(), config.decode()
+        except (KeyError, TypeError, ValueError):
+            raise ImageError("the base's manifest or configuration is malformed", where=text) from None
+        if platform != ("linux", "amd64"):
+            raise ImageError(f"the base is for {platform[0]}/{platform[1]}; linux/amd64 is needed", where=text)
+        if len(layers) != len(diff_ids) or len(layers) > self._limits.layers:
+            raise ImageError("the base has too many layers, or its configuration names other ones", where=text)
+        facts = self.facts(reference, found.digest, layers, diff_ids)
+        layer, tree = base_protection_layer(facts.base_json), facts.tree
+        locked = LockedBase(
+            reference=text,
+            repository=reference.name,
+            digest=found.digest,
+            media_type=found.media_type,
+            manifest=manifest_text,
+            config=config_text,
+            protection=ProtectionPart(
+                digest=hashlib.sha256(facts.base_json).hexdigest(),
+                size=len(facts.base_json),
+                layer_digest=layer.digest,
+                layer_size=layer.size,
+            ),
+            binaries={name: find_program(tree, name, search_path=search_path_of(parsed)) for name in programs},
+            paths=describe_paths(tree, paths),
+        )
+        # What would not come back out of the state must not go in.
+        return LockedBase.from_dict(locked.to_dict())
+
+    def facts(
+        self, reference: Reference, digest: str, layers: tuple[Descriptor, ...], diff_ids: tuple[str, ...]
+    ) -> _Facts:
+        """What flattening the image `digest` gives; from the cache where it was done before."""
+        name = f"{digest.removeprefix('sha256:')}.{_FACTS_VERSION}"
+        with self._cache.lock(name):
+            known = self._known_facts(name)
+            if known is not None:
+                return known
+            self._download(reference, layers)
+            entries, programs = self._flatten(layers, diff_ids)
+            facts = _Facts(base_json=base_protection(entries), programs=programs)
+            checksum = hashlib.sha256(facts.base_json).hexdigest()
+            self._cache.keep_fact(f"{name}.base.json", facts.base_json)
+            self._cache.keep_fact(f"{name}.programs.json", canonical_json({"base": checksum, "programs": programs}))
+            return facts
+
+    def _known_facts(self, name: str) -> _Facts | None:
+        base_json, about = self._cache.fact(f"{name}.base.json"), self._cache.fact(f"{name}.programs.json")
+        if base_json is None or about is None:
+            return None
+        try:
+            programs = parse_object(about, what="a cached fact", limit=_FACTS_LIMIT)
+        except ImageError:
+            return None
+        if programs.get("base") != hashlib.sha256(base_json).hexdigest():
+            return None
+        table: Any = programs.get("programs")
+        return _Facts(base_json=base_json, programs=table) if isinstance(table, dict) else None
+
+    def _download(self, reference: Reference, layers: tuple[Descriptor, ...]) -> None:
+        for layer in layers:
+            check_media_type(layer.media_type)
+        if sum(layer.size for layer in layers) > self._limits.compressed:
+            raise ImageError(f"the base has more than {self._limits.compressed} bytes", where=str(reference))
+        wanted = {
+            layer.digest: layer for layer in layers if not self._cache.has(layer.digest, size=layer.size)
+        }.values()
+        if not wanted:
+            return
+        self._progress(f"{reference}: downloading {len(wanted)} layers, {sum(layer.size for layer in wanted)} bytes")
+        source = self._registry.source(reference)
+        with ThreadPoolExecutor(max_workers=_PARALLEL_DOWNLOADS) as pool:
+            for _ in pool.map(lambda layer: fetch_layer(source, self._cache, layer), wanted):
+                pass
+
+    def _flatten(
+        self, layers: tuple[Descriptor, ...], diff_ids: tuple[str, ...]
+    ) -> tuple[dict[str, Entry], dict[str, str]]:
+        tree, budget = Tree(), Budget(self._limits)
+        for layer, diff_id in zip(layers, diff_ids, strict=True):
+            try:
+                with self._cache.open(layer.digest) as stream:
+                    members = read_layer(
+                        stream, media_type=layer.media_type, digest=layer.digest, diff_id=diff_id, budget=budget
+                    )
+            except ImageError:
+                self._cache.drop(layer.digest)  # a damaged file must not stand in the way of the next try
+                raise
+            tree.apply(members)
+        entries = base_entries(tree)
+        programs = {path: node.program for path, node in tree.walk() if node.program and path in entries}
+        return entries, programs
+
+    def _platform(self, reference: Reference, found: Manifest) -> Manifest:
+        if found.media_type in {OCI_MANIFEST, DOCKER_MANIFEST}:
+            return found
+        if found.media_type not in {OCI_INDEX, DOCKER_INDEX}:
+            raise ImageError(f"the base is of type {found.media_type!r}, which is no image", where=str(reference))
+        index = parse_object(found.data, what="the base's index", limit=MANIFEST_LIMIT)
+        try:
+            digest = _baseline(index)
+        except (KeyError, TypeError, AttributeError):
+            raise ImageError("the base's index is malformed", where=str(reference)) from None
+        if digest is None:
+            raise ImageError("the base has no image for linux/amd64", where=str(reference))
+        chosen = self.by_digest(reference.at(digest))
+        if chosen.media_type not in {OCI_MANIFEST, DOCKER_MANIFEST}:
+            raise ImageError("the base's index names an index in turn", where=str(reference))
+        return chosen
+
+    def _config(self, reference: Reference, descriptor: Mapping[str, object]) -> bytes:
+        digest, size = descriptor["digest"], descriptor["size"]
+        if (
+            not isinstance(digest, str)
+            or not is_digest(digest)
+            or not isinstance(size, int)
+            or not 0 < size <= _CONFIG_LIMIT
+        ):
+            raise ValueError
+        kept = self._cache.get(digest, limit=_CONFIG_LIMIT)
+        if kept is None:
+            source = self._registry.source(reference)
+            self._cache.fetch(digest, lambda file: source.download(digest, size=size, into=file))
+            kept = self._cache.get(digest, limit=_CONFIG_LIMIT)
+        if kept is None:
+            raise ValueError
+        return kept
+
+    def _keep_manifest(self, found: Manifest) -> None:
+        self._cache.put(found.digest, found.data)
+        self._cache.keep_fact(_KEPT_MANIFESTS + found.digest.removeprefix("sha256:"), found.media_type.encode())
+
+    def _missing(self, reference: Reference) -> ImageError:
+        asked = self._registry.source(reference).host
+        mirror = f" (asked its mirror {asked})" if asked != reference.host else ""
+        return ImageError(
+            f"the base image {reference} does not exist{mirror}",
+            where="build.from",
+            fix="check name and tag, and that the registry has it",
+        )
+
+
+def _baseline(index: Mapping[str, Any]) -> str | None:
+    """The image of an index that every linux/amd64 machine runs: without a variant, else of the lowest one.
+
+    An index may say nothing of its images' platforms; one image alone is then tried, and judged by its configuration.
+    """
+    found: list[tuple[str, str]] = []
+    unsaid: list[str] = []
+    for item in index["manifests"]:
+        platform = item.get("platform") or {}
+        if not is_digest(item["digest"]) or item.get("artifactType"):
+            continue
+        if not platform:
+            unsaid.append(item["digest"])
+        elif (platform.get("os"), platform.get("architecture")) == ("linux", "amd64"):
+            variant = str(platform.get("variant") or "v1")
+            found.append((f"{len(variant):04}{variant}", item["digest"]))
+    if found:
+        return min(found, key=lambda one: one[0])[1]  # the first of equals
+    return unsaid[0] if len(unsaid) == 1 else None
+
+
+def fetch_layer(source: Repository, cache: BaseCache, layer: Descriptor) -> None:
+    """Downloads one layer of a base into the cache, verified."""
+    cache.fetch(layer.digest, lambda file: source.download(layer.digest, size=layer.size, into=file))

@@ -1,0 +1,1 @@
+"""Images as the OCI describes them: references, canonical JSON, layers, file trees."""

@@ -1,0 +1,1 @@
+"""Protection of files: keys, sealing, the protection file, the measurement."""

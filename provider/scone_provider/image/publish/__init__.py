@@ -1,0 +1,1 @@
+"""Images on their way out: pushed, signed, and whose they are."""

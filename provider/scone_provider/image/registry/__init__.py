@@ -1,0 +1,1 @@
+"""The client of a registry: tokens, transport, manifests and blobs."""

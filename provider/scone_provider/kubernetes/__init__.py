@@ -1,0 +1,1 @@
+"""The cluster: how it is reached, releases, workloads, what is watched, and pull secrets."""

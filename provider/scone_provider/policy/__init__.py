@@ -1,0 +1,1 @@
+"""Policies in state and at CAS: files, revisions, owners, history, upload."""

@@ -1,0 +1,44 @@
+"""What CAS generated inside of itself, and what loses it: nobody can bring such a value back."""
+
+from collections.abc import Mapping
+
+from scone_policy.diff.regeneration import renewals
+from scone_policy.model.session import Session
+from scone_policy.syntax.holes import has_hole
+
+_DRAWN = ("ascii", "binary", "private-key", "pgp-key")
+
+
+def keys_made_anew(before: Session, after: Session) -> list[str]:
+    """Secrets of both versions that CAS makes anew for any successor: private keys without `migrate: true`, mostly."""
+    canonical = before.canonical()
+    lost = {one.name for one in renewals(canonical, canonical) if one.section == "secrets" and one.is_loss}
+    return sorted(lost & {name for name, secret in after.secrets.items() if secret.is_generated})
+
+
+def loss_with_name(olds: Mapping[str, object], session: Session) -> str | None:
+    """What does not come along where a policy (its old inputs) gets another name, in words; None where it has its own.
+
+    To CAS the other name is another policy.
+    """
+    old = olds.get("name")
+    if not isinstance(old, str) or old == session.name or has_hole(session.name):
+        return None
+    lost = _generated(olds.get("policy"))
+    return f"{old} becomes {session.name}, which is another policy to CAS: once that is there, {old} is retired" + (
+        f", and what CAS generated for it is lost: {', '.join(lost)}" if lost else ""
+    )
+
+
+def _generated(policy: object) -> list[str]:
+    """What CAS drew at random for a policy in canonical form: its secrets and volumes, as paths."""
+    found = policy if isinstance(policy, Mapping) else {}
+    names = []
+    for name, secret in sorted((found.get("secrets") or {}).items()):
+        given = {"value", "value_json", "import", "import_akv"} & set(secret)
+        if secret.get("kind") in _DRAWN and not given:
+            names.append(f"secrets.{name}")
+    for name, volume in sorted((found.get("volumes") or {}).items()):
+        if not {"fspf_key", "import"} & set(volume):
+            names.append(f"volumes.{name}")
+    return names

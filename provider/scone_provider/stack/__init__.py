@@ -1,0 +1,1 @@
+"""The stack: its settings, its secrets, and what production forbids."""
