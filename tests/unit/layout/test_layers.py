@@ -1,6 +1,7 @@
 """The order of packages that docs/architecture.md draws: who may import whom, and no circle anywhere."""
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -169,3 +170,11 @@ def test_the_core_does_no_input_or_output() -> None:
         if not (module in VOCABULARY and package == "kubernetes")
     ]
     assert wrong == []
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_the_order_is_as_drawn(package: str) -> None:
+    """The tables of docs/architecture.md show the same rooms in the same order."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    section = text.partition(f"\n### {package}\n")[2].partition("\n#")[0]
+    assert re.findall(r"^\| `([\w.]+)` \|", section, re.MULTILINE) == LAYERS[package]
