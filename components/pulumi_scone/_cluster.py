@@ -56,7 +56,7 @@ async def _state(provider: pulumi.ProviderResource) -> Mapping[str, Any]:
     request = ResourceInvokeRequest(tok="pulumi:pulumi:getResource", args=arguments)
     monitor: Any = get_monitor()
     answer = await asyncio.get_running_loop().run_in_executor(None, monitor.Invoke, request)
-    state, _ = rpc.deserialize_properties_unwrap_secrets(getattr(answer, "return")["state"])
+    state, _ = rpc.deserialize_properties_unwrap_secrets(getattr(answer, "return")["state"], keep_unknowns=True)
     return dict(state)
 
 

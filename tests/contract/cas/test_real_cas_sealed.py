@@ -158,11 +158,12 @@ def test_version_that_nobody_uploaded_is_replaced(sealer: Sealer, name: str) -> 
 @pytest.mark.parametrize("mode", ["EncryptedManifest", "SignedManifest", "NoUpload", "EncryptedOnly"])
 def test_another_way_to_trust_the_same_cas_seals_nothing(sealer: Sealer, cas: RealCas, name: str, mode: str) -> None:
     """A pin or another switch leaves the document as it is, in its file too: whoever uploads it again loses keys."""
-    trust = {"url": "cas.test", "tolerance": dict.fromkeys(ENOUGH.split(), True)}
+    switches = dict.fromkeys(ENOUGH.split(), True)
+    trust = {"url": "cas.test", "tolerance": switches}
     file = f".pulumi-scone/policies/{mode}.yaml"
     first = sealer.create(sealer.inputs(mode, policy=policy(name), file=file))
     written = (sealer.home / file).read_text()
-    for change in ({"key": cas.key_hash}, {"tolerance": {**trust["tolerance"], "-C": True}}):
+    for change in ({"key": cas.key_hash}, {"tolerance": {**switches, "-C": True}}):
         moved = f"{file}.moved"
         second = sealer.update(first, sealer.inputs(mode, policy=policy(name), file=moved, cas={**trust, **change}))
         assert second["document"] == first["document"]

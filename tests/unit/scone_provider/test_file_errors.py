@@ -159,7 +159,7 @@ def test_too_many_open_files(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text("x")
     program = (
         "import os, sys, resource, pathlib\n"
-        "from scone_provider.image import source\n"
+        "from scone_provider.image.build import source_files\n"
         "from scone_provider.errors import ImageError\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
         "held = []\n"
@@ -167,7 +167,7 @@ def test_too_many_open_files(tmp_path: Path) -> None:
         "    while True: held.append(os.open('/dev/null', os.O_RDONLY))\n"
         "except OSError: pass\n"
         "try:\n"
-        "    source.scan_source(pathlib.Path(sys.argv[1]), ['app.py'], into='/p')\n"
+        "    source_files.scan_source(pathlib.Path(sys.argv[1]), ['app.py'], into='/p')\n"
         "except ImageError as error: print(error)\n"
     )
     done = subprocess.run(

@@ -11,7 +11,10 @@ from scone_provider.manifest.advice import EXAMPLES, advised
 
 ROOT = Path(__file__).parents[4] / "provider" / "scone_provider"
 ROOMS = ("manifest", "catalogue", "derive", "commands")
-SOURCES = [*sorted(file for room in ROOMS for file in (ROOT / room).rglob("*.py")), ROOT / "image" / "toolchain.py"]
+SOURCES = [
+    *sorted(file for room in ROOMS for file in (ROOT / room).rglob("*.py")),
+    ROOT / "image" / "build" / "vendor_builder.py",
+]
 
 
 def raised(tree: ast.AST) -> Iterator[ast.Call]:
