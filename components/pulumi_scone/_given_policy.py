@@ -7,7 +7,7 @@ from typing import Any
 import pulumi
 
 from pulumi_scone._inputs import given_variables, read_text, refuse_in_production
-from pulumi_scone._outputs import Outputs
+from pulumi_scone._outputs import Outputs, warn
 from scone_policy.errors import SconeError
 from scone_policy.forms.secret_paths import is_explicit_secret, secret_paths
 from scone_policy.model.session import Session
@@ -49,7 +49,7 @@ class GivenPolicy:
             unfilled = variables is None
             raise refuse(name_left(problems, document, IN_PROGRAM) if unfilled else problems, document)
         if session is not None and session.creator is not None:
-            pulumi.log.warn(f"{session.name}: creator: is filled in by CAS: what stands here is ignored. Leave it out.")
+            warn(f"{session.name}: creator: is filled in by CAS: what stands here is ignored. Leave it out.")
         self.policy = self._values.show(document.data)
         """For the provider, which judges maps itself."""
         self._must: dict[Path, str] = {}

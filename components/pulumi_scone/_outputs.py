@@ -11,7 +11,7 @@ from typing import Any
 import pulumi
 
 from scone_policy.errors import SconeError
-from scone_policy.syntax.holes import Holes
+from scone_policy.syntax.holes import Holes, shown
 from scone_policy.syntax.scalars import text as scalar_text
 
 
@@ -129,4 +129,9 @@ def user_errors() -> Iterator[None]:
     try:
         yield
     except SconeError as error:
-        raise pulumi.RunError(str(error)) from None
+        raise pulumi.RunError(shown(str(error))) from None
+
+
+def warn(text: str, resource: pulumi.Resource | None = None) -> None:
+    """A warning on the resource, or on the stack; `…` stands for what is not known yet."""
+    pulumi.log.warn(shown(text), resource)

@@ -8,7 +8,7 @@ import pulumi
 
 from pulumi_scone._arguments import CasNamespaceArgs
 from pulumi_scone._inputs import check_arguments, given_variables, read_mesh, refuse_in_production
-from pulumi_scone._outputs import Outputs, is_later, settled, user_errors
+from pulumi_scone._outputs import Outputs, is_later, settled, user_errors, warn
 from pulumi_scone._policy_delivery import CasTarget, policy_of
 from pulumi_scone.resources import Cas
 from scone_policy.errors import SconeError
@@ -43,7 +43,7 @@ class CasNamespace(pulumi.ComponentResource):
         summary = {"namespace": place.namespace, "cas_url": place.cas_url}
         super().__init__("scone:index:CasNamespace", name, summary, opts)
         for warning in place.warnings:
-            pulumi.log.warn(warning, self)
+            warn(warning, self)
         self.trust: Mapping[str, Any] = {"url": place.cas_url, "tolerance": tolerance, "key": place.cas_key}
         """How policies of this namespace trust its CAS, as `SecurityPolicy(cas=…)` takes it."""
         self.way = CasTarget(cas="cas", trust=self.trust, mode=place.mode, recipient=place.encryption_key)

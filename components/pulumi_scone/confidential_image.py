@@ -8,7 +8,7 @@ import pulumi
 from pulumi_scone._arguments import ConfidentialImageArgs
 from pulumi_scone._inputs import builder_words, check_arguments, given_variables, hidden_identity, read_manifest
 from pulumi_scone._native_stage import NativeStage, reference_of
-from pulumi_scone._outputs import Outputs, secret_keys, settled, user_errors
+from pulumi_scone._outputs import Outputs, secret_keys, settled, user_errors, warn
 from pulumi_scone.resources import ImageBuild, VendorImage
 from scone_policy.errors import SconeError
 from scone_policy.model.services import MARKER
@@ -54,7 +54,7 @@ class ConfidentialImage(pulumi.ComponentResource):
             )
         self._set_up(name, values.show(inputs), args, opts)
         for warning in warnings:
-            pulumi.log.warn(warning, self)
+            warn(warning, self)
 
     @classmethod
     def of_inputs(

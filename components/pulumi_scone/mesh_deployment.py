@@ -12,7 +12,7 @@ from pulumi_scone._cluster import cluster_of
 from pulumi_scone._given_policy import as_secrets
 from pulumi_scone._inputs import check_arguments
 from pulumi_scone._mesh_plan import MeshBuilder
-from pulumi_scone._outputs import settled, together, user_errors
+from pulumi_scone._outputs import settled, together, user_errors, warn
 from pulumi_scone._policy_delivery import CasTarget, MeshPolicy, Policy, documents_of, objects_value, policy_of
 from pulumi_scone._pull_secret import pull_secrets
 from pulumi_scone._release_hooks import OWNER_PATH, owner_value, release_hooks
@@ -45,7 +45,7 @@ class MeshDeployment(pulumi.ComponentResource):
             draft = MeshBuilder(name, args)
         super().__init__("scone:index:MeshDeployment", name, draft.summary, opts)
         for warning in draft.warnings:
-            pulumi.log.warn(warning, self)
+            warn(warning, self)
         cluster = cluster_of(self, args)
         namespace = self._namespace(name, args, draft)
         ways = {draft.mesh.cas_name("cas"): namespace.way, **self._other_cases(name, draft, namespace)}
@@ -85,7 +85,7 @@ class MeshDeployment(pulumi.ComponentResource):
         uploaded = {service: policy.hash for service, policy in policies.items() if isinstance(policy, SecurityPolicy)}
         by_hand = [one.session for one in kept if one.way.mode in (NO_UPLOAD, ENCRYPTED_ONLY)]
         if by_hand:
-            pulumi.log.warn(
+            warn(
                 f"pods start when somebody has uploaded {', '.join(by_hand)}, so nothing waits for them here; "
                 f"the documents are the output `documents`, and in {FOLDER}",
                 self,

@@ -7,12 +7,13 @@ from cryptography import x509
 from scone_policy.keys.key_hash import certificate_key_hash
 from scone_policy.model.access import ANY, CREATOR, NONE, AccessPolicy, Entry
 from scone_policy.rules.placeholder_texts import entry_texts
+from scone_policy.syntax.holes import has_hole
 
 _RIGHTS = ("read", "update", "create_sessions", "list_sessions")
 
 
 def held_as_creator(policy: AccessPolicy, own: str | None) -> tuple[str, ...]:
-    """The rights that the key with the hash `own` has only while CREATOR means it.
+    """The rights that the key with the hash `own` has only while CREATOR means it; none that a hole may give it.
 
     Without `own` (nobody knows who will upload) they are all that name CREATOR. A policy that a fragment holds names
     nobody that can be seen here.
@@ -26,9 +27,12 @@ def held_as_creator(policy: AccessPolicy, own: str | None) -> tuple[str, ...]:
 
 
 def other_updaters(policy: AccessPolicy, own: str | None) -> tuple[str, ...]:
-    """Whoever may upload beside CREATOR and `own`, also with others together: as key hashes, or as they stand there."""
+    """Whoever may upload beside CREATOR and `own`, also with others together: as key hashes, or as they stand there.
+
+    Who is not known yet (a hole) may be `own`, and is left out.
+    """
     found = dict.fromkeys(_known_as(text) for text in entry_texts(policy.update))
-    return tuple(one for one in found if one not in (CREATOR, NONE, own))
+    return tuple(one for one in found if one not in (CREATOR, NONE, own) and not has_hole(one))
 
 
 def may_update_by_name(policy: AccessPolicy, own: str) -> bool:
@@ -38,7 +42,7 @@ def may_update_by_name(policy: AccessPolicy, own: str) -> bool:
 
 def _names(entries: Sequence[Entry], own: str | None) -> bool:
     """Whether an entry alone, which is no governance rule, lets that key in."""
-    return any(isinstance(entry, str) and _known_as(entry) in (ANY, own) for entry in entries)
+    return any(isinstance(entry, str) and (_known_as(entry) in (ANY, own) or has_hole(entry)) for entry in entries)
 
 
 def _known_as(entry: str) -> str:

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 
-import pulumi
-
 from scone_policy.model.session import Session
 from scone_policy.rules.creator import held_as_creator, may_update_by_name, other_updaters
 from scone_provider.policy.state import creator_key
+from scone_provider.resources._engine import warn
 
 
 def warn_of_other_updaters(session: Session, own_key: Callable[[], str | None]) -> None:
@@ -18,7 +17,7 @@ def warn_of_other_updaters(session: Session, own_key: Callable[[], str | None]) 
     rights, others = held_as_creator(policy, own), other_updaters(policy, own)
     if rights and others:
         us = own or "this stack's key"
-        pulumi.log.warn(
+        warn(
             f"{session.name}: access_policy: CREATOR is whoever uploaded the newest version. After an upload by "
             f"{_listed(others)} it is that key, and {us} may no longer {_listed(rights)}. "
             f"Name {us} itself under {_listed(rights)} (in owners, where those make the policy)."
@@ -36,7 +35,7 @@ def warn_of_moved_creator(current: Session, own: str) -> None:
         else f"The way back: whoever has the key {creator} uploads a version that names {own} under "
         f"{_listed(rights)}; then `pulumi refresh`."
     )
-    pulumi.log.warn(
+    warn(
         f"{current.name}: {creator} uploaded the newest version, so that CREATOR is that key: this stack ({own}) may "
         f"no longer {_listed(rights)}. {back}"
     )

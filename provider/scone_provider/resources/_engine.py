@@ -5,10 +5,11 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import ClassVar, TypeVar
 
+import pulumi
 from pulumi.dynamic import CheckFailure, CheckResult, ConfigureRequest, DiffResult, ResourceProvider
 from pulumi.output import UNKNOWN, Unknown
 
-from scone_policy.syntax.holes import Holes
+from scone_policy.syntax.holes import Holes, shown
 from scone_provider.cas.errors import CasForbidden, CasUnreachable
 from scone_provider.errors import SconeError, TrustError
 from scone_provider.stack import production
@@ -59,9 +60,14 @@ def checked(check: Callable[[_Self, Props, Props], Props]) -> Callable[[_Self, P
         try:
             return CheckResult(check(self, plain(olds), plain(news)), [])
         except SconeError as error:
-            return CheckResult(news, [CheckFailure("", str(error))])
+            return CheckResult(news, [CheckFailure("", shown(str(error)))])
 
     return wrapper
+
+
+def warn(text: str) -> None:
+    """A warning to whoever runs Pulumi; `…` stands for what is not known yet."""
+    pulumi.log.warn(shown(text))
 
 
 def plain(props: Props) -> Props:

@@ -4,8 +4,6 @@ import sys
 from collections.abc import Mapping
 from typing import cast
 
-import pulumi
-
 from scone_provider.errors import ImageError
 from scone_provider.image.base.cache import BaseCache
 from scone_provider.image.oci.reference import parse_reference
@@ -13,6 +11,7 @@ from scone_provider.image.publish.ownership import claim, new_owner, release
 from scone_provider.image.publish.push import alone
 from scone_provider.image.registry.client import Registry
 from scone_provider.image.registry.transport import RegistryOptions, RegistryUnavailableError
+from scone_provider.resources._engine import warn
 from scone_provider.stack.settings import Settings
 
 OWNERSHIP = frozenset({"pushed", "owner", "owners", "tags"})
@@ -69,7 +68,7 @@ def claimed(
         claim(reference, owner, registry=registry, brings=brings)
         owners = {**owners, reference: owner}
     except ImageError as error:
-        pulumi.log.warn(
+        warn(
             f"{reference}: its registry does not record who uses it, so that no `destroy` will remove it: {error.what}"
         )
     return {
@@ -86,7 +85,7 @@ def let_go(props: Mapping[str, object], *, registry: Registry) -> None:
     tags = tuple(sorted(_table(props, "tags")))
     for reference in sorted({**owners, **pushed}):
         if reference not in owners:
-            pulumi.log.warn(
+            warn(
                 f"{reference} stays: there is no record of who uses it, and another stack may; "
                 "delete it in its registry when nobody does"
             )
@@ -102,7 +101,7 @@ def let_go(props: Mapping[str, object], *, registry: Registry) -> None:
                 "resource out of the state (`pulumi state delete` with its URN), and run the command again",
             ) from None
         if not result.removed:
-            pulumi.log.warn(f"{reference} stays: {result.stays}")
+            warn(f"{reference} stays: {result.stays}")
 
 
 def _table(props: Mapping[str, object], key: str) -> dict[str, object]:

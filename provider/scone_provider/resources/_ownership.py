@@ -3,8 +3,6 @@
 from contextlib import suppress
 from itertools import pairwise
 
-import pulumi
-
 import scone_policy
 from scone_policy.model.session import Session
 from scone_provider.cas.client import CasClient, StoredSession
@@ -14,7 +12,7 @@ from scone_provider.policy.loss import keys_made_anew
 from scone_provider.policy.owners import Owner, Owners, marked, owners, without_owners
 from scone_provider.policy.state import creator_key
 from scone_provider.policy.upload import upload
-from scone_provider.resources._engine import Props
+from scone_provider.resources._engine import Props, warn
 from scone_provider.resources._run import RUN
 
 OTHERS = "this policy belongs to another resource, of this stack or another one"
@@ -64,14 +62,14 @@ def leave_to(others: Owners, cas: CasClient, newest: StoredSession) -> None:
     """Others have the policy, too: take this resource's mark out, so that it goes with the last of them."""
     session = without_owners(newest.parsed())
     if keys := keys_made_anew(session, session):
-        pulumi.log.warn(
+        warn(
             f"{newest.name}: {OTHERS}. It was left as it is, with the mark of this resource, because CAS would make "
             f"{', '.join(keys)} anew for a version without it: nothing retires it, unless the other one has adopt=True."
         )
         return
     text = marked(session, others).wire(predecessor=newest.hash)
     upload(cas, newest.name, text, predecessor=newest.hash, is_wanted=lambda now: owners(now.parsed()) == others)
-    pulumi.log.warn(f"{newest.name}: {OTHERS}. It was left to that one.")
+    warn(f"{newest.name}: {OTHERS}. It was left to that one.")
 
 
 def _content(session: Session) -> Session:

@@ -15,9 +15,9 @@ from pulumi.output import UNKNOWN
 
 from scone_policy.diff.regeneration import Renewal, changes_values, renewals
 from scone_policy.model.session import Session
-from scone_policy.syntax.holes import has_hole
+from scone_policy.syntax.holes import has_hole, shown
 from scone_provider.policy.history import Parse, Walk
-from scone_provider.resources._engine import Props
+from scone_provider.resources._engine import Props, warn
 from scone_provider.resources._revised import policy_of
 
 _COUNT = re.compile(r"\.([1-9][0-9]*)$")
@@ -41,18 +41,18 @@ def tell(name: str, found: Sequence[Renewal]) -> None:
     """A warning for each value that goes; what is only issued once more is a line for all."""
     for one in found:
         if one.is_loss:
-            pulumi.log.warn(f"{name}: {one}")
+            warn(f"{name}: {one}")
     reissued = [one for one in found if not one.is_loss]
     if reissued:
         names = ", ".join(one.name for one in reissued)
-        pulumi.log.info(f"{name}: CAS will issue these certificates anew: {names}; {reissued[0].why}.")
+        pulumi.log.info(f"{shown(name)}: CAS will issue these certificates anew: {names}; {reissued[0].why}.")
 
 
 def warn_of_another_cas(session: Session, before: object, now: str) -> None:
     """Warn where the policy is sought under another url: only CAS itself tells whether that is another CAS."""
     if before in (None, now) or has_hole(now) or not any(one.is_generated for one in session.secrets.values()):
         return
-    pulumi.log.warn(
+    warn(
         f"{session.name}: {now} takes the place of {before}. Another name for the same CAS changes nothing; another "
         "CAS generates all secrets anew, and what the old one holds stays there"
     )

@@ -1,6 +1,5 @@
 """`Cas`: one CAS that a stack trusts, the switches under which it does, and the key it was first seen with."""
 
-import pulumi
 from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 
 from scone_provider.cas.address import CasAddress
@@ -9,7 +8,7 @@ from scone_provider.cas.attestation_cache import AttestationCache
 from scone_provider.cas.client import CasClient, connect
 from scone_provider.cas.trust import CasTrust
 from scone_provider.errors import TrustError
-from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean, way_out
+from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean, warn, way_out
 from scone_provider.stack.production import refuse_testing
 from scone_provider.stack.settings import Settings
 
@@ -49,7 +48,7 @@ class CasProvider(SconeProvider):
         with way_out():
             found = presented_key(CasAddress.parse(trust.url, self.settings.connect_to))
         if found != props["attested_key"]:
-            pulumi.log.warn(
+            warn(
                 f"{trust.url} answers with the key {found}, but {props['attested_key']} was trusted: "
                 "nothing will be uploaded to it. If the change is right, pin it (cas_key in the Meshfile).",
             )
@@ -58,7 +57,7 @@ class CasProvider(SconeProvider):
         try:
             attest(trust, self.settings, anew=True)
         except TrustError as error:
-            pulumi.log.warn(f"{trust.url} still has the key that was trusted, but would not be trusted now: {error}")
+            warn(f"{trust.url} still has the key that was trusted, but would not be trusted now: {error}")
         return ReadResult(id_, outs, trust.to_props())
 
     def delete(self, _id: str, _props: Props) -> None:

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-import pulumi
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 from pulumi.output import UNKNOWN
@@ -35,7 +34,7 @@ from scone_provider.image.protection.measurement import MeasuredEnvironment
 from scone_provider.image.publish.cosign import parse_key, public_pem, push_signature, read_key, stack_key
 from scone_provider.image.publish.push import alone, image_exists, push_image
 from scone_provider.image.registry.transport import RegistryUnavailableError
-from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean
+from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean, warn
 from scone_provider.resources._images import OWNERSHIP, check_demanded, claimed, let_go, public_name, registry_of, tell
 
 _WITH_KEY = ("files", "fspf_tag", "digest", "reference")
@@ -208,7 +207,7 @@ class ConfidentialImageProvider(SconeProvider):
         except RegistryUnavailableError as error:
             if not preview:
                 raise
-            pulumi.log.warn(f"{asked}: what depends on this base is unknown until it was seen once: {error}")
+            warn(f"{asked}: what depends on this base is unknown until it was seen once: {error}")
             return None
 
 
@@ -270,7 +269,7 @@ def _known(plan: ImagePlan) -> Props:
 
 def _known_without_key(facts: KeylessPlan) -> Props:
     name = str(parse_reference(facts.reference)).rpartition(":")[0]
-    pulumi.log.warn(f"{name}: {facts.reason}")
+    warn(f"{name}: {facts.reason}")
     return dict.fromkeys(_WITH_KEY, UNKNOWN) | {
         "files": dict.fromkeys(facts.files, UNKNOWN),
         "measurement": facts.measurement,
@@ -285,7 +284,7 @@ def _warn_of_private(wanted: ImageInputs) -> None:
     clear = [file.path for file in private if not within(file.path, wanted.dirs)]
     places = ", ".join(file.path for file in private[:_FEW]) + (" and others" if len(private) > _FEW else "")
     why = "whoever may pull the image can read what is not below `dirs`" if clear else "they are encrypted all the same"
-    pulumi.log.warn(
+    warn(
         f"{wanted.name}: only their owner may read these files here; in the image each has the mode 0644 or 0755, "
         f"and {why}: {places} ({wanted.place('copy')})"
     )

@@ -22,7 +22,7 @@ from scone_provider.policy.owners import Owner, marked, owners, with_taker, with
 from scone_provider.policy.state import with_secrets
 from scone_provider.policy.takeover import How, Standing
 from scone_provider.policy.upload import upload
-from scone_provider.resources._engine import Props, clean
+from scone_provider.resources._engine import Props, clean, warn
 from scone_provider.resources._renewed import is_other_policy
 from scone_provider.resources._run import RUN
 from scone_provider.resources.security_policy import SecurityPolicyProvider
@@ -104,7 +104,7 @@ class SealedPolicyProvider(SecurityPolicyProvider):
         found = cas.read(wanted.name)
         known = olds.get("predecessor")
         if found is None or found.hash == known:
-            pulumi.log.warn(f"{wanted.name}: the version before this one was never uploaded to {cas.url}.")
+            warn(f"{wanted.name}: the version before this one was never uploaded to {cas.url}.")
         elif difference := self._difference(without_owners(found.parsed()), _last(olds), olds):
             raise CasError(
                 "CAS has a version of this policy that this stack did not make; what would have to be undone:\n"
@@ -126,7 +126,7 @@ class SealedPolicyProvider(SecurityPolicyProvider):
     def delete(self, _id: str, props: Props) -> None:
         """Remove the file, if it still is this resource's. What was uploaded is its uploader's."""
         _remove_file(props)
-        pulumi.log.warn(f"{props['name']} stays at {_url(props)}, if somebody uploaded it: retire it there.")
+        warn(f"{props['name']} stays at {_url(props)}, if somebody uploaded it: retire it there.")
 
     def _sealed(
         self,
@@ -181,7 +181,7 @@ def _remove_file(props: Props) -> None:
     document = cast("Mapping[str, object]", props["document"])
     text = _written(document, str(props["mode"]), Owner.of(props.get("owner")))
     if not remove_policy(path, text):
-        pulumi.log.warn(f"{path} was left as it is: it is not the file that this resource wrote.")
+        warn(f"{path} was left as it is: it is not the file that this resource wrote.")
 
 
 def _written(document: Mapping[str, object], mode: str, owner: Owner | None) -> str:

@@ -41,7 +41,7 @@ from scone_provider.policy.state import (
 from scone_provider.policy.takeover import How, Standing, listing
 from scone_provider.policy.upload import upload
 from scone_provider.resources._creator import warn_of_moved_creator, warn_of_other_updaters
-from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean, way_out
+from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean, warn, way_out
 from scone_provider.resources._ownership import OTHERS, followed, is_mine, leave_to, still
 from scone_provider.resources._renewed import (
     counted,
@@ -113,12 +113,12 @@ class SecurityPolicyProvider(SconeProvider):
         found = renewed(olds, canonical, overlap.get("revision"))
         tell(session.name, found)
         if (lost := loss_with_name(olds, session)) is not None:
-            pulumi.log.warn(lost)
+            warn(lost)
         warn_of_another_cas(session, _trust_url(olds), trust.url)
         if self.is_uploader:
             warn_of_other_updaters(session, self._own_key)
         for caution in cautions(session):
-            pulumi.log.warn(f"{session.name}: {show(caution.path)}: {caution.rule}. {caution.fix}")
+            warn(f"{session.name}: {show(caution.path)}: {caution.rule}. {caution.fix}")
         inputs: Props = {
             "cas": trust.to_props(),
             "name": session.name,
@@ -136,7 +136,7 @@ class SecurityPolicyProvider(SconeProvider):
         wanted = wanted_there(props)
         found, me = cas.read(wanted.name), RUN.new_owner()
         if found is not None and scone_policy.is_retired(found.parsed()):
-            pulumi.log.warn(
+            warn(
                 f"{wanted.name} was retired before: all secrets that CAS generates for it are new. Pods that still run "
                 "with the old ones must be restarted (kubectl rollout restart)."
             )
@@ -159,16 +159,14 @@ class SecurityPolicyProvider(SconeProvider):
         how = standing.judge(cas.url)
         keys = ", ".join(f"secrets.{name}" for name in standing.anew)
         if how is How.NOTE:
-            pulumi.log.warn(
-                f"{wanted.name} was taken over as it is, without a version that says so: CAS would make {keys} anew."
-            )
+            warn(f"{wanted.name} was taken over as it is, without a version that says so: CAS would make {keys} anew.")
             RUN.note(cas.key_hash, wanted.name)
             same_stack = (owner for owner in sorted(standing.there) if owner.is_of_stack(me))
             return _outs(props, cas, found.hash, next(same_stack, None))
         tell(wanted.name, renewals(without_owners(current).canonical(), wanted.canonical()))
         whom = with_taker(standing.there, me, adopt=standing.adopt)
         if any(not owner.is_of_stack(me) for owner in whom - {me}):
-            pulumi.log.warn(f"{wanted.name} belongs to another stack, too; it is retired with the last of them.")
+            warn(f"{wanted.name} belongs to another stack, too; it is retired with the last of them.")
         return self._upload(cas, props, wanted, predecessor=found.hash, me=me, whom=whom)
 
     @clean
@@ -177,7 +175,7 @@ class SecurityPolicyProvider(SconeProvider):
         cas = self._attested(news, known_key=_known_key(olds, news))
         known, name = str(olds["hash"]), str(news["name"])
         if _trust_url(olds) != _trust_url(news) and not self._is_same_cas(cas, name, known):
-            pulumi.log.warn(f"{name} was left as it is at {_trust_url(olds)}: retire it there if nobody needs it.")
+            warn(f"{name} was left as it is at {_trust_url(olds)}: retire it there if nobody needs it.")
             return UpdateResult(self.create(news).outs)
         found = walk(cas, name, known)
         if found is None:
@@ -212,7 +210,7 @@ class SecurityPolicyProvider(SconeProvider):
             try:
                 cas = attest(trust, self.settings, known_key=_known_key(props, props), identify=True)
             except TrustError as error:
-                pulumi.log.warn(f"{name} was not read: {error}")
+                warn(f"{name} was not read: {error}")
                 return ReadResult(id_, props | {"policy": with_secrets(props["policy"])}, None)
             found = walk(cas, name, known)
         if found is None:
@@ -221,13 +219,13 @@ class SecurityPolicyProvider(SconeProvider):
         is_drift = found.newest.hash != base
         if is_drift:
             news = self._since(found.after(base), props)
-            pulumi.log.warn(f"{name} was changed since this stack last wrote it:\n{news}")
+            warn(f"{name} was changed since this stack last wrote it:\n{news}")
             note = {**(note if isinstance(note, Mapping) else {}), **news.note()}
         current = found.newest.parsed()
         if scone_policy.is_retired(current):
             return ReadResult("", {})
         if not is_mine(owners(current), props):
-            pulumi.log.warn(f"{name}: {OTHERS}. This one leaves it alone: remove it from the program.")
+            warn(f"{name}: {OTHERS}. This one leaves it alone: remove it from the program.")
         current = without_owners(current)
         expected, revision = wanted_there(props).canonical(), props.get("revision")
         canonical = with_markers(current.canonical(), expected=expected, image_key=self.settings.image_key)
@@ -264,7 +262,7 @@ class SecurityPolicyProvider(SconeProvider):
             return
         mine, there = Owner.of(props.get("owner")), owners(found.newest.parsed())
         if not is_mine(there, props) or RUN.noted(cas.key_hash, name):
-            pulumi.log.warn(f"{name}: {OTHERS}. It was left as it is.")
+            warn(f"{name}: {OTHERS}. It was left as it is.")
             return
         if others := there - {mine}:
             with way_out():

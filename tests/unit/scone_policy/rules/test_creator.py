@@ -6,10 +6,12 @@ import pytest
 
 from scone_policy.model.access import AccessPolicy
 from scone_policy.rules.creator import held_as_creator, may_update_by_name, other_updaters
+from scone_policy.syntax.holes import Holes
 from scone_provider.cas.identity import Identity
 
 US, THEM = (Identity.create(common_name=name, now=datetime(2026, 1, 1, tzinfo=UTC)) for name in ("us", "them"))
 OWN, OTHER = US.key_hash, THEM.key_hash
+HOLE = Holes().punch("a key that is known later, and may be OWN")
 
 
 @pytest.mark.parametrize(
@@ -28,6 +30,8 @@ OWN, OTHER = US.key_hash, THEM.key_hash
         ({"update": [OWN, OTHER], "read": [OWN], "create_sessions": ["CREATOR"]}, ("create_sessions",), (OTHER,)),
         ({"update": ["CREATOR", "$$SCONE::who$$"], "read": [OWN]}, ("update",), ("$$SCONE::who$$",)),
         ({"update": ["NONE"], "read": ["CREATOR"]}, ("read",), ()),
+        ({"update": ["CREATOR", HOLE], "read": ["CREATOR"]}, ("read",), ()),
+        ({"update": ["CREATOR", OTHER], "read": ["CREATOR", HOLE]}, ("update",), (OTHER,)),
     ],
 )
 def test_rights_that_move(policy: dict[str, object], rights: tuple[str, ...], others: tuple[str, ...]) -> None:
