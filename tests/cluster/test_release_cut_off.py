@@ -52,8 +52,7 @@ def cut_off(mesh: MeshProject, number: int, status: str = "pending-upgrade") -> 
 
 def forget(mesh: MeshProject) -> None:
     """As if the run had been killed before the state had the release: it and what follows is gone from there."""
-    for one in ("pulumi-python:dynamic/scone:Rollout::hello", RELEASE):
-        mesh.pulumi("state", "delete", mesh.resources()[one]["urn"], "--yes")
+    mesh.pulumi("state", "delete", mesh.resources()[RELEASE]["urn"], "--target-dependents", "--yes")
 
 
 def test_release_that_the_state_does_not_have(mesh: MeshProject) -> None:
