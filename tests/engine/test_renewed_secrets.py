@@ -53,9 +53,8 @@ def test_what_an_update_costs(new_project: Callable[..., PulumiProject], cas: Em
     beside = connect(f"127.0.0.1:{cas.port}", **trust)
     first, digest = values(), _digest(project)
 
-    project.pulumi("config", "set-all", "--plaintext", f"test:tolerance={TOLERANCE} -C")
-    assert "CAS will" not in project.up().text
-    project.pulumi("config", "set", "test:cas", f"localhost:{cas.port}")
+    trusted = ("--plaintext", f"test:tolerance={TOLERANCE} -C", "--plaintext", f"test:cas=localhost:{cas.port}")
+    project.pulumi("config", "set-all", *trusted)
     assert "CAS will" not in project.up().text
     assert (values(), count(), _digest(project)) == (first, 1, digest)
     assert project.preview_steps() == {}
@@ -72,13 +71,14 @@ def test_what_an_update_costs(new_project: Callable[..., PulumiProject], cas: Em
 
     found = beside.read("team/shared")
     assert found is not None
-    longer = scone_policy.parse(found.description_yaml.replace("size: 20", "size: 21"))
+    assert "size: '20'" in found.description_yaml
+    longer = scone_policy.parse(found.description_yaml.replace("size: '20'", "size: 21"))
     assert beside.upload(longer.wire(predecessor=found.hash))
     assert "CAS made anew secrets.word, because its size changes (20 → 21)" in project.refresh().text
-    text = project.preview().text
+    steps = project.preview_steps()
+    text = project.transcripts[-1]
     assert "CAS will generate the secret word anew, because its size changes (21 → 20)" in text
     assert "team/api may import it" in text
-    steps = project.preview_steps()
     assert set(steps) == {POLICY}
     assert steps[POLICY]["diff"] == {"digest": "update", "policy.secrets.word.size": "update"}
     before = _digest(project)

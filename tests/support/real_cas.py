@@ -60,7 +60,7 @@ class RealCas:
 
     def _reap(self) -> int:
         assert self.process is not None
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     def audit(self) -> Verdict:
         """The verdict on its audit log."""

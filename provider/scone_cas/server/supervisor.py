@@ -24,7 +24,8 @@ from scone_cas.storage.state_directory import lock, prepare_directory
 from scone_policy.errors import SconeError
 from scone_policy.keys.cas_certificate import cas_key_hash
 
-_START_TIME = 30.0
+_START_TIME = 120.0
+"""Seconds until both ports must serve. A process that ends is noticed at once; a busy machine is no reason to stop."""
 _STOP_TIME = 15.0
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - only where the operator asked for it
