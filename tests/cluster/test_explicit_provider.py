@@ -1,5 +1,6 @@
 """A `kubernetes.Provider` of the program's own: its cluster is everywhere, the ambient one nowhere."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,6 +34,33 @@ class CloudCluster(Resource, module="test", name="Cluster"):
 
 config = pulumi.Config("pulumi-scone")
 cluster = pulumi_kubernetes.Provider("cloud", kubeconfig=CloudCluster("cloud").kubeconfig, context="real")
+'''
+
+HOST = """#!{python}
+from pulumi.provider.experimental import component_provider_host
+
+from pulumi_scone import MeshDeployment
+
+component_provider_host(name="scone", components=[MeshDeployment], version="1.0.0")
+"""
+HOSTED = '''
+class Mesh(pulumi.ComponentResource):
+    """As the package is that Pulumi makes of the component for a program in another language."""
+
+    def __init__(self, name, args, opts):
+        super().__init__("scone:index:MeshDeployment", name, args, opts, remote=True)
+
+
+Mesh(
+    "hello",
+    {
+        "meshFile": "mesh.yaml",
+        "manifestFiles": ["service.yaml"],
+        "variables": {"CAS_URL": config.require("casUrl"), "APP_IMAGE_REPO": config.require("imageRepo")},
+        "kubernetesNamespace": config.require("kubernetesNamespace"),
+    },
+    pulumi.ResourceOptions(providers=[cluster], version="1.0.0"),
+)
 '''
 
 
@@ -87,4 +115,29 @@ def test_only_its_cluster_is_asked(new_mesh: Callable[..., MeshProject], elsewhe
     mesh.up(environment=elsewhere)
     assert "Hello, 'somebody'" in mesh.log_until("somebody")
     mesh.pulumi("destroy", "--yes", "--skip-preview", "--color=never", environment=elsewhere)
+    assert mesh.get("deployments") == []
+
+
+def test_component_that_is_hosted_for_another_language(
+    new_mesh: Callable[..., MeshProject], elsewhere: dict[str, str]
+) -> None:
+    """It has a reference to the provider only: the engine tells it the cluster, and whose a release is is asked there.
+
+    Seen from the engine, what a program in another language would do: the component runs in a process of its own.
+    """
+    mesh = new_mesh()
+    path, secret = two_clusters(mesh)
+    mesh.pulumi("config", "set", "pulumi-scone:kubeconfigFile", str(path))
+    plugin = mesh.folder.parent / "plugins" / "pulumi-resource-scone"
+    plugin.parent.mkdir()
+    plugin.write_text(HOST.format(python=sys.executable))
+    plugin.chmod(0o755)
+    environment = {**elsewhere, "PATH": f"{plugin.parent}:{mesh.environment['PATH']}"}
+    (mesh.program / "__main__.py").write_text("import pulumi\n" + PROGRAM + HOSTED)
+    assert "scone:Rollout" in mesh.preview(environment=environment).text
+    mesh.up(environment=environment)
+    assert "Integrity OK" in mesh.log_until("Integrity OK")
+    assert mesh.preview_steps(environment=environment) == {}
+    assert secret.encode() not in mesh.everything_written()
+    mesh.pulumi("destroy", "--yes", "--skip-preview", "--color=never", environment=environment)
     assert mesh.get("deployments") == []
