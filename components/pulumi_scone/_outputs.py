@@ -3,6 +3,7 @@
 So only the field that depends on what is not known yet is unknown in a preview, never the policy around it.
 """
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from inspect import isawaitable
@@ -13,6 +14,9 @@ import pulumi
 from scone_policy.errors import SconeError
 from scone_policy.syntax.holes import Holes, shown
 from scone_policy.syntax.scalars import text as scalar_text
+
+_MOMENT = 0.5
+"""Seconds that the server of a program's hooks has to start."""
 
 
 class Outputs:
@@ -51,9 +55,15 @@ class Outputs:
     def later(self, text: str, function: Callable[[str], object]) -> str:
         """A hole for `function` of a text with holes in it. What it raises ends the program when the text is known."""
 
-        def told(known: object) -> object:
-            with user_errors():
+        async def told(known: object) -> object:
+            try:
                 return function(_text(known))
+            except SconeError as error:
+                # Said at once, and raised a moment later: gRPC's asyncio server, which serves the hooks, crashes the
+                # interpreter when its loop ends while it starts, and nobody would read why the program ended.
+                pulumi.log.error(shown(str(error)))
+                await asyncio.sleep(_MOMENT)
+                raise pulumi.RunError(shown(str(error))) from None
 
         return self._holes.punch(pulumi.Output.from_input(self.show(text)).apply(told))
 

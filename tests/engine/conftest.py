@@ -18,7 +18,7 @@ from support.pulumi_project import PulumiProject
 IMAGE_KEY = base64.b64encode(bytes(range(32))).decode()
 SOURCES = Path(__file__).parents[2]
 """Programs and providers run from this checkout, whatever is installed."""
-PULUMI_YAML = "name: engine-test\nruntime: python\n"
+PULUMI_YAML = "name: {called}\nruntime: python\n"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -70,10 +70,11 @@ def new_project(cli_environment: dict[str, str], tmp_path: Path) -> Callable[...
         secrets: Mapping[str, str] | None = None,
         *,
         name: str = "project",
+        called: str = "engine-test",
     ) -> PulumiProject:
         folder = tmp_path / name
         folder.mkdir()
-        (folder / "Pulumi.yaml").write_text(PULUMI_YAML)
+        (folder / "Pulumi.yaml").write_text(PULUMI_YAML.format(called=called))
         (folder / "__main__.py").write_text(program)
         project = PulumiProject(folder, environment=cli_environment)
         identity = Identity.create(common_name=name, now=dt.datetime.now(dt.UTC)).to_pem()

@@ -60,7 +60,7 @@ def project(
     folder.mkdir()
     for name in FILES:
         shutil.copy(EXAMPLE / name, folder)
-    (folder / "Pulumi.yaml").write_text(PULUMI_YAML)
+    (folder / "Pulumi.yaml").write_text(PULUMI_YAML.format(called="engine-test"))
     manifest = (folder / "service.yaml").read_text()
     manifest = manifest.replace("size: 10", f"value: {PLANTED}").replace(
         "  kind: python\n", "  kind: python\n  from: $APP_IMAGE_REPO/base:1\n"

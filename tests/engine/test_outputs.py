@@ -419,7 +419,10 @@ def test_meshes_of_outputs(new_project: Make, cas: EmbeddedCas, registry: RealRe
     (project.folder / "service.yaml").write_text(SERVICE_YAML)
     shown = safely(project.preview())
     assert "kubernetes:helm.sh/v3:Release" in shown
-    targets = [f"--target=**{kind}**" for kind in ("::late", "scone:Cas::", "ConfidentialImage", "SecurityPolicy")]
+    targets = [
+        f"--target=**{kind}**"
+        for kind in ("::late", "MeshDeployment::", "CasNamespace", "scone:Cas::", "ConfidentialImage", "SecurityPolicy")
+    ]
     safely(project.pulumi("up", "--yes", "--skip-preview", "--color=never", *targets))
     resources = project.resources()
 

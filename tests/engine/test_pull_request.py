@@ -71,7 +71,8 @@ def test_reviewer_sees_what_must_not_be_missed(new_project: Callable[..., Pulumi
     )
     comment = _comment(project)
     above, _, fold = comment.partition("<details>")
-    assert above.endswith("````text\nwarning: something to know\n````\n\n")
+    lost = "acme/api becomes acme/other, which is another policy to CAS: once that is there, acme/api is retired"
+    assert above.endswith(f"````text\nwarning: something to know\nwarning: {lost}\n````\n\n")
     assert re.search(r"^! *\+-.*SecurityPolicy: \(replace\)$", fold, re.MULTILINE)
     fence = re.findall("^(`+)diff$", fold, re.MULTILINE)[0]
     assert len(fence) > 3
