@@ -141,7 +141,7 @@ def test_foreign_version_is_not_sealed_over(sealer: Sealer, name: str) -> None:
     with pytest.raises(grpc.RpcError, match=r"secrets\.theirs") as caught:
         sealer.update(first, sealer.inputs("EncryptedManifest", policy=policy(name, "mine")))
     assert PLANTED not in str(caught.value)
-    with pytest.raises(grpc.RpcError, match="did not make it"):
+    with pytest.raises(grpc.RpcError, match="does not say that a resource of this stack made it"):
         sealer.create(sealer.inputs("EncryptedManifest", policy=policy(name)))
     adopted = sealer.create(sealer.inputs("EncryptedManifest", policy=policy(name), adopt=True))
     sealer.upload(adopted)
