@@ -55,7 +55,7 @@ class Outputs:
     def later(self, text: str, function: Callable[[str], object]) -> str:
         """A hole for `function` of a text with holes in it. What it raises ends the program when the text is known."""
 
-        async def told(known: object) -> object:
+        async def told(known: object) -> Any:  # noqa: ANN401  see hide
             try:
                 return function(_text(known))
             except SconeError as error:

@@ -47,8 +47,8 @@ class Printer:
         found = self._entry(Session, data)
         for section, model in (("services", Service), ("secrets", Secret), ("volumes", Volume), ("images", Image)):
             entries = data.get(section) or []
-            none: list[list[Any] | None] = [[], None]
-            found[section] = [self._section(model, entry) for entry in entries] or self._chance.choice(none)
+            is_list = self._chance.random() < 0.5
+            found[section] = [self._section(model, entry) for entry in entries] or ([] if is_list else None)
             self._chance.shuffle(found[section] or [])
         if not isinstance(data.get("access_policy", {}), str):
             found["access_policy"] = self._entry(AccessPolicy, data.get("access_policy") or {})
