@@ -18,6 +18,8 @@ from tools.devstack.variables import environment
 SUITES = ("unit", "contract", "fuzz", "upgrade", "engine", "cluster")
 _BESIDE = ("engine", "cluster")
 """Suites that run at the same time: both wait for other programs most of theirs."""
+_IN_ORDER = ("cluster",)
+"""Suites whose order stays: the tests of a file share one deployment, because each takes a minute to make."""
 _SPREAD = ("unit", "contract")
 """Suites whose files share nothing, so that pytest-xdist spreads them over the cores."""
 _SOURCES = ("components", "provider", "tools", "tests", "bench")
@@ -59,15 +61,16 @@ def lint_phases(paths: Paths) -> Iterator[Phase]:
 
 
 def suite_phases(paths: Paths, *, suites: tuple[str, ...], long: bool) -> Iterator[Phase]:
-    """One pytest run per suite that exists, the fast ones first; the order of tests is drawn anew in each run."""
+    """One pytest run per suite that exists, the fast ones first; their order is drawn anew in each run, but for the cluster's."""
     for suite in suites:
         folder = paths.root / "tests" / suite
         if any(folder.rglob("test_*.py")):
             chosen = () if long else ("-m", "not long")
+            order = ("-p", "no:randomly") if suite in _IN_ORDER else ()
             spread = ("-n", "auto", "--dist", "loadfile") if suite in _SPREAD else ()
             yield Phase(
                 name=f"tests/{suite}",
-                argv=(str(paths.venv / "bin" / "python"), "-m", "pytest", "-q", *chosen, *spread, str(folder)),
+                argv=(str(paths.venv / "bin" / "python"), "-m", "pytest", "-q", *order, *chosen, *spread, str(folder)),
                 cwd=paths.root,
                 beside=suite in _BESIDE,
             )
