@@ -61,7 +61,7 @@ def lint_phases(paths: Paths) -> Iterator[Phase]:
 
 
 def suite_phases(paths: Paths, *, suites: tuple[str, ...], long: bool) -> Iterator[Phase]:
-    """One pytest run per suite that exists, the fast ones first; their order is drawn anew in each run, but for the cluster's."""
+    """One pytest run per suite that exists, the fast ones first, in an order that is drawn anew (but see _IN_ORDER)."""
     for suite in suites:
         folder = paths.root / "tests" / suite
         if any(folder.rglob("test_*.py")):
