@@ -104,6 +104,15 @@ def test_a_failure_stops_what_runs_beside_it(engine: Engine) -> None:
         )
 
 
+@pytest.fixture
+def _interrupts() -> Iterator[None]:
+    """Ctrl-C interrupts, also where this run itself was started in the background and inherited that it does not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interrupts")
 def test_an_interrupt_stops_the_command_and_the_next_run_goes_on(tmp_path: Path) -> None:
     """Ctrl-C in the middle ends the running program; a new engine completes what is missing and repeats nothing."""
     ran: list[str] = []
