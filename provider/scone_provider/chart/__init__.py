@@ -85,7 +85,7 @@ def _lay_out(folder: Path, wanted: Mapping[str, bytes]) -> None:
 
 
 def _renamed(chart: bytes, service: str) -> bytes:
-    line = f"name: {service}".encode()
+    line = f'name: "{service}"'.encode()
     return _NAME.sub(line, chart, count=1) if _NAME.search(chart) else line + b"\n" + chart
 
 
