@@ -13,6 +13,8 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+import yaml
+
 from scone_provider.errors import DeployError
 from scone_provider.file_errors import file_errors
 
@@ -91,7 +93,8 @@ def _lay_out(folder: Path, wanted: Mapping[str, bytes]) -> None:
 
 
 def _renamed(chart: bytes, service: str) -> bytes:
-    line = f'name: "{service}"'.encode()
+    plain = yaml.safe_load(service) == service  # `on` and `null` are names, too
+    line = (f"name: {service}" if plain else f'name: "{service}"').encode()
     return _NAME.sub(line, chart, count=1) if _NAME.search(chart) else line + b"\n" + chart
 
 
