@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scone_cas.federation.connection import Trust
 from scone_cas.federation.protocol import Ask, PeerError, Shared, judge_evidence, read_public
 from scone_cas.federation.settings import PeerAddress, PeerSettings
 from scone_cas.identity.cas_identity import CasIdentity
@@ -315,3 +316,17 @@ def test_wrong_options_are_refused_by_name(options: dict[str, list[str]], part: 
 def test_key_in_hex_is_the_same_key() -> None:
     """Both spellings of cas_key mean one key."""
     assert pinned(decode_key_hash(PEER_KEY).hex()) == pinned(PEER_KEY) == PEER_KEY
+
+
+def test_connections_are_kept_for_those_asked_lately(cas) -> None:
+    """The same CAS is asked over the same connection, until 64 others were asked since; the next one takes its place."""
+    peers = cas.parts.client_api._sessions._peers
+    trust = Trust(cas_key=PEER_KEY)
+    places = [PeerAddress(host=f"cas-{number}.example", port=8081) for number in range(65)]
+    first, second, *_ = found = [peers._peer(place, trust) for place in places[:64]]
+    assert peers._peer(places[0], trust) is first
+    peers._peer(places[64], trust)
+    assert peers._peer(places[0], trust) is first
+    assert peers._peer(places[1], trust) is not second
+    assert len({*map(id, found)}) == 64
+    assert peers._peer(places[0], Trust(cas_key="another")) is not first
