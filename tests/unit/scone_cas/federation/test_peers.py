@@ -319,7 +319,7 @@ def test_key_in_hex_is_the_same_key() -> None:
 
 
 def test_connections_are_kept_for_those_asked_lately(cas) -> None:
-    """The same CAS is asked over the same connection, until 64 others were asked since; the next one takes its place."""
+    """The same CAS is asked over the same connection, until 64 others were asked since."""
     peers = cas.parts.client_api._sessions._peers
     trust = Trust(cas_key=PEER_KEY)
     places = [PeerAddress(host=f"cas-{number}.example", port=8081) for number in range(65)]
