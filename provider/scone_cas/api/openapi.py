@@ -252,7 +252,6 @@ def enclave() -> Tree:
                 error=_object(
                     code={"type": "string"},
                     message={"type": "string"},
-                    expected={"type": "array", "items": {"type": "string"}},
                     found={"type": "string"},
                     required=("code", "message"),
                 )
