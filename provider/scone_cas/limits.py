@@ -12,6 +12,8 @@ from collections.abc import Callable, Hashable
 from functools import lru_cache
 from typing import Generic, TypeVar
 
+from cachetools import FIFOCache
+
 Key = TypeVar("Key", bound=Hashable)
 
 _ADDRESSES = 10_000
@@ -50,7 +52,7 @@ class RateLimit:
 
     def __init__(self, *, rate: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate, self._burst, self._clock = rate, burst, clock
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._buckets: FIFOCache[str, tuple[float, float]] = FIFOCache(_ADDRESSES)
         self._lock = threading.Lock()
 
     def admits(self, address: str) -> bool:
@@ -58,12 +60,10 @@ class RateLimit:
         address = network(address)
         with self._lock:
             now = self._clock()
-            tokens, since = self._buckets.pop(address, (self._burst, now))
+            tokens, since = self._buckets.get(address, (self._burst, now))
             tokens = min(self._burst, tokens + (now - since) * self._rate)
             admitted = tokens >= 1
             self._buckets[address] = (tokens - 1 if admitted else tokens, now)
-            if len(self._buckets) > _ADDRESSES:
-                self._buckets.popitem(last=False)
             return admitted
 
 
