@@ -2,8 +2,10 @@
 
 import threading
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable
+
+from cachetools import FIFOCache
 
 _ADDRESSES = 10_000
 
@@ -13,19 +15,17 @@ class RateLimit:
 
     def __init__(self, *, rate: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate, self._burst, self._clock = rate, burst, clock
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._buckets: FIFOCache[str, tuple[float, float]] = FIFOCache(_ADDRESSES)
         self._lock = threading.Lock()
 
     def admits(self, address: str) -> bool:
         """Take a token; False when there is none."""
         with self._lock:
             now = self._clock()
-            tokens, since = self._buckets.pop(address, (self._burst, now))
+            tokens, since = self._buckets.get(address, (self._burst, now))
             tokens = min(self._burst, tokens + (now - since) * self._rate)
             admitted = tokens >= 1
             self._buckets[address] = (tokens - 1 if admitted else tokens, now)
-            if len(self._buckets) > _ADDRESSES:
-                self._buckets.popitem(last=False)
             return admitted
 
 

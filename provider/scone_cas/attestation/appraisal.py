@@ -4,10 +4,10 @@ import base64
 import binascii
 import hmac
 import threading
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from cachetools import LRUCache
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -108,7 +108,7 @@ class AppraisalPolicyCache:
     """The terms of the newest versions of sessions, made once where no placeholder stands in them. Safe for threads."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, str], AppraisalPolicy] = OrderedDict()
+        self._known: LRUCache[tuple[str, str], AppraisalPolicy] = LRUCache(_CACHED)
         self._lock = threading.Lock()
 
     def of(self, live: SessionSnapshot, service: str, fill: PlaceholderSubstituter) -> AppraisalPolicy:
@@ -116,15 +116,12 @@ class AppraisalPolicyCache:
         key = live.hash, service
         with self._lock:
             found = self._known.get(key)
-            if found is not None:
-                self._known.move_to_end(key)
-                return found
+        if found is not None:
+            return found
         found = terms(live.session, live.session.services[service], fill)
         if not found.open:
             with self._lock:
                 self._known[key] = found
-                while len(self._known) > _CACHED:
-                    self._known.popitem(last=False)
         return found
 
 

@@ -8,8 +8,9 @@ import secrets
 import pytest
 
 from scone_cas import VERSION
-from scone_cas.identity.cas_evidence import measure, software_key
+from scone_cas.identity.cas_evidence import measure
 from scone_cas.limits import Connections, Gate, RateLimit
+from scone_policy.keys.cas_evidence import software_key
 
 TEXT = """name: app/x
 version: '0.3'
