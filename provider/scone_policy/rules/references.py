@@ -15,7 +15,7 @@ from scone_policy.model.session import Session
 from scone_policy.rules.placeholder_texts import entry_texts, texts
 from scone_policy.syntax import config_fragments
 from scone_policy.syntax.holes import has_hole
-from scone_policy.syntax.placeholders import DANGLING, SELF, Placeholder, is_reference, parts, resolve
+from scone_policy.syntax.placeholders import CLOSING, DANGLING, OPENING, SELF, Placeholder, is_reference, parts, resolve
 from scone_policy.syntax.problems import Problem, problem_at
 from scone_policy.syntax.yaml_source import Path
 
@@ -269,9 +269,9 @@ def _issues_itself(secret: Secret, secrets: Secrets) -> bool:
 def _named(path: Path, name: str, wanted: Sequence[str], secrets: Secrets, words: str) -> Iterator[Problem]:
     if has_hole(name):
         return
-    if name.startswith("$$SCONE::"):
+    if name.startswith(OPENING):
         found = meant(name, secrets)
-        if found is None and (is_reference(name) or name.count("$$") == 1):
+        if found is None and (is_reference(name) or name.count(CLOSING) == 1):
             return  # refused as a placeholder that leads nowhere or is not closed
         name = name if found is None else found[0]
     secret = secrets.get(name)

@@ -350,7 +350,7 @@ def test_connections_are_kept_for_those_asked_lately(cas) -> None:
         ({"tcb_status": 1}, True, "lacks a claim of its format, or has a wrong one"),
     ],
 )
-def test_evidence_of_another_cas(claims: dict[str, object], tolerates_debug: bool, said: str | None) -> None:
+def test_evidence_of_another_cas(claims: dict[str, object], *, tolerates_debug: bool, said: str | None) -> None:
     """It must be true in every claim; that it is no debug enclave's it cannot claim, and debug must be tolerated."""
     identity, measured = CasIdentity.create(now=datetime.now(UTC)), bytes(range(32))
     issuer = CasEvidenceIssuer(identity, measured, X25519PrivateKey.generate().public_key())
