@@ -161,7 +161,7 @@ def _service(request: PlanRequest, name: str, part: _Part, roles: Roles, secrets
     more = policy_warnings(mesh, part.manifest, policy, template=part.given.template, image=image, variables=variables)
     curated = request.mesh.written.curated.get(name)
     if curated is not None:
-        chart = merged(chart, chart_values(curated, variables))
+        chart = merged(chart, chart_values(curated, variables, later=request.later))
     return _Planned(policy=policy, container=container, mounted=mounted, chart=chart, warnings=[*warnings, *more])
 
 
