@@ -6,7 +6,8 @@ from scone_policy.model.secrets import Secret
 from scone_policy.model.security import ALL_ADVISORIES, DEBUG_MODE
 from scone_policy.model.session import Session
 from scone_policy.rules.placeholder_texts import texts
-from scone_policy.rules.references import dangling_entries, kinds_of
+from scone_policy.rules.references import dangling_entries
+from scone_policy.rules.secret_names import kinds_of
 from scone_policy.syntax.holes import has_hole
 from scone_policy.syntax.placeholders import SELF, Placeholder, is_reference, parts, resolve, text_form
 from scone_policy.syntax.problems import Problem
