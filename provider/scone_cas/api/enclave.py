@@ -82,7 +82,10 @@ class _Asked:
 
 
 class EnclaveApi:
-    """Answers the requests of one worker. Safe for threads. `clock` tells the time of day."""
+    """Answers the requests of one worker. Safe for threads. `clock` tells the time of day.
+
+    `steady` is a time that never jumps, or `clock`.
+    """
 
     def __init__(
         self,
@@ -92,6 +95,7 @@ class EnclaveApi:
         journal: Journal | None = None,
         *,
         clock: Callable[[], datetime],
+        steady: Callable[[], datetime] | None = None,
     ) -> None:
         self._sessions = sessions
         self._journal = journal or NullJournal()
@@ -99,8 +103,8 @@ class EnclaveApi:
         self._challenges = challenges
         self._refusals = Tally()
         self._terms = AppraisalPolicyCache()
-        self._passwords = Passwords(store, clock=clock)
-        self._leases = Leases(store, clock=clock)
+        self._passwords = Passwords(store, clock=clock, steady=steady)
+        self._leases = Leases(store, clock=steady or clock)
         self._keeping = LeaseMessages(store, sessions, self._leases, self._terms, self._journal)
         self._served = dict.fromkeys(["/v1/enclave/challenge", "/v1/enclave/attest", *self._keeping.routes], "POST")
         self._served[openapi.PATH] = "GET"
