@@ -20,7 +20,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 SMALLEST_JUMP = 1.0
 """Seconds by which a clock has to move against the machine's count for it to be told."""
 _NEWEST = (
-    "SELECT max(coalesce((SELECT max(since) FROM password), 0), coalesce((SELECT max(expires) FROM lease), ?) - ?)"
+    "SELECT max(coalesce((SELECT max(since) FROM password), 0), coalesce((SELECT max(expires) FROM lease), ?1) - ?1)"
 )
 
 
@@ -46,7 +46,7 @@ def since_boot() -> float:
 
 def begin(store: Store, machine: Machine, *, longest_lease: int) -> float | None:
     """Go on with a state's time, for a CAS that starts. How far the clock was moved since the last start, if it was."""
-    newest = store.row(_NEWEST, longest_lease, longest_lease)
+    newest = store.row(_NEWEST, longest_lease)
     now, jump = float(newest[0] if newest else 0), None
     if store.keeps(_KEPT):
         last = json.loads(store.kept(_KEPT))
