@@ -7,6 +7,7 @@ from typing import Any
 import pulumi
 
 from pulumi_scone._arguments import MeshDeploymentArgs
+from pulumi_scone._image_component import ImageComponent
 from pulumi_scone._inputs import (
     builder_words,
     files_of,
@@ -21,7 +22,6 @@ from pulumi_scone._mesh_files import own_charts, service_files
 from pulumi_scone._outputs import Outputs
 from pulumi_scone._policy_delivery import Policy
 from pulumi_scone._rollout import overlaps
-from pulumi_scone.confidential_image import ConfidentialImage
 from pulumi_scone.resources import Cas, SecurityPolicy
 from scone_policy import parse
 from scone_policy.syntax.holes import has_hole
@@ -180,7 +180,7 @@ class MeshBuilder:
 
         return self.values.later(f"{image}\n{to}\n{self.destinations[service]}", same)
 
-    def know_image(self, service: str, image: ConfidentialImage) -> None:
+    def know_image(self, service: str, image: ImageComponent) -> None:
         """Fill the holes that waited for an image."""
         facts = self._facts[service]
         self.values.keep(facts.reference, image.reference)

@@ -9,7 +9,8 @@ from scone_policy.syntax.holes import Later, at_once, has_hole
 from scone_policy.syntax.yaml_source import Document, Number, show
 from scone_provider.derive.environment import ServiceVariables
 from scone_provider.derive.facts import ImageFacts
-from scone_provider.derive.kubernetes_values import KEYS, Fitting
+from scone_provider.derive.kubernetes_rules import control_problems
+from scone_provider.derive.kubernetes_values import MODELS, Fitting
 from scone_provider.derive.variables import Value, Variables
 from scone_provider.derive.volumes import Volume
 from scone_provider.errors import ManifestError
@@ -208,14 +209,16 @@ def _fitted(
     def refuse(path: tuple[str | int, ...], rule: str) -> None:
         findings.add(f"{at(path)}: {rule}", where=where, fix="Kubernetes would refuse it.")
 
+    for path, rule in control_problems(data):
+        refuse(path, rule)
     services, fitted = data.get("services"), {}
     ours = {names[name] for name, service in mesh.services.items() if not service.helm_chart}
     for name, values in services.items() if isinstance(services, Mapping) else ():
         if name not in ours or not isinstance(values, Mapping):
             continue
         fitted[name] = Fitting(refuse=refuse, later=later).service(values, ("services", name))
-        for key in sorted(set(map(str, values)) - set(KEYS)):
-            near = difflib.get_close_matches(key, KEYS, n=1)
+        for key in sorted(set(map(str, values)) - set(MODELS)):
+            near = difflib.get_close_matches(key, MODELS, n=1)
             guess = f"; did you mean {near[0]}?" if near else ""
             warnings.append(f"{at(('services', name, key))} has no effect: the chart reads no {key}{guess} ({where})")
     return {**data, "services": {**services, **fitted}} if isinstance(services, Mapping) else data

@@ -125,7 +125,7 @@ def derive(
             mesh, manifest, policies[name], template=given[name].template, image=images[name], variables=variables[name]
         )
         if name in curated:
-            charts[names[name]] = merged(charts[names[name]], chart_values(curated[name], variables[name]))
+            charts[names[name]] = merged(charts[names[name]], chart_values(curated[name], variables[name], later=later))
     check_sizes(mesh, mounted, findings)
     whole = mesh_variables(mesh, release=release, cas_keys=cas_keys, findings=findings)
     extra = extra_values(mesh, whole, names=names, warnings=warnings, later=later)

@@ -19,8 +19,8 @@ from scone_provider.cas.tolerance import Tolerance
 from scone_provider.errors import CasError, ManifestError, TrustError
 from scone_provider.manifest.fields import (
     ApiVersion,
-    GivenVariables,
     ImageReference,
+    MeshVariables,
     Option,
     RepositoryFolder,
     Texts,
@@ -225,7 +225,7 @@ class MeshPolicy(Model):
 class ServiceEnvironment(Model):
     """Values for one service, or for all (`global`, `helm`)."""
 
-    env: GivenVariables = Field(default_factory=dict)
+    env: MeshVariables = Field(default_factory=dict)
 
 
 class MeshService(Model):
