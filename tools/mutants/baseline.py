@@ -1,4 +1,4 @@
-"""pytest plugins: `Recorder` notes which test runs which line, `Chosen` runs some tests in a given order."""
+"""Which test runs which line, and what a run imports."""
 
 import json
 import os
@@ -11,6 +11,7 @@ from typing import Any
 
 import coverage
 import pytest
+from tools.mutants.run import OPTIONS, TESTS
 
 OURS = ("scone_", "pulumi_scone", "unit", "support", "conftest", "tests", "vectors")
 """Modules that every mutant's run imports anew."""
@@ -74,20 +75,6 @@ def _file(module: object) -> str | None:
     return file.removeprefix(f"{Path.cwd()}{os.sep}") if isinstance(file, str) else None
 
 
-class Chosen:
-    """Only the tests of `order`, in that order; `failed` are those that did."""
-
-    def __init__(self, order: list[str]) -> None:
-        self.failed = set[str]()
-        self._place = {name: place for place, name in enumerate(order)}
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Drop and sort."""
-        chosen = [item for item in items if item.nodeid in self._place]
-        items[:] = sorted(chosen, key=lambda item: self._place[item.nodeid])
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note what fails."""
-        if report.failed:
-            self.failed.add(report.nodeid)
+def record(to: str, folders: list[str]) -> None:
+    """In the copy: run all tests once and write the baseline to file `to`."""
+    pytest.main([*OPTIONS, *TESTS], plugins=[Recorder(folders, Path(to))])

@@ -15,7 +15,6 @@ import traceback
 from pathlib import Path
 
 import pytest
-from tools.mutants.baseline import Chosen, Recorder
 from tools.mutants.mutations import Mutant
 
 TESTS = (
@@ -30,12 +29,31 @@ _SLOW = 4.0
 """Seconds above which a test is left out: some try every byte of a file."""
 _MEMORY, _FILE = 8 << 30, 256 << 20
 """Bytes that a mutant may take: what loops for ever must not take the machine with it."""
-_OPTIONS = (
+OPTIONS = (
     *("-q", "--tb=line", "--timeout=60", "--hypothesis-profile=mutants", "-m", "not long"),
     *("-p", "no:randomly", "-p", "no:xdist", "-p", "no:cacheprovider"),
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # plugins are imported already
 )
 _SKIPPED = shutil.ignore_patterns(".git", ".venv", ".devstack", "__pycache__", ".*_cache", ".hypothesis", "dist")
+
+
+class Chosen:
+    """Only the tests of `order`, in that order; `failed` are those that did."""
+
+    def __init__(self, order: list[str]) -> None:
+        self.failed = set[str]()
+        self._place = {name: place for place, name in enumerate(order)}
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Drop and sort."""
+        chosen = [item for item in items if item.nodeid in self._place]
+        items[:] = sorted(chosen, key=lambda item: self._place[item.nodeid])
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note what fails."""
+        if report.failed:
+            self.failed.add(report.nodeid)
 
 
 class Trial:
@@ -61,7 +79,7 @@ class Trial:
             shutil.copytree(self._root, self.source, ignore=_SKIPPED, symlinks=True)
         shutil.copytree(self.source, self.tree, dirs_exist_ok=True, symlinks=True)  # a killed run left its mutant
         if not known:
-            code = "import sys; from tools.mutants.run import record; record(sys.argv[1], sys.argv[2:])"
+            code = "import sys; from tools.mutants.baseline import record; record(sys.argv[1], sys.argv[2:])"
             environment = os.environ | {"PYTHONPATH": self._path(), "PYTHONDONTWRITEBYTECODE": ""}
             argv = [sys.executable, "-c", code, str(self._map), *self._folders]
             subprocess.run(argv, cwd=self.tree, env=environment, check=False)
@@ -157,7 +175,7 @@ class Trial:
                 resource.setrlimit(getattr(resource, f"RLIMIT_{kind}"), (most, most))
             files = list(dict.fromkeys(name.partition("::")[0] for name in tests))
             base = f"--basetemp={self._home / 'tmp'}"
-            options = (*_OPTIONS, base, *(() if failing else ("-x",)))
+            options = (*OPTIONS, base, *(() if failing else ("-x",)))
             chosen = Chosen(tests)
             code = pytest.main([*options, *files], plugins=[chosen])
             if failing:
@@ -170,11 +188,6 @@ class Trial:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
-
-
-def record(to: str, folders: list[str]) -> None:
-    """In the copy: run all tests once and write the baseline to file `to`."""
-    pytest.main([*_OPTIONS, *TESTS], plugins=[Recorder(folders, Path(to))])
 
 
 def _digest(root: Path) -> str:
