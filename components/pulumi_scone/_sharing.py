@@ -18,8 +18,8 @@ from scone_policy.syntax.names import ROOT
 class _Known:
     """The policies of one program that were made so far."""
 
-    policies: dict[str, tuple[str, Any, Session]] = field(default_factory=dict)
-    """Session → resource, url of its CAS, what it says."""
+    policies: dict[str, list[tuple[str, Any, Session]]] = field(default_factory=dict)
+    """Session → resource, url of its CAS, what it says; one name at several CASes is several policies."""
     importers: dict[str, set[str]] = field(default_factory=dict)
     """Exporter → those that import from it."""
 
@@ -41,7 +41,7 @@ def check_sharing(resource: str, cas: Mapping[str, Any], session: Session | None
         return
     known = _PROGRAMS.setdefault(program, _Known())
     _refuse_twins(known, resource, cas.get("url"), session)
-    known.policies[session.name] = (resource, cas.get("url"), session)
+    known.policies.setdefault(session.name, []).append((resource, cas.get("url"), session))
     sources = {secret.import_.session for secret in session.secrets.values() if secret.import_ is not None}
     for source in sources:
         known.importers.setdefault(source, set()).add(session.name)
@@ -51,13 +51,11 @@ def check_sharing(resource: str, cas: Mapping[str, Any], session: Session | None
 
 
 def _compare(known: _Known, source: str, importer: str) -> None:
-    if source not in known.policies or importer not in known.policies:
-        return
-    (_, at, exporter), (_, wanted_at, wanting) = known.policies[source], known.policies[importer]
-    if not _is_one_cas(at, wanted_at):
-        return
-    for problem in _problems(exporter, wanting):
-        raise problem
+    for _, at, exporter in known.policies.get(source, ()):
+        for _, wanted_at, wanting in known.policies.get(importer, ()):
+            if _is_one_cas(at, wanted_at):
+                for problem in _problems(exporter, wanting):
+                    raise problem
 
 
 def _is_one_cas(at: object, other: object) -> bool:
@@ -66,19 +64,15 @@ def _is_one_cas(at: object, other: object) -> bool:
 
 
 def _refuse_twins(known: _Known, resource: str, at: object, session: Session) -> None:
-    if session.name not in known.policies:
-        return
-    first, first_at, written = known.policies[session.name]
-    if not _is_one_cas(first_at, at):
-        return
-    found = sorted(_differences(written.canonical(), session.canonical()))
-    if found:
-        raise SconeError(
-            f"{first} and {resource} of this program both write this policy, and not the same: they differ in "
-            f"{', '.join(found)}",
-            where=session.name,
-            fix="give one of them another session (in a mesh: another namespace or service), or make them equal",
-        )
+    for first, first_at, written in known.policies.get(session.name, ()):
+        found = sorted(_differences(written.canonical(), session.canonical())) if _is_one_cas(first_at, at) else []
+        if found:
+            raise SconeError(
+                f"{first} and {resource} of this program both write this policy, and not the same: they differ in "
+                f"{', '.join(found)}",
+                where=session.name,
+                fix="give one of them another session (in a mesh: another namespace or service), or make them equal",
+            )
 
 
 def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
