@@ -227,7 +227,7 @@ def test_two_components_that_are_one(mesh: MovingMesh) -> None:
 
 
 def test_retained(mesh: MovingMesh) -> None:
-    """`retain_on_delete`: taken out of the program, release and policies stay and run."""
+    """`retain_on_delete`: taken out of the program, release and policies stay and run. Nobody takes them unasked."""
     mesh.write("retain_on_delete=True")
     mesh.carried_out()
     (mesh.program / "__main__.py").write_text(NOTHING)
@@ -236,3 +236,8 @@ def test_retained(mesh: MovingMesh) -> None:
     mesh.kube("rollout", "status", "deployment", "--timeout=60s")
     assert mesh.given() == mesh.checksum
     assert not [key for key in mesh.resources() if "scone" in key]
+    mesh.write()
+    status, text = mesh.whole_up()
+    assert status != 0
+    assert f"helm -n {mesh.kubernetes_namespace} uninstall fixed" in text
+    assert mesh.given() == mesh.checksum

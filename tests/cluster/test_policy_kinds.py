@@ -1,11 +1,8 @@
 """A policy that moves between resources of different kinds and meshes: the secrets that it holds come along."""
 
 import hashlib
-import json
 import re
 from collections.abc import Callable
-
-import pytest
 
 from support.mesh import MeshProject
 from support.software_enclave import MEASUREMENT, EnclavePort
@@ -16,7 +13,8 @@ import pulumi
 from pulumi_scone import CasNamespace, SecurityPolicy
 
 config = pulumi.Config("pulumi-scone")
-above = CasNamespace("ns", {{"namespace": "{namespace}", "cas_url": config.require("casUrl"), "tolerance": "{switches}"}})
+place = {{"namespace": "{namespace}", "cas_url": config.require("casUrl"), "tolerance": "{switches}"}}
+above = CasNamespace("ns", place)
 SecurityPolicy("alone", cas=above.trust, opts=pulumi.ResourceOptions(depends_on=[above]), policy={{
     "name": "{namespace}/pythonapp", "version": "0.3.10",
     "secrets": {{"password": {{"kind": "ascii", "size": 10}}}},
