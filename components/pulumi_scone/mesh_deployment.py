@@ -10,6 +10,7 @@ from pulumi_kubernetes.helm.v3 import Release, ReleaseArgs
 from pulumi_scone._arguments import MeshDeploymentArgs
 from pulumi_scone._cluster import cluster_of
 from pulumi_scone._given_policy import as_secrets
+from pulumi_scone._image_component import ImageComponent
 from pulumi_scone._inputs import check_arguments
 from pulumi_scone._mesh_plan import MeshBuilder
 from pulumi_scone._outputs import settled, together, user_errors, warn
@@ -18,7 +19,6 @@ from pulumi_scone._pull_secret import pull_secrets
 from pulumi_scone._release_hooks import OWNER_PATH, ReleaseHooks, owner_value
 from pulumi_scone._rollout import rollout_inputs
 from pulumi_scone.cas_namespace import CasNamespace
-from pulumi_scone.confidential_image import ConfidentialImage
 from pulumi_scone.resources import Cas, ReleasedRevision, Rollout, SecurityPolicy
 from scone_provider.manifest.mesh import ENCRYPTED_ONLY, NO_UPLOAD
 from scone_provider.policy.files import FOLDER
@@ -185,11 +185,11 @@ class MeshDeployment(pulumi.ComponentResource):
 
     def _image(
         self, name: str, service: str, args: MeshDeploymentArgs, draft: MeshBuilder, namespace: CasNamespace
-    ) -> ConfidentialImage:
+    ) -> ImageComponent:
         inputs = draft.values.show(draft.image_inputs(service))
         options = pulumi.ResourceOptions(parent=self, depends_on=[namespace.cas])
         settings = {**args, "native_image": (args.get("native_images") or {}).get(service)}
-        image = ConfidentialImage.of_inputs(f"{name}-{service}", inputs, settings, options)
+        image = ImageComponent(f"{name}-{service}", inputs, settings, options)
         draft.know_image(service, image)
         return image
 

@@ -15,12 +15,12 @@ from tools.devstack.paths import Paths
 from tools.devstack.progress import duration
 from tools.devstack.variables import environment
 
-SUITES = ("unit", "contract", "fuzz", "upgrade", "engine", "cluster")
+SUITES = ("unit", "contract", "attacks", "fuzz", "upgrade", "engine", "cluster")
 _BESIDE = ("engine", "cluster")
 """Suites that run at the same time: both wait for other programs most of theirs."""
 _IN_ORDER = ("cluster",)
 """Suites whose order stays: the tests of a file share one deployment, because each takes a minute to make."""
-_SPREAD = ("unit", "contract")
+_SPREAD = ("unit", "contract", "attacks")
 """Suites whose files share nothing, so that pytest-xdist spreads them over the cores."""
 _SOURCES = ("components", "provider", "tools", "tests", "bench")
 

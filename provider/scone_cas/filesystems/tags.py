@@ -40,11 +40,11 @@ class Tags:
     def put(self, session: str, kind: str, name: str, tag: Tag) -> None:
         """Keep it, instead of what was kept before."""
         sealed = self._store.seal(json.dumps(asdict(tag)).encode(), "tag", session, kind, name)
-        self._store.row("INSERT OR REPLACE INTO tag VALUES (?, ?, ?, ?)", session, kind, name, sealed)
+        self._store.change("INSERT OR REPLACE INTO tag VALUES (?, ?, ?, ?)", session, kind, name, sealed)
 
     def drop(self, session: str, kind: str, name: str) -> None:
         """Forget it."""
-        self._store.row("DELETE FROM tag WHERE session = ? AND kind = ? AND name = ?", session, kind, name)
+        self._store.change("DELETE FROM tag WHERE session = ? AND kind = ? AND name = ?", session, kind, name)
 
 
 def service_tag(tags: Tags, session: str, name: str, service: Service) -> Tag:

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scone_cas.storage import schema
 from scone_cas.storage.sealing import Sealer
 from scone_cas.storage.state_directory import DATABASE, make_private
 from scone_policy.errors import SconeError
 from scone_policy.syntax.names import ROOT
 
-SCHEMA = 2
 _LOCK_WAIT = 20.0
 """Seconds that a writer waits for another one."""
 
@@ -25,55 +25,6 @@ _BEYOND = "\x7f"
 
 AUDIT_NOTE = "audit note"
 """Kept: number and signature of the audit log's newest entry that a transaction of the store was announced with."""
-
-_TABLES = """
-CREATE TABLE schema (version INTEGER NOT NULL) STRICT;
-CREATE TABLE kept (name TEXT PRIMARY KEY, sealed BLOB NOT NULL) STRICT;
-CREATE TABLE session (
-    hash TEXT PRIMARY KEY,
-    name TEXT NOT NULL,
-    number INTEGER NOT NULL,
-    predecessor TEXT NOT NULL,
-    description BLOB NOT NULL
-) STRICT;
-CREATE UNIQUE INDEX one_successor ON session (name, predecessor);
-CREATE UNIQUE INDEX newest ON session (name, number);
-CREATE TABLE value (
-    session TEXT NOT NULL REFERENCES session (hash),
-    secret TEXT NOT NULL,
-    sealed BLOB NOT NULL,
-    PRIMARY KEY (session, secret)
-) STRICT, WITHOUT ROWID;
-"""
-
-_SINCE_2 = """
-CREATE TABLE tag (
-    session TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    name TEXT NOT NULL,
-    sealed BLOB NOT NULL,
-    PRIMARY KEY (session, kind, name)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE password (
-    secret BLOB PRIMARY KEY,
-    step INTEGER NOT NULL,
-    failures INTEGER NOT NULL,
-    since INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE INDEX password_since ON password (since);
-CREATE TABLE lease (
-    id TEXT PRIMARY KEY,
-    session TEXT NOT NULL,
-    service TEXT NOT NULL,
-    expires INTEGER NOT NULL,
-    number INTEGER NOT NULL,
-    sealed BLOB NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE INDEX lease_service ON lease (session, service);
-CREATE INDEX lease_expires ON lease (expires);
-"""
-_STEPS = {1: _TABLES, 2: _SINCE_2}
-"""Schema → what it adds to the one before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,14 +50,13 @@ class Store:
         """Make the tables with what the CAS keeps about itself, or check those that are there. Raises SconeError."""
         try:
             with self.writing() as db:
-                if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'schema'").fetchone() is None:
-                    _extend(db, 1)
+                if schema.is_empty(db):
+                    schema.extend(db, 1)
                     for name, value in kept.items():
                         self.keep(name, value)
                 self._check(db)
-                (version,) = db.execute("SELECT max(version) FROM schema").fetchone()
-                for step in range(version + 1, SCHEMA + 1):
-                    _extend(db, step)
+                for version in range(schema.version_of(db) + 1, schema.NEWEST + 1):
+                    schema.extend(db, version)
         except sqlite3.Error as problem:
             raise SconeError(
                 f"the store is damaged or unreadable: {problem}",
@@ -115,10 +65,10 @@ class Store:
             ) from None
 
     def _check(self, db: sqlite3.Connection) -> None:
-        (version,) = db.execute("SELECT max(version) FROM schema").fetchone()
-        if version not in _STEPS:
+        version = schema.version_of(db)
+        if not schema.is_known(version):
             raise SconeError(
-                f"the store has schema {version}, and this CAS knows schema {SCHEMA}",
+                f"the store has schema {version}, and this CAS knows schema {schema.NEWEST}",
                 where=str(self._path),
                 fix="start the version of the CAS that wrote it, or a newer one",
             )
@@ -180,7 +130,7 @@ class Store:
 
     def keep(self, name: str, value: bytes) -> None:
         """Keep a value about the CAS itself, sealed."""
-        self._db.execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", (name, self._sealer.seal(value, "kept", name)))
+        self.change("INSERT OR REPLACE INTO kept VALUES (?, ?)", name, self._sealer.seal(value, "kept", name))
 
     def kept(self, name: str) -> bytes:
         """A value that was kept. Raises SconeError when it does not open."""
@@ -195,12 +145,18 @@ class Store:
 
     def forget(self, name: str) -> None:
         """Keep it no longer."""
-        self._db.execute("DELETE FROM kept WHERE name = ?", (name,))
+        self.change("DELETE FROM kept WHERE name = ?", name)
 
     def row(self, statement: str, *values: object) -> tuple[Any, ...] | None:
-        """The first row that a query finds."""
+        """The first row that a query finds. What changes rows is for `change`."""
+        assert statement.startswith(("SELECT ", "PRAGMA ")), "only reads"
         found: tuple[Any, ...] | None = self._db.execute(statement, values).fetchone()
         return found
+
+    def change(self, statement: str, *values: object) -> None:
+        """Insert, update or delete rows: with all else of the transaction that is open, or in one of its own."""
+        with self.writing() as db:
+            db.execute(statement, values)
 
     def seal(self, plaintext: bytes, *place: str) -> bytes:
         """Sealed for that place of the store alone."""
@@ -267,28 +223,27 @@ class Store:
         }
 
     def add(self, version: Version, values: Mapping[str, bytes]) -> None:
-        """Add a version with its values and drop the predecessor's values; to be called inside `writing()`.
+        """Add a version with its values and drop the predecessor's values, all or nothing.
 
         Raises sqlite3.IntegrityError when its predecessor has a successor already.
         """
         description = self._sealer.seal(version.description.encode(), "description", version.name, version.hash)
-        self._db.execute(
-            "INSERT INTO session (hash, name, number, predecessor, description) VALUES (?, ?, ?, ?, ?)",
-            (version.hash, version.name, version.number, version.predecessor or "", description),
-        )
-        self._db.executemany(
-            "INSERT INTO value VALUES (?, ?, ?)",
-            [
-                (version.hash, secret, self._sealer.seal(value, "value", version.name, version.hash, secret))
-                for secret, value in sorted(values.items())
-            ],
-        )
-        self._db.execute("DELETE FROM value WHERE session = ?", (version.predecessor or "",))
+        rows = [
+            (version.hash, secret, self._sealer.seal(value, "value", version.name, version.hash, secret))
+            for secret, value in sorted(values.items())
+        ]
+        with self.writing() as db:
+            db.execute(
+                "INSERT INTO session (hash, name, number, predecessor, description) VALUES (?, ?, ?, ?, ?)",
+                (version.hash, version.name, version.number, version.predecessor or "", description),
+            )
+            db.executemany("INSERT INTO value VALUES (?, ?, ?)", rows)
+            db.execute("DELETE FROM value WHERE session = ?", (version.predecessor or "",))
 
     def renew(self, *, name: str, session_hash: str, secret: str, value: bytes) -> None:
-        """Replace one value of a session's newest version; to be called inside `writing()`."""
+        """Replace one value of a session's newest version."""
         sealed = self._sealer.seal(value, "value", name, session_hash, secret)
-        self._db.execute("UPDATE value SET sealed = ? WHERE session = ? AND secret = ?", (sealed, session_hash, secret))
+        self.change("UPDATE value SET sealed = ? WHERE session = ? AND secret = ?", sealed, session_hash, secret)
 
     def close(self) -> None:
         """Close this thread's connection."""
@@ -296,9 +251,3 @@ class Store:
         if db is not None:
             db.close()
             del self._local.db
-
-
-def _extend(db: sqlite3.Connection, step: int) -> None:
-    for statement in filter(str.strip, _STEPS[step].split(";")):
-        db.execute(statement)
-    db.execute("INSERT INTO schema VALUES (?)", (step,))

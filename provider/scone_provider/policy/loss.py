@@ -1,10 +1,14 @@
 """What CAS generated inside of itself, and what loses it: nobody can bring such a value back."""
 
 from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
 
-from scone_policy.diff.regeneration import renewals
+from scone_policy.diff.regeneration import Renewal, changes_values, renewals
 from scone_policy.model.session import Session
 from scone_policy.syntax.holes import has_hole
+from scone_provider.policy.history import Parse, Walk
+from scone_provider.policy.properties import Props, is_other_policy, policy_of
 
 _DRAWN = ("ascii", "binary", "private-key", "pgp-key")
 
@@ -14,6 +18,38 @@ def keys_made_anew(before: Session, after: Session) -> list[str]:
     canonical = before.canonical()
     lost = {one.name for one in renewals(canonical, canonical) if one.section == "secrets" and one.is_loss}
     return sorted(lost & {name for name, secret in after.secrets.items() if secret.is_generated})
+
+
+def renewed(olds: Props, canonical: Mapping[str, Any], revision: object) -> list[Renewal]:
+    """What the update from these old inputs makes anew or forgets; nothing where none will happen."""
+    if not olds.get("policy") or policy_of(olds).get("name") != canonical.get("name"):
+        return []
+    if not is_other_policy(olds, {"policy": canonical, "revision": revision}):
+        return []
+    return renewals(policy_of(olds), canonical)
+
+
+def losses(before: Session, after: Session) -> list[str]:
+    """What one version made anew or forgot that the version before it held, a line each."""
+    return [
+        f"CAS {'made anew' if one.effect == 'anew' else 'forgot'} {one.section}.{one.name}, because {one.why}"
+        for one in renewals(before.canonical(), after.canonical())
+        if one.is_loss
+    ]
+
+
+def held_other_values(found: Walk, parse: Parse) -> bool:
+    """Whether, on the way from the known version to the newest, a value became another, be it for a while.
+
+    A version that cannot be understood, and a way that was not walked to its end, may have done anything.
+    """
+    if found.cut:
+        return True
+    for before, after in pairwise(reversed(found.versions)):
+        sides = parse(before), parse(after)
+        if sides[0] is None or sides[1] is None or changes_values(sides[0].canonical(), sides[1].canonical()):
+            return True
+    return False
 
 
 def loss_with_name(olds: Mapping[str, object], session: Session) -> str | None:

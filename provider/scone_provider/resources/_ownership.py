@@ -1,16 +1,9 @@
 """Who has the policy of a resource: what its state says against what stands at CAS (docs/adr/004-ownership.md)."""
 
-from contextlib import suppress
-from itertools import pairwise
-
-import scone_policy
-from scone_policy.model.session import Session
 from scone_provider.cas.client import CasClient, StoredSession
-from scone_provider.errors import CasError, SconeError
-from scone_provider.policy.history import Walk
+from scone_provider.errors import CasError
 from scone_provider.policy.loss import keys_made_anew
 from scone_provider.policy.owners import Owner, Owners, marked, owners, without_owners
-from scone_provider.policy.state import creator_key
 from scone_provider.policy.upload import upload
 from scone_provider.resources._engine import Props, warn
 from scone_provider.resources._run import RUN
@@ -41,24 +34,6 @@ def still(there: Owners, olds: Props, news: Props, url: str) -> Owner:
     return mine or cut_off or new
 
 
-def followed(found: Walk, base: str, own_key: str) -> str:
-    """The newest version that says what `base` says, by way of versions that changed its owners alone, or are ours."""
-    chain = [*reversed(found.after(base).versions)]
-    if chain[0].hash != base:
-        return base  # the walk was cut
-    for before, after in pairwise(chain):
-        first, second = _parsed(before), _parsed(after)
-        if first is None or second is None:
-            break
-        if _content(first) != _content(second):
-            break
-        # Who takes a policy over leaves a mark: without one, somebody uploaded the text, and CAS made things anew.
-        if owners(second) in (frozenset(), owners(first)) and creator_key(second) != own_key:
-            break
-        base = after.hash
-    return base
-
-
 def leave_to(others: Owners, cas: CasClient, newest: StoredSession) -> None:
     """Others have the policy, too: take this resource's mark out, so that it goes with the last of them."""
     session = without_owners(newest.parsed())
@@ -71,15 +46,3 @@ def leave_to(others: Owners, cas: CasClient, newest: StoredSession) -> None:
     text = marked(session, others).wire(predecessor=newest.hash)
     upload(cas, newest.name, text, predecessor=newest.hash, is_wanted=lambda now: owners(now.parsed()) == others)
     warn(f"{newest.name}: {OTHERS}. It was left to that one.")
-
-
-def _content(session: Session) -> Session:
-    """What it says to anybody; `namespace_hash` stands in first versions only."""
-    aside = {"namespace_hash": None, "predecessor": None, "creator": None}
-    return without_owners(session).model_copy(update=aside)
-
-
-def _parsed(stored: StoredSession) -> Session | None:
-    with suppress(SconeError):
-        return scone_policy.parse(stored.description_yaml)
-    return None

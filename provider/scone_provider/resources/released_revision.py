@@ -7,11 +7,11 @@ from scone_provider.cas.client import CasClient, StoredSession
 from scone_provider.cas.trust import CasTrust
 from scone_provider.errors import CasError
 from scone_provider.policy.history import walk
+from scone_provider.policy.lineage import followed
 from scone_provider.policy.owners import without_owners
 from scone_provider.policy.revisions import only
 from scone_provider.policy.upload import upload
 from scone_provider.resources._engine import Props, SconeProvider, checked, clean
-from scone_provider.resources._ownership import followed
 from scone_provider.resources.cas import attest
 
 

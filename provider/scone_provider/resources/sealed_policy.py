@@ -19,11 +19,11 @@ from scone_provider.errors import CasError
 from scone_provider.manifest.mesh import ENCRYPTED, ENCRYPTED_ONLY, MODES, NO_UPLOAD, SIGNED
 from scone_provider.policy.files import remove_policy, write_policy
 from scone_provider.policy.owners import Owner, marked, owners, with_taker, without_owners
+from scone_provider.policy.properties import is_other_policy
 from scone_provider.policy.state import with_secrets
 from scone_provider.policy.takeover import How, Standing
 from scone_provider.policy.upload import upload
 from scone_provider.resources._engine import Props, clean, warn
-from scone_provider.resources._renewed import is_other_policy
 from scone_provider.resources._run import RUN
 from scone_provider.resources.security_policy import SecurityPolicyProvider
 
@@ -69,7 +69,7 @@ class SealedPolicyProvider(SecurityPolicyProvider):
         Raises CasError where it may not be taken, or the stack's key may not write it.
         """
         current = found.parsed()
-        difference = self._difference(without_owners(current), wanted, props)
+        difference = self._comparison.difference(without_owners(current), wanted, props)
         standing = Standing(
             current=current,
             wanted=wanted,
@@ -105,7 +105,7 @@ class SealedPolicyProvider(SecurityPolicyProvider):
         known = olds.get("predecessor")
         if found is None or found.hash == known:
             warn(f"{wanted.name}: the version before this one was never uploaded to {cas.url}.")
-        elif difference := self._difference(without_owners(found.parsed()), _last(olds), olds):
+        elif difference := self._comparison.difference(without_owners(found.parsed()), _last(olds), olds):
             raise CasError(
                 "CAS has a version of this policy that this stack did not make; what would have to be undone:\n"
                 + "\n".join(f"    {line}" for line in difference),
@@ -138,7 +138,7 @@ class SealedPolicyProvider(SecurityPolicyProvider):
         me: Owner,
         olds: Props | None = None,
     ) -> Props:
-        text = wanted.wire(predecessor=predecessor, fspf_keys=self._fspf_keys(wanted))
+        text = wanted.wire(predecessor=predecessor, fspf_keys=self._comparison.fspf_keys(wanted))
         document = self._document(text, str(props["mode"]), cas, props)
         return self._outs(props, document, predecessor or "", cas, me=me, olds=olds)
 

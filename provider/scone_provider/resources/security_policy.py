@@ -2,70 +2,54 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
 from typing import ClassVar
 
 import pulumi
 from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
-from pulumi.output import UNKNOWN
 from pulumi.runtime.rpc import wrap_rpc_secret
 
 import scone_policy
-from scone_policy.diff.compare import compare
 from scone_policy.diff.regeneration import renewals
-from scone_policy.forms.digest import without_private
 from scone_policy.model.session import Session
-from scone_policy.rules.check import creator_problem
 from scone_policy.rules.warnings import cautions
-from scone_policy.syntax.holes import has_hole
 from scone_policy.syntax.yaml_source import show
 from scone_provider.cas.client import CasClient, StoredSession
-from scone_provider.cas.errors import CasConflict
 from scone_provider.cas.trust import CasTrust
-from scone_provider.errors import CasError, PolicyError, SconeError, TrustError
-from scone_provider.policy.history import Since, Walk, since, walk
-from scone_provider.policy.loss import loss_with_name
-from scone_provider.policy.owners import Owner, Owners, marked, owners, with_taker, without_owners
-from scone_provider.policy.revisions import Revision, as_written, refuse_changed_session, refuse_unfit, revision_name
-from scone_provider.policy.state import (
-    PLAIN,
-    fspf_key,
-    has_explicit_secret,
-    marked_images,
-    plain_secret,
-    secret_digest,
-    with_markers,
-    with_secrets,
-    written_by,
-)
-from scone_provider.policy.takeover import How, Standing, listing
-from scone_provider.policy.upload import upload
-from scone_provider.resources._creator import warn_of_moved_creator, warn_of_other_updaters
-from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean, warn, way_out
-from scone_provider.resources._ownership import OTHERS, followed, is_mine, leave_to, still
-from scone_provider.resources._renewed import (
-    counted,
-    held_other_values,
+from scone_provider.errors import CasError, SconeError, TrustError
+from scone_provider.policy.comparison import Comparison, parsed_if_possible
+from scone_provider.policy.digest import counted, keyed_digest, recounted
+from scone_provider.policy.history import walk
+from scone_provider.policy.loss import held_other_values, loss_with_name, renewed
+from scone_provider.policy.owners import Owner, Owners, owners, with_taker, without_owners
+from scone_provider.policy.properties import (
+    CHANGED_ELSEWHERE,
     is_other_policy,
-    losses,
-    recounted,
-    renewed,
-    tell,
-    warn_of_another_cas,
-)
-from scone_provider.resources._revised import (
+    known_key,
     last_released,
     policy_of,
     private_of,
-    private_there,
+    stated_session,
+    treatment,
+    trust_url,
     wanted_there,
     without_kept,
 )
+from scone_provider.policy.put import put
+from scone_provider.policy.revisions import Revision
+from scone_provider.policy.state import with_secrets, written_by
+from scone_provider.policy.takeover import How, Standing
+from scone_provider.policy.upload import upload
+from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean, warn, way_out
+from scone_provider.resources._ownership import OTHERS, is_mine, leave_to, still
 from scone_provider.resources._run import RUN
+from scone_provider.resources._warnings import (
+    tell,
+    warn_of_another_cas,
+    warn_of_moved_creator,
+    warn_of_other_updaters,
+)
 from scone_provider.resources.cas import attest
 from scone_provider.stack.production import refuse_testing, testing_parts
-
-_NOTE = "changed_elsewhere"
 
 
 class SecurityPolicyProvider(SconeProvider):
@@ -93,38 +77,29 @@ class SecurityPolicyProvider(SconeProvider):
         unknowns = Unknowns()
         RUN.tell(news.pop("stack", None))
         hidden = unknowns.hide(news)
-        if isinstance(where := private_of(hidden).get(PLAIN), str):
-            raise plain_secret(where)
-        if private_of(hidden).get("name"):
-            raise PolicyError(
-                "the name of a policy cannot be a secret: it stands in CAS's log and addresses, and in pods",
-                where="name",
-                fix="give it as what it is: pulumi.Output.unsecret(…)",
-            )
-        session = scone_policy.parse(hidden.get("policy") or {})  # type: ignore[arg-type]
-        if (problem := creator_problem(session)) is not None:
-            raise PolicyError(problem.rule, where="creator", fix=problem.fix)
+        session = stated_session(hidden)
         trust = CasTrust.from_props(hidden.get("cas"))
         if self.is_production:
             parts = {show(path): names for path, names in testing_parts(session).items()}
             refuse_testing({"cas.tolerance": trust.testing_switches, **parts})
         canonical = session.canonical()
-        overlap = self._overlap(olds, hidden, session)
+        overlap = self._comparison.overlap(olds, hidden, session)
         found = renewed(olds, canonical, overlap.get("revision"))
         tell(session.name, found)
         if (lost := loss_with_name(olds, session)) is not None:
             warn(lost)
-        warn_of_another_cas(session, _trust_url(olds), trust.url)
+        warn_of_another_cas(session, trust_url(olds), trust.url)
         if self.is_uploader:
             warn_of_other_updaters(session, self._own_key)
         for caution in cautions(session):
             warn(f"{session.name}: {show(caution.path)}: {caution.rule}. {caution.fix}")
+        digest = keyed_digest(canonical, private_of(hidden), self.settings.image_key)
         inputs: Props = {
             "cas": trust.to_props(),
             "name": session.name,
             "policy": with_secrets(canonical),
-            "digest": counted(self._digest(canonical, hidden), olds, again=any(one.is_loss for one in found)),
-            **_kept(hidden),
+            "digest": counted(digest, olds, again=any(one.is_loss for one in found)),
+            **treatment(hidden),
             **overlap,
         }
         return unknowns.show(inputs)
@@ -152,9 +127,9 @@ class SecurityPolicyProvider(SconeProvider):
             current=current,
             wanted=wanted,
             me=me,
-            is_own_key=written_by(current, self.settings.identity().key_hash),
+            is_own_key=written_by(current, self._comparison.own_key),
             adopt=bool(props.get("adopt")),
-            difference=self._difference(without_owners(current), wanted, props),
+            difference=self._comparison.difference(without_owners(current), wanted, props),
         )
         how = standing.judge(cas.url)
         keys = ", ".join(f"secrets.{name}" for name in standing.anew)
@@ -172,10 +147,10 @@ class SecurityPolicyProvider(SconeProvider):
     @clean
     def update(self, _id: str, olds: Props, news: Props) -> UpdateResult:
         """Replace exactly the version that this stack wrote last."""
-        cas = self._attested(news, known_key=_known_key(olds, news))
+        cas = self._attested(news, known_key=known_key(olds, news))
         known, name = str(olds["hash"]), str(news["name"])
-        if _trust_url(olds) != _trust_url(news) and not self._is_same_cas(cas, name, known):
-            warn(f"{name} was left as it is at {_trust_url(olds)}: retire it there if nobody needs it.")
+        if trust_url(olds) != trust_url(news) and not self._is_same_cas(cas, name, known):
+            warn(f"{name} was left as it is at {trust_url(olds)}: retire it there if nobody needs it.")
             return UpdateResult(self.create(news).outs)
         found = walk(cas, name, known)
         if found is None:
@@ -184,7 +159,8 @@ class SecurityPolicyProvider(SconeProvider):
                 where=name,
                 fix="find out what became of that CAS's store; `pulumi refresh` then lets `pulumi up` create it anew",
             )
-        current, settled, base = found.newest, self._settled(found, olds), self._base(found, olds)
+        ours, current = self._comparison, found.newest
+        settled, base = ours.settled(found, olds), ours.base(found, olds)
         there = owners(current.parsed())
         me = still(there, olds, news, cas.url)
         whom = with_taker(there, me, adopt=bool(news.get("adopt")))
@@ -197,9 +173,9 @@ class SecurityPolicyProvider(SconeProvider):
         wanted = wanted_there(news)
         if current.hash == base:
             return UpdateResult(self._upload(cas, news, wanted, predecessor=base, me=me, whom=whom))
-        if current.predecessor == base and self._says(current, wanted):
+        if current.predecessor == base and ours.is_at(current, wanted):
             return UpdateResult(_outs(news, cas, current.hash, me if me in there else None))
-        raise self._conflict(found.after(base), wanted, news)
+        raise ours.conflict(found.after(base), wanted, news)
 
     @clean
     def read(self, id_: str, props: Props) -> ReadResult:
@@ -208,17 +184,18 @@ class SecurityPolicyProvider(SconeProvider):
         name, known = str(props["name"]), str(props["hash"])
         with way_out():
             try:
-                cas = attest(trust, self.settings, known_key=_known_key(props, props), identify=True)
+                cas = attest(trust, self.settings, known_key=known_key(props, props), identify=True)
             except TrustError as error:
                 warn(f"{name} was not read: {error}")
                 return ReadResult(id_, props | {"policy": with_secrets(props["policy"])}, None)
             found = walk(cas, name, known)
         if found is None:
             return ReadResult("", {})
-        note, settled, base = props.get(_NOTE), self._settled(found, props), self._base(found, props)
+        ours, note = self._comparison, props.get(CHANGED_ELSEWHERE)
+        settled, base = ours.settled(found, props), ours.base(found, props)
         is_drift = found.newest.hash != base
         if is_drift:
-            news = self._since(found.after(base), props)
+            news = ours.since(found.after(base), props)
             warn(f"{name} was changed since this stack last wrote it:\n{news}")
             note = {**(note if isinstance(note, Mapping) else {}), **news.note()}
         current = found.newest.parsed()
@@ -227,25 +204,20 @@ class SecurityPolicyProvider(SconeProvider):
         if not is_mine(owners(current), props):
             warn(f"{name}: {OTHERS}. This one leaves it alone: remove it from the program.")
         current = without_owners(current)
-        expected, revision = wanted_there(props).canonical(), props.get("revision")
-        canonical = with_markers(current.canonical(), expected=expected, image_key=self.settings.image_key)
-        if revision:
-            kept = None if settled else last_released(props)
-            canonical = as_written(canonical, policy_of(props), str(revision), kept)
+        warn_of_moved_creator(current, ours.own_key)
+        canonical = ours.as_stated(current, props, is_settled=bool(settled))
+        digest = keyed_digest(canonical, private_of(props), ours.settings.image_key)
+        again = is_drift and held_other_values(found.after(base), parsed_if_possible)
         inputs: Props = {"cas": props["cas"], "name": props["name"], "policy": with_secrets(canonical)}
-        warn_of_moved_creator(current, self.settings.identity().key_hash)
-        digest = self._digest(canonical, props)
-        again = is_drift and held_other_values(found.after(base), _parse_if_possible)
-        # State cannot hold an unknown.
-        inputs["digest"] = (recounted if digest is UNKNOWN else partial(counted, digest))(props, again=again)
-        inputs |= _kept(props) | {key: props[key] for key in ("overlap", "revision") if props.get(key)}
+        inputs["digest"] = recounted(digest, props, again=again)
+        inputs |= treatment(props) | {key: props[key] for key in ("overlap", "revision") if props.get(key)}
         if note:
-            inputs[_NOTE] = note
+            inputs[CHANGED_ELSEWHERE] = note
         outs = inputs | {"hash": found.newest.hash if is_drift else known, "attested_key": cas.key_hash}
         outs |= {"owner": props["owner"]} if props.get("owner") else {}
         if settled and is_drift:
             # What was released is what this stack wrote, not what somebody made of it.
-            outs["kept"] = wrap_rpc_secret(Revision.of(policy_of(props), str(revision)).to_json())
+            outs["kept"] = wrap_rpc_secret(Revision.of(policy_of(props), str(props["revision"])).to_json())
         elif props.get("kept"):
             outs["kept"] = wrap_rpc_secret(props["kept"])
         return ReadResult(id_, outs, inputs)
@@ -256,7 +228,7 @@ class SecurityPolicyProvider(SconeProvider):
         trust = CasTrust.from_props(props["cas"])
         name, known = str(props["name"]), str(props["hash"])
         with way_out():
-            cas = attest(trust, self.settings, known_key=_known_key(props, props), identify=True)
+            cas = attest(trust, self.settings, known_key=known_key(props, props), identify=True)
             found = walk(cas, name, known)
         if found is None or scone_policy.is_retired(found.newest.parsed()):
             return
@@ -268,9 +240,10 @@ class SecurityPolicyProvider(SconeProvider):
             with way_out():
                 leave_to(others, cas, found.newest)
             return
-        base = self._base(found, props)
+        ours = self._comparison
+        base = ours.base(found, props)
         if found.newest.hash != base:
-            news = self._since(found.after(base), props)
+            news = ours.since(found.after(base), props)
             raise CasError(
                 f"{news.title}; it was not retired; what happened:\n{news}",
                 where=name,
@@ -280,15 +253,14 @@ class SecurityPolicyProvider(SconeProvider):
         upload(cas, name, nothing.wire(predecessor=base), predecessor=base, is_wanted=_is_retired)
         pulumi.log.info(f"{name} was retired: its name and its history stay at {cas.url}.")
 
-    def _base(self, found: Walk, props: Props) -> str:
-        """The newest version that is this resource's work: what it wrote, settled, or what only owners changed."""
-        base = self._settled(found, props) or str(props["hash"])
-        return base if found.newest.hash == base else followed(found, base, self.settings.identity().key_hash)
+    @property
+    def _comparison(self) -> Comparison:
+        return Comparison(self.settings)
 
     def _own_key(self) -> str | None:
         """The key hash of this stack; None where a preview has no identity."""
         with suppress(SconeError):
-            return self.settings.identity().key_hash
+            return self._comparison.own_key
         return None
 
     @staticmethod
@@ -302,107 +274,11 @@ class SecurityPolicyProvider(SconeProvider):
     def _attested(self, props: Props, *, known_key: str | None = None) -> CasClient:
         return attest(CasTrust.from_props(props["cas"]), self.settings, known_key=known_key, identify=True)
 
-    def _overlap(self, olds: Props, hidden: Props, session: Session) -> Props:
-        """The inputs of a policy whose rollouts overlap; empty for another. Raises PolicyError where none can."""
-        if not hidden.get("overlap"):
-            return {}
-        refuse_unfit(session)
-        canonical = session.canonical()
-        # After a refresh the old inputs are what somebody else wrote: putting that right is never refused.
-        if olds.get("overlap") and not olds.get(_NOTE):
-            refuse_changed_session(policy_of(olds), canonical, name=session.name)
-        private, key = private_of(hidden), self.settings.image_key
-        entry = {section: canonical.get(section) for section in ("services", "images")}
-        is_unknown = has_hole(entry) or (key is None and (private or has_explicit_secret(entry)))
-        revision = (
-            UNKNOWN if is_unknown else revision_name(canonical, private, secret=partial(secret_digest, key or b""))
-        )
-        return {"overlap": True, "revision": revision}
-
-    def _settled(self, found: Walk, props: Props) -> str | None:
-        """The version right after the known one that has its revision alone: its rollout succeeded."""
-        successor = found.second
-        if successor is None or not props.get("revision"):
-            return None
-        alone = wanted_there(without_kept(props))
-        return successor.hash if self._says(successor, alone) else None
-
     def _upload(
         self, cas: CasClient, props: Props, wanted: Session, *, predecessor: str | None, me: Owner, whom: Owners
     ) -> Props:
-        text = marked(wanted, whom).wire(predecessor=predecessor, fspf_keys=self._fspf_keys(wanted))
-
-        def is_this(found: StoredSession) -> bool:
-            return owners(found.parsed()) == whom and self._says(found, wanted)
-
-        try:
-            new_hash = upload(cas, wanted.name, text, predecessor=predecessor, is_wanted=is_this)
-        except CasConflict:
-            found = walk(cas, wanted.name, predecessor) if predecessor is not None else None
-            if found is None or predecessor is None or found.newest.hash == predecessor:
-                raise
-            raise self._conflict(found, wanted, props) from None
+        new_hash = put(cas, self._comparison, wanted, props, predecessor=predecessor, whom=whom)
         return _outs(props, cas, new_hash, me)
-
-    def _says(self, found: StoredSession, wanted: Session) -> bool:
-        """True when a version at CAS says what is wanted. Raises SconeError without the key to compare keys with."""
-        if marked_images(wanted.canonical()):
-            self.settings.require_image_key()
-        return not self._difference(without_owners(found.parsed()), wanted, {})
-
-    def _since(self, found: Walk, props: Props) -> Since:
-        return since(
-            found,
-            own_key=self.settings.identity().key_hash,
-            parse=_parse_if_possible,
-            differ=lambda before, after: self._difference(
-                before, after, props, expected=wanted_there(props).canonical()
-            ),
-            losses=losses,
-        )
-
-    def _conflict(self, found: Walk, wanted: Session, props: Props) -> CasError:
-        current = without_owners(found.newest.parsed())
-        news, difference = self._since(found, props), self._difference(current, wanted, props)
-        return CasError(
-            f"{news.title}; what happened:\n{news}"
-            + listing("this program would change what is there now", difference),
-            where=wanted.name,
-            fix="`pulumi refresh` takes that in as drift; then `pulumi up` puts this program's version on top",
-        )
-
-    def _fspf_keys(self, session: Session) -> dict[str, str]:
-        """Service → the key that its marker stands for, computed only now that it goes to CAS."""
-        identities = marked_images(session.canonical())
-        image_key = self.settings.require_image_key() if identities else b""
-        return {name: fspf_key(image_key, identity) for name, identity in identities.items()}
-
-    def _digest(self, canonical: Mapping[str, object], props: Props) -> object:
-        """Known unless a part of the policy is not, or a secret stands in it and there is no image key."""
-        if has_hole(canonical):
-            return UNKNOWN
-        private, key = private_of(props), self.settings.image_key
-        if key is None and (private or has_explicit_secret(canonical)):
-            return UNKNOWN
-        secret = partial(secret_digest, key or b"")
-        return scone_policy.policy_digest(without_private(canonical, private, secret=secret), secret=secret)
-
-    def _difference(self, current: Session, wanted: Session, props: Props, *, expected: object = None) -> list[str]:
-        """What carrying `wanted` out would change, a line each, without secret values.
-
-        `expected` is the policy whose markers stand for keys: `wanted` itself where it is what this stack wants.
-        """
-        image_key, after = self.settings.image_key, wanted.canonical()
-        before, after = (
-            with_markers(side, expected=expected or after, image_key=image_key) for side in (current.canonical(), after)
-        )
-        return [str(change) for change in compare(before, after, private=private_there(props))]
-
-
-def _kept(props: Props) -> Props:
-    """Inputs that say how to treat the policy, not what it is."""
-    adopt: Props = {"adopt": True} if props.get("adopt") else {}
-    return adopt | ({"private": private_of(props)} if props.get("private") else {})
 
 
 def _outs(props: Props, cas: CasClient, session_hash: str, owner: Owner | None) -> Props:
@@ -411,22 +287,5 @@ def _outs(props: Props, cas: CasClient, session_hash: str, owner: Owner | None) 
     return outs | {"attested_key": cas.key_hash} | kept | ({"owner": str(owner)} if owner else {})
 
 
-def _parse_if_possible(stored: StoredSession) -> Session | None:
-    with suppress(SconeError):
-        return without_owners(scone_policy.parse(stored.description_yaml))
-    return None
-
-
 def _is_retired(stored: StoredSession) -> bool:
     return scone_policy.is_retired(stored.parsed())
-
-
-def _trust_url(props: Props) -> object:
-    cas = props.get("cas")
-    return cas.get("url") if isinstance(cas, Mapping) else None
-
-
-def _known_key(olds: Props, news: Props) -> str | None:
-    """The key seen first; `None` where the program pins one itself, or has gone to another CAS."""
-    trust = CasTrust.from_props(news["cas"])
-    return None if trust.key or trust.url != _trust_url(olds) else str(olds["attested_key"])

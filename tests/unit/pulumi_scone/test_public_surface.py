@@ -70,6 +70,9 @@ def test_components_can_be_described_to_other_languages() -> None:
     mesh = schema["resources"]["scone:index:MeshDeployment"]
     assert mesh["inputProperties"]["mesh"]["$ref"] == "#/types/scone:index:MeshArgs"
     assert mesh["inputProperties"]["deleteImages"]["type"] == "boolean"
+    for component in COMPONENTS:
+        outputs = schema["resources"][f"scone:index:{component.__name__}"]["properties"].values()
+        assert all(output["description"] for output in outputs), component
     assert set(schema["types"]) == {
         f"scone:index:{name}"
         for name in pulumi_scone.__all__

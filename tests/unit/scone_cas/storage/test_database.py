@@ -2,12 +2,14 @@
 
 import sqlite3
 import stat
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
 
+from scone_cas.filesystems.tags import SERVICE, Tag, Tags
 from scone_cas.server.assembly import assemble, initialise
-from scone_cas.storage.database import Store
+from scone_cas.storage.database import Store, Version
 from scone_cas.storage.sealing import Sealer
 from scone_cas.storage.state_directory import lock, seal_key
 from scone_policy.errors import SconeError
@@ -142,8 +144,6 @@ def test_swapped_rows_are_noticed(cas, person) -> None:
 
 def test_two_successors_are_impossible(cas, person) -> None:
     """Even past all checks the store itself takes one successor only."""
-    from scone_cas.storage.database import Version
-
     first = cas.upload("name: x\nversion: '0.3'\n", person("ann"))
     successor = {"name": "x", "predecessor": first.hash, "description": "-"}
     cas.store.add(Version(hash="a" * 64, number=2, **successor), {})
@@ -178,3 +178,46 @@ def test_state_that_cannot_be_written_is_said(tmp_path) -> None:
     (tmp_path / "challenges.db").mkdir()
     with pytest.raises(SconeError, match="the state cannot be written"):
         start(tmp_path)
+
+
+def test_reads_only_read(tmp_path) -> None:
+    """A statement that changes rows does not run where rows are looked up, not even inside a transaction."""
+    start(tmp_path)
+    store = Store(tmp_path, seal_key(tmp_path))
+    for statement in ("DELETE FROM kept", "INSERT INTO schema VALUES (9)", "UPDATE kept SET name = ''"):
+        with store.writing(), pytest.raises(AssertionError):
+            store.row(statement)
+    assert store.row("SELECT count(*) > 0 FROM kept") == (1,)
+
+
+def test_changes_are_in_a_transaction(cas) -> None:
+    """What is changed in a transaction happens with all of it or not at all; what is changed alone is there at once."""
+    tags, other = Tags(cas.store), Tags(Store(cas.state, seal_key(cas.state)))
+    first, second = Tag(origin="a"), Tag(origin="b")
+    tags.put("n", SERVICE, "s", first)
+    cas.store.keep("x", b"1")
+    assert other.get("n", SERVICE, "s") == first
+    with suppress(ZeroDivisionError), cas.store.writing():
+        tags.put("n", SERVICE, "s", second)
+        tags.drop("n", SERVICE, "t")
+        cas.store.forget("x")
+        assert tags.get("n", SERVICE, "s") == second
+        assert other.get("n", SERVICE, "s") == first
+        raise ZeroDivisionError
+    assert tags.get("n", SERVICE, "s") == first
+    assert cas.store.kept("x") == b"1"
+    tags.drop("n", SERVICE, "s")
+    assert other.get("n", SERVICE, "s") is None
+
+
+def test_failed_version_leaves_nothing(cas, person) -> None:
+    """A version that cannot be added whole is not added, and the one before keeps its values."""
+    first = cas.upload("name: x\nversion: '0.3'\nsecrets:\n- {name: a, kind: ascii, size: 4}\n", person("ann"))
+    before = cas.stored("x", "a")
+    wrong = Version(hash="a" * 64, name="x", number=2, predecessor=first.hash, description="-")
+    with cas.store.writing() as db:
+        db.execute("CREATE TEMP TRIGGER disk_full BEFORE INSERT ON value BEGIN SELECT RAISE(ABORT, 'full'); END")
+    with pytest.raises(sqlite3.Error, match="full"):
+        cas.store.add(wrong, {"a": b"1"})
+    assert cas.sessions.live("x").hash == first.hash
+    assert cas.stored("x", "a") == before

@@ -1,11 +1,36 @@
-"""Says when CREATOR may come to mean somebody else than this stack, and when it does."""
+"""What a policy's resource says aloud: of values that CAS makes anew, and of what CREATOR comes to mean."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import pulumi
+
+from scone_policy.diff.regeneration import Renewal
 from scone_policy.model.session import Session
 from scone_policy.rules.creator import held_as_creator, may_update_by_name, other_updaters
+from scone_policy.syntax.holes import has_hole, shown
 from scone_provider.policy.state import creator_key
 from scone_provider.resources._engine import warn
+
+
+def tell(name: str, found: Sequence[Renewal]) -> None:
+    """A warning for each value that goes; what is only issued once more is a line for all."""
+    for one in found:
+        if one.is_loss:
+            warn(f"{name}: {one}")
+    reissued = [one for one in found if not one.is_loss]
+    if reissued:
+        names = ", ".join(one.name for one in reissued)
+        pulumi.log.info(f"{shown(name)}: CAS will issue these certificates anew: {names}; {reissued[0].why}.")
+
+
+def warn_of_another_cas(session: Session, before: object, now: str) -> None:
+    """Warn where the policy is sought under another url: only CAS itself tells whether that is another CAS."""
+    if before in (None, now) or has_hole(now) or not any(one.is_generated for one in session.secrets.values()):
+        return
+    warn(
+        f"{session.name}: {now} takes the place of {before}. Another name for the same CAS changes nothing; another "
+        "CAS generates all secrets anew, and what the old one holds stays there"
+    )
 
 
 def warn_of_other_updaters(session: Session, own_key: Callable[[], str | None]) -> None:
