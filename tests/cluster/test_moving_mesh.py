@@ -235,7 +235,7 @@ def test_retained(mesh: MovingMesh) -> None:
     mesh.kube("rollout", "restart", "deployment")
     mesh.kube("rollout", "status", "deployment", "--timeout=60s")
     assert mesh.given() == mesh.checksum
-    assert not [key for key in mesh.resources() if "scone" in key]
+    assert not [key for key in mesh.resources() if "scone:" in key]
     mesh.write()
     status, text = mesh.whole_up()
     assert status != 0
