@@ -51,6 +51,7 @@ LAYERS = {
         "cli",
     ],
     "scone_cas": [
+        "tally",
         "log",
         "limits",
         "errors",
