@@ -1,29 +1,17 @@
-"""Strict JSON: every key once, no NaN, only whole characters; and objects with exactly the keys of a protocol."""
+"""JSON as a protocol takes it: strict, and objects with exactly the keys that are expected."""
 
 import base64
 import binascii
-import json
 from collections.abc import Mapping
 from types import UnionType
 from typing import Any
 
 from scone_cas.errors import RequestError
+from scone_policy.syntax.strict_json import decode
 
 
 class MalformedError(RequestError):
     """The bytes are not of the protocol. The text says why, and quotes nothing."""
-
-
-def decode(body: bytes) -> object:
-    """The value in JSON text. Raises ValueError, also for what goes too deep."""
-    try:
-        found: object = _DECODER.decode(body.decode("utf-8"))
-        if b"\\u" in body:
-            # Only an escape can bring half a character into text that was UTF-8.
-            json.dumps(found, ensure_ascii=False).encode("utf-8")
-    except RecursionError:
-        raise ValueError("too deep") from None
-    return found
 
 
 def read_object(
@@ -57,17 +45,3 @@ def bytes_of(found: Mapping[str, object], key: str, *, size: int | None = None) 
     if size is not None and len(value) != size:
         raise MalformedError(f"{key} does not have {size} bytes")
     return value
-
-
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands there twice")
-    return found
-
-
-def _no_constant(_name: str) -> object:
-    raise ValueError("NaN and Infinity are not JSON")
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant)

@@ -4,10 +4,10 @@ import base64
 import binascii
 import hmac
 import threading
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from cachetools import LRUCache
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -17,13 +17,11 @@ from scone_cas.errors import EnclaveRefusal, UndeliverableError
 from scone_cas.secrets.substitution import PlaceholderSubstituter
 from scone_cas.sessions.snapshot import SessionSnapshot
 from scone_policy.model.attestation import Signer, Variant
-from scone_policy.model.security import Attestation, Security
+from scone_policy.model.security import DEBUG_MODE, Attestation, Security
 from scone_policy.model.services import Service
 from scone_policy.model.session import Session
-from scone_policy.syntax.placeholders import is_reference
+from scone_policy.syntax.placeholders import OPENING, is_reference
 
-DEBUG = "debug-mode"
-_MARK = "$$SCONE::"
 _CACHED = 512
 
 _NAMES = frozenset(name for model in (Security, Attestation, Service, Variant, Signer) for name in model.model_fields)
@@ -58,7 +56,7 @@ class AppraisalPolicy:
                 "debug_not_tolerated",
                 "the evidence is of a debug enclave, and the policy does not tolerate debug-mode",
                 expected=["production"],
-                found=DEBUG,
+                found=DEBUG_MODE,
             )
         if self.signed:
             raise EnclaveRefusal(
@@ -92,7 +90,7 @@ def terms(session: Session, service: Service, fill: PlaceholderSubstituter) -> A
     shared = service.one_time_password_shared_secret or attestation.one_time_password_shared_secret
     return AppraisalPolicy(
         attested=attestation.mode != "none",
-        debug=DEBUG in attestation.tolerate,
+        debug=DEBUG_MODE in attestation.tolerate,
         local=attestation.must_be_sgx_local is True,
         measurements=tuple(sorted({value for variant in measured for value in variant.mrenclave})),
         signed=bool(variants) and not measured,
@@ -108,7 +106,7 @@ class AppraisalPolicyCache:
     """The terms of the newest versions of sessions, made once where no placeholder stands in them. Safe for threads."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, str], AppraisalPolicy] = OrderedDict()
+        self._known: LRUCache[tuple[str, str], AppraisalPolicy] = LRUCache(_CACHED)
         self._lock = threading.Lock()
 
     def of(self, live: SessionSnapshot, service: str, fill: PlaceholderSubstituter) -> AppraisalPolicy:
@@ -116,15 +114,12 @@ class AppraisalPolicyCache:
         key = live.hash, service
         with self._lock:
             found = self._known.get(key)
-            if found is not None:
-                self._known.move_to_end(key)
-                return found
+        if found is not None:
+            return found
         found = terms(live.session, live.session.services[service], fill)
         if not found.open:
             with self._lock:
                 self._known[key] = found
-                while len(self._known) > _CACHED:
-                    self._known.popitem(last=False)
         return found
 
 
@@ -143,7 +138,7 @@ def _is_open(tree: object) -> bool:
         return any(_is_open(key) or _is_open(value) for key, value in tree.items())
     if isinstance(tree, list):
         return any(map(_is_open, tree))
-    return isinstance(tree, str) and _MARK in tree
+    return isinstance(tree, str) and OPENING in tree
 
 
 def _security(found: Security, fill: PlaceholderSubstituter) -> Security:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from scone_cas import strict_json
+from scone_policy.syntax import strict_json
 
 LONGEST_LINE = 8192
 """Bytes, with the line feed."""

@@ -10,12 +10,12 @@ import re
 import ssl
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import httpx
+from cachetools import FIFOCache
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -73,7 +73,7 @@ class Entra:
 
     def __init__(self, settings: EntraSettings) -> None:
         self._settings = settings
-        self._outcomes: OrderedDict[bytes, _Outcome] = OrderedDict()
+        self._outcomes: FIFOCache[bytes, _Outcome] = FIFOCache(_REMEMBERED)
         self._fetching: dict[bytes, threading.Lock] = {}
         self._lock = threading.Lock()
 
@@ -106,9 +106,6 @@ class Entra:
     def _remember(self, place: bytes, outcome: _Outcome) -> _Outcome:
         with self._lock:
             self._outcomes[place] = outcome
-            self._outcomes.move_to_end(place)
-            while len(self._outcomes) > _REMEMBERED:
-                self._outcomes.popitem(last=False)
         return outcome
 
     def _outcome(self, request: TokenRequest, now: datetime, nonce: str) -> _Outcome:

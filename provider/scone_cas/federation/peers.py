@@ -3,11 +3,12 @@
 import ssl
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from urllib.parse import quote
+
+from cachetools import FIFOCache, LRUCache
 
 from scone_cas import log
 from scone_cas.errors import CALM, Reason, Refusal
@@ -62,8 +63,8 @@ class Peers:
         self._identity, self._tls = identity, tls or identity.tls
         self._clock, self._answer_time = clock, answer_time
         self._context: ssl.SSLContext | None = None
-        self._peers: OrderedDict[tuple[PeerAddress, Trust], Peer] = OrderedDict()
-        self._outcomes: OrderedDict[RemoteSecret, _Outcome] = OrderedDict()
+        self._peers: LRUCache[tuple[PeerAddress, Trust], Peer] = LRUCache(_PEERS)
+        self._outcomes: FIFOCache[RemoteSecret, _Outcome] = FIFOCache(_REMEMBERED)
         self._asking: dict[RemoteSecret, Future[_Outcome]] = {}
         self._waiting = Gate(AT_ONCE)
         self._lock = threading.Lock()
@@ -102,7 +103,7 @@ class Peers:
     def close(self) -> None:
         """Close all connections."""
         with self._lock:
-            peers, self._peers = list(self._peers.values()), OrderedDict()
+            peers, self._peers = list(self._peers.values()), LRUCache(_PEERS)
         for peer in peers:
             peer.close()
 
@@ -138,10 +139,7 @@ class Peers:
             log.event("peer-refused", cas=url, session=wanted.source.session, secret=wanted.source.secret, what=problem)
             outcome = _Outcome(value=None, problem=said, until=self._clock() + _FAILED)
         with self._lock:
-            self._outcomes.pop(wanted, None)
             self._outcomes[wanted] = outcome
-            while len(self._outcomes) > _REMEMBERED:
-                self._outcomes.popitem(last=False)
         return outcome
 
     def _value(self, wanted: RemoteSecret) -> Value:
@@ -209,11 +207,14 @@ class Peers:
 
     def _peer(self, place: PeerAddress, trust: Trust) -> Peer:
         with self._lock:
-            peer = self._peers.pop((place, trust), None) or self._made(place, trust)
+            peer = self._peers.get((place, trust))
+            if peer is not None:
+                return peer
+            peer = self._made(place, trust)
+            gone = self._peers.popitem()[1] if len(self._peers) == _PEERS else None
             self._peers[place, trust] = peer
-            gone = [self._peers.popitem(last=False)[1] for _ in range(len(self._peers) - _PEERS)]
-        for old in gone:
-            old.close()
+        if gone is not None:
+            gone.close()
         return peer
 
 

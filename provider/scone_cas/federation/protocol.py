@@ -9,24 +9,37 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from scone_cas.errors import RequestError
-from scone_cas.identity.cas_evidence import CONTEXT, FORMAT, software_key
 from scone_cas.secrets.public_form import check_form, from_public_form
 from scone_cas.secrets.value import Value
 from scone_cas.strict_json import MalformedError, read_object
-from scone_policy.keys.cas_certificate import evidence_key
-from scone_policy.keys.key_hash import public_key_hash, same_key
+from scone_policy.keys.cas_evidence import EvidenceError, Flaw, check_software, verify_evidence
 from scone_policy.model.secret_kinds import KINDS
 from scone_policy.syntax.names import is_segment, session_name
+from scone_policy.syntax.strict_json import decode
 
 ROUTE = "/v1/shared_secrets"
 LARGEST_ANSWER = 2 * 1024 * 1024
 _HASH = re.compile("[0-9a-f]{64}")
 _MOST_PARTS = 16
+_NO_JSON = "answers something that is no JSON"
+_NO_OBJECT = "answers something else than was asked"
+_FLAWS = {
+    Flaw.NO_JSON: _NO_JSON,
+    Flaw.NO_OBJECT: _NO_OBJECT,
+    Flaw.UNREADABLE: "gives no evidence that can be read",
+    Flaw.FORMAT: "gives evidence of a format that cannot be judged here: import with its cas_key instead",
+    Flaw.CLAIMS: "gives evidence that lacks a claim of its format, or has a wrong one",
+    Flaw.CERTIFICATE: "presents a certificate that ",
+    Flaw.CAS_KEY: "gives evidence for another key than its TLS key",
+    Flaw.SIGNATURE: "gives evidence whose signature does not verify",
+    Flaw.NONCE: "gives evidence that is not fresh",
+    Flaw.CONTRADICTION: "gives evidence that contradicts itself",
+    Flaw.DEBUG: "gives evidence of a debug enclave, which anybody can forge: "
+    "tolerate debug-mode in the importing session, or import with its cas_key",
+}
+"""What is said of a CAS whose evidence has that flaw."""
 
 
 class PeerError(RequestError):
@@ -110,55 +123,28 @@ def judge_evidence(
     answer: bytes, *, certificate: x509.Certificate, nonce: str, expected: str, tolerates_debug: bool
 ) -> None:
     """Evidence of the CAS at the other end of this very connection. Raises PeerError unless it is that software."""
-    wrapped = _map(_object(answer).get("evidence"))
+    found = None
     try:
-        body, signature = _bytes(wrapped.get("body")), _bytes(wrapped.get("signature"))
-    except (ValueError, TypeError):
-        raise PeerError("gives no evidence that can be read") from None
-    claims = _object(body)
-    if claims.get("format") != FORMAT:
-        raise PeerError("gives evidence of a format that cannot be judged here: import with its cas_key instead")
-    try:
-        key = evidence_key(certificate, claims.get("tls_key"), now=datetime.now(UTC))
-    except ValueError as problem:
-        raise PeerError(f"presents a certificate that {problem}") from None
-    if not same_key(str(claims.get("cas_key")), public_key_hash(key)):
-        raise PeerError("gives evidence for another key than its TLS key")
-    _verify(key, signature, body)
-    if not same_key(str(claims.get("nonce")), nonce):
-        raise PeerError("gives evidence that is not fresh")
-    measured = str(claims.get("mrenclave"))
-    if not _HASH.fullmatch(measured) or claims.get("software_key") != software_key(bytes.fromhex(measured)):
-        raise PeerError("gives evidence that contradicts itself")
-    if not same_key(str(claims["software_key"]), expected):
-        raise PeerError(f"runs other software ({claims['software_key']}) than cas_software_key says ({expected})")
-    if claims.get("debug") is not False and not tolerates_debug:
-        raise PeerError(
-            "gives evidence of a debug enclave, which anybody can forge: "
-            "tolerate debug-mode in the importing session, or import with its cas_key"
-        )
-
-
-def _verify(key: object, signature: bytes, body: bytes) -> None:
-    try:
-        if isinstance(key, ec.EllipticCurvePublicKey):
-            key.verify(signature, CONTEXT + body, ec.ECDSA(hashes.SHA256()))
-            return
-    except InvalidSignature:
-        pass
-    raise PeerError("gives evidence whose signature does not verify")
+        found = verify_evidence(answer, certificate=certificate, nonce=nonce, now=datetime.now(UTC))
+        check_software(found, expected=expected, tolerates_debug=tolerates_debug)
+    except EvidenceError as problem:
+        if found is not None and problem.flaw is Flaw.SOFTWARE:
+            said = f"runs other software ({found.software_key}) than cas_software_key says ({expected})"
+        else:
+            said = _FLAWS[problem.flaw] + str(problem)
+        raise PeerError(said) from None
 
 
 def _object(text: bytes) -> Mapping[str, object]:
     try:
-        return _map(json.loads(text.decode("utf-8")))
-    except (ValueError, RecursionError):
-        raise PeerError("answers something that is no JSON") from None
+        return _map(decode(text))
+    except ValueError:
+        raise PeerError(_NO_JSON) from None
 
 
 def _map(found: object) -> Mapping[str, object]:
     if not isinstance(found, dict):
-        raise PeerError("answers something else than was asked")
+        raise PeerError(_NO_OBJECT)
     return found
 
 

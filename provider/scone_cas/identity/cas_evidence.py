@@ -14,14 +14,12 @@ import scone_cas
 from scone_cas import VERSION, log
 from scone_cas.errors import KeyStoreError, Reason, Refusal
 from scone_cas.identity.cas_identity import CasIdentity, TlsKey
-from scone_policy.keys.key_hash import certificate_key_hash, encode_key_hash
+from scone_policy.keys.cas_evidence import CONTEXT, FORMAT, software_key
+from scone_policy.keys.key_hash import certificate_key_hash
 
-FORMAT = "scone-cas-simulated-1"
 NONCE_SIZE = 32
 _NONCE = re.compile("[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
 """The one spelling of 32 bytes in base64url."""
-CONTEXT = b"pulumi-scone cas evidence v1\0"
-_SOFTWARE = b"scone-cas software v1\0"
 
 
 def measured_files(folder: Path = Path(scone_cas.__file__).parent) -> list[str]:
@@ -35,11 +33,6 @@ def measure(folder: Path = Path(scone_cas.__file__).parent) -> bytes:
     for name in measured_files(folder):
         total.update(name.encode() + b"\0" + hashlib.sha256((folder / name).read_bytes()).digest())
     return total.digest()
-
-
-def software_key(mrenclave: bytes) -> str:
-    """Names the program rather than the instance, spelt like a key hash."""
-    return encode_key_hash(hashlib.sha256(_SOFTWARE + mrenclave).digest())
 
 
 class CasEvidenceIssuer:

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from scone_policy.errors import PolicyError
 from scone_policy.keys import pem
+from scone_policy.syntax import strict_json
 from scone_policy.syntax.placeholders import is_reference
 from scone_policy.syntax.yaml_source import MAX_BYTES
 
@@ -71,8 +72,10 @@ def parse_signed(text: str) -> dict[str, object] | None:
     if not text.lstrip().startswith("{"):
         return None
     try:
-        found = json.loads(text, object_pairs_hook=_once)
-    except (ValueError, RecursionError):
+        found = strict_json.decode(text)
+    except strict_json.RepeatedKeyError as problem:
+        raise PolicyError(str(problem), fix=_SIGN_AGAIN) from None
+    except ValueError:
         return None
     return found if isinstance(found, dict) and "signatures" in found else None
 
@@ -141,13 +144,18 @@ def _signer_of(key: SigningKey) -> str:
     return pem.armour(pem.PUBLIC_KEY, key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
 
-def _message(text: str) -> bytes:
+def utf8(text: str) -> bytes:
+    """A session's text as bytes. Raises PolicyError for half of a character."""
     try:
-        content = text.encode()
+        return text.encode()
     except UnicodeEncodeError:
         raise PolicyError(
             "must be valid Unicode", where="session", fix="Write it again: half of a surrogate pair stands in it."
         ) from None
+
+
+def _message(text: str) -> bytes:
+    content = utf8(text)
     if len(content) > MAX_BYTES:
         raise PolicyError(
             f"a session has at most {MAX_BYTES} bytes",
@@ -155,13 +163,6 @@ def _message(text: str) -> bytes:
             fix="Leave out what is not needed, or split it.",
         )
     return _CONTEXT + content
-
-
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise PolicyError("a key stands there twice", fix=_SIGN_AGAIN)
-    return found
 
 
 def _base64(value: bytes) -> str:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from scone_policy.errors import RuleError
+from scone_policy.syntax.strict_json import no_constant
 from scone_policy.syntax.yaml_source import Number
 
 _TOKEN = re.compile(r"\\u0000(hole:[0-9]+)\\u0000")
@@ -20,13 +21,9 @@ def dump(value: object) -> str:
 def load(text: str) -> object:
     """The tree in a JSON text, numbers as `Number`. Raises ValueError when it is no JSON."""
     try:
-        return json.loads(text, parse_int=Number, parse_float=Number, parse_constant=_no_constant, strict=False)
+        return json.loads(text, parse_int=Number, parse_float=Number, parse_constant=no_constant, strict=False)
     except (ValueError, RecursionError):
         raise RuleError("value_json must be JSON", fix="Write the fragment itself as value.") from None
-
-
-def _no_constant(_: str) -> object:
-    raise ValueError
 
 
 def _json(value: object) -> str:

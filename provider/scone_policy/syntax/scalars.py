@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator
 
 from scone_policy.errors import RuleError
 from scone_policy.syntax.holes import has_hole, is_hole
-from scone_policy.syntax.placeholders import is_reference
+from scone_policy.syntax.placeholders import CLOSING, OPENING, is_reference
 from scone_policy.syntax.problems import Problem, refusal
 from scone_policy.syntax.yaml_source import Number
 
@@ -133,7 +133,7 @@ def by_reference(data: object, where: str) -> object:
 
 
 SEGMENT = r"[A-Za-z0-9_\-.~]{1,128}"
-PLACEHOLDER = r"\$\$SCONE::[^$]+\$\$"
+PLACEHOLDER = rf"{re.escape(OPENING)}[^$]+{re.escape(CLOSING)}"
 
 
 def lower_hex(size: int) -> Callable[[object], str]:

@@ -1,39 +1,36 @@
 """Trust before use: finds out which key a CAS has, and whether its evidence is tolerated (docs/cas-attestation.md)."""
 
-import base64
-import binascii
 import hmac
 import http.client
-import json
-import re
 import secrets
 import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from scone_policy.errors import PolicyError
-from scone_policy.keys.cas_certificate import evidence_key
-from scone_policy.keys.key_hash import decode_key_hash, public_key_hash
+from scone_policy.keys.cas_evidence import CasEvidence, EvidenceError, Flaw, verify_evidence
+from scone_policy.keys.key_hash import decode_key_hash
 from scone_provider.cas.address import CasAddress
 from scone_provider.cas.errors import CasUnreachable
-from scone_provider.cas.tolerance import CasEvidence, Tolerance, judge
+from scone_provider.cas.tolerance import Tolerance, judge
 from scone_provider.cas.transport import key_hash_of, peer_certificate, peer_key_hash, unverified
 from scone_provider.errors import TrustError
 
-FORMAT = "scone-cas-simulated-1"
-_CONTEXT = b"pulumi-scone cas evidence v1\0"
 _LARGEST = 256 * 1024
 _TRIES = 3
-_TEXTS = ("format", "mrenclave", "mrsigner", "tcb_status", "cas_key", "software_key")
-_NUMBERS = ("isvprodid", "isvsvn")
+_FLAWS = {
+    Flaw.CERTIFICATE: "the certificate of the CAS {url} ",
+    Flaw.CAS_KEY: "the evidence of the CAS {url} is for another key than its TLS key",
+    Flaw.SIGNATURE: "the signature on the evidence of the CAS {url} does not verify",
+    Flaw.NONCE: "the evidence of the CAS {url} is not fresh",
+    Flaw.CONTRADICTION: "the evidence of the CAS {url} contradicts itself",
+}
+"""What is said of evidence with that flaw; of any other, that it is none."""
 
 
 class UnknownEvidence(TrustError):  # noqa: N818 - reads as what happened
@@ -127,37 +124,17 @@ def unreachable(address: CasAddress, problem: Exception) -> CasUnreachable:
 
 def read_evidence(answer: bytes, *, certificate: x509.Certificate, nonce: str, url: str) -> CasEvidence:
     """The claims of an answer to `/v1/attest`, bound to this certificate and nonce. Raises TrustError."""
-    wrapped = _object(answer, url).get("evidence")
-    if not isinstance(wrapped, Mapping):
-        raise _not_evidence(url)
-    body, signature = _bytes(wrapped.get("body"), url), _bytes(wrapped.get("signature"), url)
-    claims = _object(body, url)
-    if claims.get("format") != FORMAT:
-        raise UnknownEvidence(
-            f"the CAS {url} gives evidence of a format that cannot be judged here",
-            where="tolerance",
-            fix="attest it with the vendor's CLI and pin its key (cas_key in the Meshfile)",
-        )
-    evidence = _claims(claims, url)
     try:
-        identity = evidence_key(certificate, claims.get("tls_key"), now=datetime.now(UTC))
-    except ValueError as problem:
-        raise TrustError(f"the certificate of the CAS {url} {problem}") from None
-    if not hmac.compare_digest(evidence.cas_key.encode(), public_key_hash(identity).encode()):
-        raise TrustError(f"the evidence of the CAS {url} is for another key than its TLS key")
-    try:
-        _verify(identity, signature, body)
-    except InvalidSignature:
-        raise TrustError(f"the signature on the evidence of the CAS {url} does not verify") from None
-    if not hmac.compare_digest(str(claims.get("nonce")).encode(), nonce.encode()):
-        raise TrustError(f"the evidence of the CAS {url} is not fresh")
-    return evidence
-
-
-def _verify(key: object, signature: bytes, body: bytes) -> None:
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise InvalidSignature
-    key.verify(signature, _CONTEXT + body, ec.ECDSA(hashes.SHA256()))
+        return verify_evidence(answer, certificate=certificate, nonce=nonce, now=datetime.now(UTC))
+    except EvidenceError as problem:
+        if problem.flaw is Flaw.FORMAT:
+            raise UnknownEvidence(
+                f"the CAS {url} gives evidence of a format that cannot be judged here",
+                where="tolerance",
+                fix="attest it with the vendor's CLI and pin its key (cas_key in the Meshfile)",
+            ) from None
+        said = _FLAWS.get(problem.flaw, "the CAS {url} answers something that is no evidence")
+        raise TrustError(said.format(url=url) + str(problem)) from None
 
 
 def _check_pin(cas_key: str | None) -> None:
@@ -193,37 +170,3 @@ def _ask(secured: ssl.SSLSocket, address: CasAddress, nonce: str) -> bytes:
             fix="attest it with the vendor's CLI and pin its key (cas_key in the Meshfile)",
         )
     return body
-
-
-def _claims(claims: Mapping[str, object], url: str) -> CasEvidence:
-    texts = {key: claims.get(key) for key in _TEXTS}
-    numbers = {key: claims.get(key) for key in _NUMBERS}
-    debug, session_key = claims.get("debug"), claims.get("session_encryption_key")
-    right = all(isinstance(value, str) for value in texts.values()) and isinstance(debug, bool)
-    right = right and all(type(value) is int and value >= 0 for value in numbers.values())
-    right = right and all(re.fullmatch("[0-9a-f]{64}", str(texts[key])) for key in ("mrenclave", "mrsigner"))
-    right = right and (session_key is None or re.fullmatch("[0-9a-f]{64}", str(session_key)) is not None)
-    if not right or not debug:
-        raise _not_evidence(url)
-    return CasEvidence(debug=True, session_encryption_key=session_key, **texts, **numbers)  # type: ignore[arg-type]
-
-
-def _object(text: bytes, url: str) -> Mapping[str, object]:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        raise _not_evidence(url) from None
-    if not isinstance(found, dict):
-        raise _not_evidence(url)
-    return found
-
-
-def _bytes(value: object, url: str) -> bytes:
-    try:
-        return base64.b64decode(str(value), validate=True)
-    except (binascii.Error, ValueError):
-        raise _not_evidence(url) from None
-
-
-def _not_evidence(url: str) -> TrustError:
-    return TrustError(f"the CAS {url} answers something that is no evidence")

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import scone_policy
 from scone_policy.errors import PolicyError, SconeError
+from scone_policy.keys.cas_evidence import CasEvidence
 from scone_policy.model.session import Session
 from scone_policy.syntax.yaml_source import load
 from scone_provider.cas.address import CasAddress
@@ -21,7 +22,7 @@ from scone_provider.cas.attest import Attested, UnknownEvidence, attest, read_ev
 from scone_provider.cas.attestation_cache import AttestationCache
 from scone_provider.cas.errors import CasConflict, CasForbidden, CasUnreachable
 from scone_provider.cas.identity import Identity
-from scone_provider.cas.tolerance import CasEvidence, Tolerance
+from scone_provider.cas.tolerance import Tolerance
 from scone_provider.cas.transport import shared_client
 from scone_provider.errors import CasError, TrustError
 

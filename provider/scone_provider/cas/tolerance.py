@@ -6,6 +6,7 @@ import shlex
 from dataclasses import dataclass
 
 from scone_policy.errors import PolicyError
+from scone_policy.keys.cas_evidence import CasEvidence
 from scone_policy.keys.key_hash import decode_key_hash
 from scone_provider.errors import TrustError
 
@@ -47,25 +48,6 @@ _MEANING = {
     TRUST_ANY: "any program may claim to be the CAS",
     IGNORE_SIGNER: "it does not matter who made the CAS",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class CasEvidence:
-    """What a CAS says about itself, signature and freshness checked. Hex in lower case, key hashes Base58Check.
-
-    `session_encryption_key`: X25519, 32 bytes in hex; None where the CAS names none.
-    """
-
-    format: str
-    debug: bool
-    mrenclave: str
-    mrsigner: str
-    isvprodid: int
-    isvsvn: int
-    tcb_status: str
-    cas_key: str
-    software_key: str
-    session_encryption_key: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

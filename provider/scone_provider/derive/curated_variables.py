@@ -6,9 +6,12 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from scone_policy.syntax.yaml_source import Document
+from scone_policy.syntax.holes import Later, at_once
+from scone_policy.syntax.yaml_source import Document, show
 from scone_provider.catalogue.entry import Curated
-from scone_provider.derive.chart import typed
+from scone_provider.derive.extra_values import typed
+from scone_provider.derive.kubernetes_rules import control_problems
+from scone_provider.derive.kubernetes_values import Fitting
 from scone_provider.derive.policy_template import filled
 from scone_provider.derive.variables import Value, Variables, names_in
 from scone_provider.errors import ManifestError
@@ -94,18 +97,30 @@ def known_as(curated: Mapping[str, Curated]) -> dict[str, str]:
     return {name: here for one in curated.values() for name, here in one.description.secrets.items()}
 
 
-def chart_values(curated: Curated, variables: Variables) -> Mapping[str, Any]:
-    """What the entry adds to the chart's values of its service. Raises ManifestError when it is no map."""
+def chart_values(curated: Curated, variables: Variables, *, later: Later = at_once) -> Mapping[str, Any]:
+    """What the entry adds to the chart's values of its service, written as Kubernetes wants it.
+
+    Notes a finding for what Kubernetes could not use. Raises ManifestError when it is no map.
+    """
     if curated.values is None:
         return {}
-    found = typed(filled(curated.values, variables).data)
+    document = curated.values
+    found = filled(document, variables).data
     if not isinstance(found, dict):
         raise ManifestError(
             "must be a map of the chart's values of a service",
             where=curated.values.where(()),
             fix="Write it as the values.yaml of the package's entries: resources: {limits: {memory: 256Mi}}",
         )
-    return found
+
+    def refuse(path: tuple[str | int, ...], rule: str) -> None:
+        variables.findings.add(f"{show(path)}: {rule}", where=document.where(path), fix="Kubernetes would refuse it.")
+
+    for path, rule in control_problems(found):
+        refuse(path, rule)
+    fitted = typed(Fitting(refuse=refuse, later=later).service(found, ()))
+    assert isinstance(fitted, dict)
+    return fitted
 
 
 def unused(

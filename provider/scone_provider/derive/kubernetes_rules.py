@@ -4,13 +4,34 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from scone_policy.syntax.holes import PATTERN
+from scone_provider.manifest.fields import VARIABLE_NAME
+
 Problem = tuple[tuple[str | int, ...], str]
 """A path below the object, and the rule in words."""
+
+WORDS: Mapping[str, tuple[str, ...]] = {
+    "kind": ("Deployment", "Job"),
+    "restartPolicy": ("Always", "OnFailure", "Never"),
+    "sgx": ("disabled", "scone", "azure"),
+    "medium": ("", "Memory"),
+}
+"""Keys of a service's values that take one of a few words."""
+VOLUME: Mapping[str, str] = {
+    "path": "str",
+    "size": "quantity",
+    "storageClass": "str",
+    "medium": "word",
+    "limit": "quantity",
+}
+"""Keys of a volume in the chart's values → their types."""
 
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _PREFIX = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _PORT_NAME = re.compile(r"(?=.*[a-z])[a-z0-9](-?[a-z0-9]){0,14}")
 _QUANTITY = re.compile(r"[+-]?([0-9]+|[0-9]+\.[0-9]*|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?")
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
+_TOKEN = re.compile(PATTERN)
 _LONGEST_PREFIX = 253
 _LARGEST_ANNOTATION = 256 * 1024
 _HIGHEST_PORT = 65_535
@@ -47,6 +68,36 @@ def label_rule(value: str) -> str:
 def annotation_rule(value: str) -> str:
     """The same for the value of an annotation."""
     return f"has more than {_LARGEST_ANNOTATION} bytes" if len(value.encode()) > _LARGEST_ANNOTATION else ""
+
+
+def control_problems(tree: object, path: tuple[str | int, ...] = ()) -> Iterator[Problem]:
+    """Each text, and each key, of a JSON-like tree with characters that YAML has no place for, or takes for others."""
+    if isinstance(tree, Mapping):
+        for key, value in tree.items():
+            yield from control_problems(str(key), (*path, str(key)))
+            yield from control_problems(value, (*path, str(key)))
+    elif isinstance(tree, list | tuple):
+        for number, value in enumerate(tree):
+            yield from control_problems(value, (*path, number))
+    elif isinstance(tree, str) and _CONTROL.search(_TOKEN.sub("", tree)):
+        yield path, "must not hold control characters"
+
+
+def variable_rule(name: str) -> str:
+    """The same for the name of a variable of the container."""
+    return "" if VARIABLE_NAME.fullmatch(name) else "a variable's name is made of letters, digits and _, no digit first"
+
+
+def path_rule(path: str) -> str:
+    """The same for a path in the container."""
+    if not path.startswith("/") or ":" in path:
+        return "must be an absolute path without a colon"
+    return ""
+
+
+def secret_rule(name: str) -> str:
+    """The same for the name of a pull secret."""
+    return "" if len(name) <= _LONGEST_PREFIX and _PREFIX.fullmatch(name) else "must be the name of a Kubernetes secret"
 
 
 def quantity_rule(written: str) -> str:

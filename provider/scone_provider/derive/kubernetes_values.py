@@ -12,7 +12,18 @@ from typing import Any
 
 from scone_policy.syntax.holes import Later, has_hole
 from scone_policy.syntax.scalars import text
-from scone_provider.derive.kubernetes_rules import RULES, annotation_rule, key_rule, label_rule, quantity_rule
+from scone_provider.derive.kubernetes_rules import (
+    RULES,
+    VOLUME,
+    WORDS,
+    annotation_rule,
+    key_rule,
+    label_rule,
+    path_rule,
+    quantity_rule,
+    secret_rule,
+    variable_rule,
+)
 
 MODELS = {
     "resources": "V1ResourceRequirements",
@@ -25,15 +36,15 @@ MODELS = {
     "port": "int",
     "epcMem": "int",
     "drainSeconds": "int",
-    "env": "dict[str, str]",
+    "env": "variables",
+    "memory": "paths",
+    "volumes": "dict[str, volume]",
+    "pullSecrets": "secrets",
+    "ownChart": "bool",
+    **dict.fromkeys(("service", "image", "configId", "cas", "casKey", "policyDigest"), "str"),
+    **dict.fromkeys(("kind", "restartPolicy", "sgx"), "word"),
 }
-"""Key of a service's values in the chart → its type there."""
-KEYS = (
-    *MODELS,
-    *("service", "image", "kind", "restartPolicy", "configId", "cas", "casKey", "memory", "volumes", "ownChart"),
-    *("pullSecrets", "sgx", "policyDigest"),
-)
-"""All keys that the chart reads (`chart/template/values.yaml`)."""
+"""Key of a service's values in the chart → its type there: all keys that it reads (`chart/template/values.yaml`)."""
 _SET_BY_CHART = {
     "labels": (
         *("app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/managed-by"),
@@ -45,6 +56,12 @@ _SET_BY_CHART = {
         *("env", "ports", "resources", "volumeMounts"),
     ),
 }
+_KEYED: Mapping[str, tuple[str, Callable[[str], str]]] = {
+    "variables": ("str", variable_rule),
+    "paths": ("quantity", path_rule),
+    "secrets": ("bool", secret_rule),
+}
+"""Maps whose keys are written into the pod → the type of their values, and what is asked of a key."""
 _WRITTEN_BY_CHART = frozenset({"replicas", "port", "epcMem", "drainSeconds", "env"})
 """Keys whose values the chart counts or quotes itself: they are judged, and stay as they are."""
 _QUANTITIES = {("V1ResourceRequirements", "limits"), ("V1ResourceRequirements", "requests")}
@@ -77,15 +94,19 @@ class Fitting:
     def _fit(self, value: Any, kind: str, path: Path) -> Any:  # noqa: ANN401  JSON-like
         if value is None:
             return None
-        if kind in ("labels", "annotations"):
-            return self._named(value, path, label_rule if kind == "labels" else annotation_rule)
-        if match := _MAP.fullmatch(kind):
-            return self._map(value, match[1], path)
-        if match := _LIST.fullmatch(kind):
-            return self._list(value, match[1], path)
-        if kind[:1].isupper():
-            return self._model(value, kind, path)
-        return self._scalar(value, kind, path)
+        if kind in _KEYED:
+            return self._by_name(value, *_KEYED[kind], path)
+        if match := _MAP.fullmatch(kind) or _LIST.fullmatch(kind):
+            return (self._map if kind[:1] in "Dd" else self._list)(value, match[1], path)
+        fit = {
+            "labels": lambda: self._named(value, path, label_rule),
+            "annotations": lambda: self._named(value, path, annotation_rule),
+            "volume": lambda: self._volume(value, path),
+            "word": lambda: self._word(value, path),
+        }.get(kind)
+        if fit is not None:
+            return fit()
+        return (self._model if kind[:1].isupper() else self._scalar)(value, kind, path)
 
     def _named(self, value: Any, path: Path, rule: Callable[[str], str]) -> Any:  # noqa: ANN401
         """Labels and annotations: maps of text by qualified names."""
@@ -94,6 +115,36 @@ class Fitting:
             problem = key_rule(key) or ("" if has_hole(one) or not isinstance(one, str) else rule(one))
             if problem:
                 self.refuse((*path, key), problem)
+        return found
+
+    def _by_name(self, value: Any, kind: str, rule: Callable[[str], str], path: Path) -> Any:  # noqa: ANN401
+        """A map whose keys are written into the pod, too."""
+        found = self._map(value, kind, path)
+        for key in found if isinstance(found, Mapping) else ():
+            if not has_hole(key) and (problem := rule(key)):
+                self.refuse((*path, key), problem)
+        return found
+
+    def _volume(self, value: Any, path: Path) -> Any:  # noqa: ANN401
+        """What the chart makes a mount and a claim, or an emptyDir, of."""
+        if not isinstance(value, Mapping):
+            self.refuse(path, "must be a map")
+            return value
+        found = {}
+        for key, one in value.items():
+            if (kind := VOLUME.get(str(key))) is None:
+                self.refuse((*path, str(key)), f"is none of {', '.join(VOLUME)}")
+                continue
+            found[str(key)] = fitted = self._fit(one, kind, (*path, str(key)))
+            if key == "path" and isinstance(fitted, str) and not has_hole(fitted) and (problem := path_rule(fitted)):
+                self.refuse((*path, key), problem)
+        return found
+
+    def _word(self, value: Any, path: Path) -> Any:  # noqa: ANN401
+        words = WORDS[str(path[-1])]
+        found = self._scalar(value, "str", path)
+        if isinstance(found, str) and not has_hole(found) and found not in words:
+            self.refuse(path, f"must be one of {', '.join(words)}")
         return found
 
     def _map(self, value: Any, kind: str, path: Path) -> Any:  # noqa: ANN401

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import PlainValidator
 
+from scone_policy.model.services import HOST_VARIABLE
 from scone_policy.syntax.holes import has_hole
 from scone_policy.syntax.problems import Problem, refusal
 from scone_policy.syntax.scalars import Model, OptionalText, Text, text
@@ -18,6 +19,10 @@ _TAGGED = re.compile(f"{_REPOSITORY}:{_TAG}")
 _IMAGE = re.compile(f"{_REPOSITORY}(?::{_TAG})?(?:@sha256:[0-9a-f]{{64}})?")
 _FOLDER = re.compile(r"[A-Za-z0-9.\-]+(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:[._\-]+[a-z0-9]+)*)*/?")
 _TEMPLATE = "{{"
+VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+"""Names of variables as the chart's container has them (POSIX)."""
+_DELIVERED_NAME = re.compile(rf"{VARIABLE_NAME.pattern}|{HOST_VARIABLE.pattern}")
+_MESH_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]*|volume_[A-Za-z0-9_\-.~]{1,128}_size")
 LATEST = "latest"
 
 
@@ -90,20 +95,22 @@ def comma_list(value: object) -> tuple[str, ...]:
     return tuple(found for item in items if (found := text(item).strip()))
 
 
-def pairs(value: object, *, value_required: bool) -> dict[str, str | None]:
-    """`[{name, value}]` as a map; numbers and booleans become text. Names without `=` and NUL, each once."""
+def pairs(value: object, *, value_required: bool, named: re.Pattern[str] = _DELIVERED_NAME) -> dict[str, str | None]:
+    """`[{name, value}]` as a map; numbers and booleans become text. Each name fits `named` and stands once."""
     if value is None:
         return {}
     if not isinstance(value, list | tuple):
         raise ValueError("must be a list of maps with name and value")  # noqa: TRY004
-    return pairs_at(enumerate(value), value_required=value_required)
+    return pairs_at(enumerate(value), value_required=value_required, named=named)
 
 
-def pairs_at(items: Iterable[tuple[int, object]], *, value_required: bool) -> dict[str, str | None]:
+def pairs_at(
+    items: Iterable[tuple[int, object]], *, value_required: bool, named: re.Pattern[str] = _MESH_NAME
+) -> dict[str, str | None]:
     """The same for items of a list, each with its index there."""
     found: dict[str, str | None] = {}
     for index, item in items:
-        name, given = _pair(item, index)
+        name, given = _pair(item, index, named)
         if name in found:
             raise refusal(Problem(path=(index,), rule=f"{name} stands here twice", fix="Keep one of them."))
         if given is None and value_required:
@@ -113,15 +120,18 @@ def pairs_at(items: Iterable[tuple[int, object]], *, value_required: bool) -> di
     return found
 
 
-def _pair(item: object, index: int) -> tuple[str, str | None]:
+def _pair(item: object, index: int, named: re.Pattern[str]) -> tuple[str, str | None]:
     if not isinstance(item, Mapping) or item.get("name") is None:
         fix = "Write name in place of key." if isinstance(item, Mapping) and "key" in item else ""
         raise refusal(Problem(path=(index,), rule="must be a map with name and value", fix=fix))
     name = text(item["name"])
     if unknown := sorted(str(key) for key in set(item) - {"name", "value"}):
         raise refusal(Problem(path=(index, unknown[0]), rule="unknown key", fix="Known here are name, value."))
-    if not name or "=" in name or is_open(name):
-        rule = "a variable's name must not be empty or hold = or a variable"
+    if not named.fullmatch(name):
+        plain = name and "=" not in name and not is_open(name)
+        rule = "a variable's name must " + (
+            "be made of letters, digits and _, no digit first" if plain else "not be empty or hold = or a variable"
+        )
         raise refusal(Problem(path=(index, "name"), rule=rule, fix="Write a plain name: API_USER"))
     try:
         return name, None if item.get("value") is None else text(item["value"])
@@ -138,6 +148,10 @@ class Variable(Model):
 
 def _given(value: object) -> dict[str, str | None]:
     return pairs(value, value_required=True)
+
+
+def _given_by_mesh(value: object) -> dict[str, str | None]:
+    return pairs(value, value_required=True, named=_MESH_NAME)
 
 
 def _declared(value: object) -> dict[str, str | None]:
@@ -157,4 +171,5 @@ RepositoryFolder = Annotated[str, _plain(_folder)]
 TaggedReference = Annotated[str, _plain(_tagged)]
 Texts = Annotated[tuple[str, ...], _plain(texts, list[str])]
 GivenVariables = Annotated[dict[str, str], _plain(_given, list[Variable])]
+MeshVariables = Annotated[dict[str, str], _plain(_given_by_mesh, list[Variable])]
 DeclaredVariables = Annotated[dict[str, str | None], _plain(_declared, list[Variable])]

@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from scone_cas.federation.peers import AT_ONCE, FRESH
 from scone_cas.federation.settings import PeerSettings
-from scone_cas.identity.cas_evidence import CasEvidenceIssuer, measure, software_key
+from scone_cas.identity.cas_evidence import CasEvidenceIssuer, measure
 from scone_cas.identity.cas_identity import CasIdentity
+from scone_policy.keys.cas_evidence import software_key
 from support.false_cas import FalseCas, answer, granting
 from support.importing_cas import DEBUG, EXPORTED, SERVED, importing, refused, session
 

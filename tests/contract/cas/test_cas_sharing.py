@@ -9,11 +9,12 @@ from cryptography import x509
 from scone_cas.errors import Refusal
 from scone_cas.federation.peers import FRESH, Peers
 from scone_cas.federation.settings import PeerSettings
-from scone_cas.identity.cas_evidence import measure, software_key
+from scone_cas.identity.cas_evidence import measure
 from scone_cas.identity.cas_identity import CasIdentity
 from scone_cas.registry.sessions import SessionRegistry
 from scone_cas.secrets.value import Value
 from scone_cas.sessions.authorization import Caller
+from scone_policy.keys.cas_evidence import software_key
 from scone_policy.keys.key_hash import decode_key_hash, encode_key_hash
 from scone_provider.cas.identity import Identity
 from scone_provider.errors import CasError

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from scone_cas.identity.cas_evidence import measure, software_key
+from scone_cas.identity.cas_evidence import measure
+from scone_policy.keys.cas_evidence import software_key
 from scone_policy.keys.key_hash import public_key_hash
 from scone_provider.cas.transport import close_clients
 from scone_provider.errors import CasError, TrustError

@@ -2,7 +2,8 @@
 
 import pytest
 
-from scone_cas.strict_json import MalformedError, bytes_of, decode, read_object
+from scone_cas.strict_json import MalformedError, bytes_of, read_object
+from scone_policy.syntax.strict_json import decode
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import requests
 from scone_provider.errors import ImageError
 from scone_provider.image.oci.layers import Blob
 from scone_provider.image.oci.reference import Reference, is_digest
+from scone_provider.image.registry.addresses import joined
 from scone_provider.image.registry.authorization import Scopes
 from scone_provider.image.registry.transport import (
     Body,
@@ -21,7 +22,6 @@ from scone_provider.image.registry.transport import (
     RegistryOptions,
     TransientError,
     Transport,
-    joined,
     said,
 )
 from scone_provider.image.registry.upload import UploadState, upload_blob

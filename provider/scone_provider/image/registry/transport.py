@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import requests
 import requests.adapters
@@ -22,6 +22,7 @@ import urllib3.exceptions
 
 from scone_provider.errors import ImageError
 from scone_provider.image.oci.reference import DOCKER_HUB, is_loopback
+from scone_provider.image.registry.addresses import PORTS, joined, not_an_address, origin, parts_of
 from scone_provider.image.registry.authorization import Authorizer, Scopes, TokenAnswer
 from scone_provider.image.registry.challenges import Challenge, parse_challenges
 from scone_provider.image.registry.credentials import CredentialStore
@@ -34,7 +35,6 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 5
 _HUB_ENDPOINT = "registry-1.docker.io"
 _TOKEN_ANSWER_LIMIT = 1 << 20
-_PORTS = {"http": 80, "https": 443}
 
 _SILENT_SECONDS = 60.0
 _silent: dict[str, float] = {}
@@ -188,7 +188,7 @@ class Transport:
         send = _Sending(method, urljoin(self._base, path), dict(headers or {}), body)
         known = self._authorizer.header(repository, scopes)
         response = self._send(send, known)
-        if self._is_own(response.url) and (challenges := self._challenges(response, repository, known)):
+        if self._answers_itself(response) and (challenges := self._challenges(response, repository, known)):
             response.close()
             tried = False
             for header in self._authorizer.answers(challenges, repository, scopes):
@@ -235,53 +235,62 @@ class Transport:
         with self._lock:
             if self._offered is None:
                 response = self._send(_Sending("GET", urljoin(self._base, "/v2/"), {}, None), None)
-                asked = response.status_code == 401 and self._is_own(response.url)
+                asked = response.status_code == 401 and self._answers_itself(response)
                 self._offered = parse_challenges(response.raw.headers.getlist("WWW-Authenticate")) if asked else ()
                 response.close()
             return self._offered
 
     def _send(self, send: "_Sending", authorization: str | None) -> requests.Response:
-        """Sends it, and follows where it is sent on to; `authorization` goes to the registry itself and no further."""
+        """Sends it, and follows where it is sent on to; `authorization` goes to the registry itself and no further.
+
+        Whoever it was sent on to by somebody else than the registry sees no login, the registry included: the request
+        would be that other's, in our name. `history` of the answer has the answers on the way.
+        """
         url, method, body = send.url, send.method, send.body
+        passed: list[requests.Response] = []
         for _ in range(_MAX_REDIRECTS + 1):
             url = self._checked(url)
             headers = {"Accept-Encoding": "identity", "User-Agent": "pulumi-scone", **send.headers}
-            if authorization and self._is_own(url):
+            if authorization and self._is_own(url) and all(self._is_own(one.url) for one in passed):
                 headers["Authorization"] = authorization
             response = self._exchange(method, url, headers, body)
+            response.history = [*passed]
             location = response.headers.get("Location")
             # An upload is sent on unchanged by 307 and 308 alone.
             follow = _REDIRECTS if method in {"GET", "HEAD"} else {307, 308}
             if response.status_code not in follow or not location:
                 return response
             response.close()
+            passed.append(response)
             url = joined(url, location)
         raise ImageError("the registry redirects without end", where=self.host)
 
     def _checked(self, url: str) -> str:
         """`url` as it may be asked: with TLS where the registry has TLS, even if a proxy before it forgot to say so."""
         try:
-            parts, base = urlsplit(url), urlsplit(self._base)
-            same_host = parts.hostname == base.hostname
-            own_port = parts.port in {None, 80, base.port}
+            parts, base = parts_of(url), urlsplit(self._base)
         except ValueError:
-            raise ImageError("the registry sends us to an address that is none", where=self.host) from None
-        if not parts.hostname or parts.scheme not in _PORTS:
-            raise ImageError("the registry sends us to an address that is none", where=self.host)
+            raise not_an_address(self.host) from None
+        same_host = parts.hostname == base.hostname
+        own_port = parts.port in {None, 80, base.port}
         if parts.scheme == "http" and base.scheme == "https":
             if not (same_host and own_port):
                 raise ImageError("the registry sends us to an address without TLS", where=self.host)
             return urlunsplit((base.scheme, base.netloc, *parts[2:]))
-        if parts.scheme == "https" and base.scheme == "http" and same_host and _origin(parts)[2] in {443, base.port}:
+        if parts.scheme == "https" and base.scheme == "http" and same_host and origin(url)[2] in {443, base.port}:
             self._base = f"https://{parts.netloc.rpartition('@')[2]}"  # the registry has TLS after all
         return url
 
     def _is_own(self, url: str) -> bool:
         """True for the registry's own API: it alone is shown, and may ask for, credentials."""
         try:
-            return _origin(urlsplit(url)) == _origin(urlsplit(self._base))
+            return origin(url) == origin(self._base)
         except ValueError:
             return False
+
+    def _answers_itself(self, response: requests.Response) -> bool:
+        """Whether nobody but the registry's own API had a part in the answer."""
+        return all(self._is_own(one.url) for one in (*response.history, response))
 
     def _exchange(
         self, method: str, url: str, headers: Mapping[str, str], body: Body | bytes | None
@@ -344,8 +353,8 @@ class Transport:
         return proxies
 
     def _token(self, method: str, url: str, headers: Mapping[str, str], form: bytes | None) -> TokenAnswer:
-        """One request to a token service, sent on only within the same host. Raises TransientError."""
-        first = urlsplit(url)
+        """One request to a token service, sent on only within the same host and port. Raises TransientError."""
+        first = origin(url)
         for _ in range(_MAX_REDIRECTS + 1):
             sent = {"Accept": "application/json", "User-Agent": "pulumi-scone", **headers}
             try:
@@ -369,9 +378,8 @@ class Transport:
                 return TokenAnswer(status=response.status_code, body=body)
             response.close()
             url = joined(url, location)
-            target = urlsplit(url)
-            upgraded = target.scheme in {"https", first.scheme}
-            if target.hostname != first.hostname or not upgraded:
+            # With TLS from now on, or as it was: at the same host in either case.
+            if origin(url) not in (first, ("https", first[1], PORTS["https"])):
                 break
         return TokenAnswer(status=403, body=b"")
 
@@ -414,21 +422,6 @@ def _causes(error: BaseException) -> list[BaseException]:
             found.append(one)
             pending += [*one.args, getattr(one, "reason", None), one.__cause__, one.__context__]
     return found
-
-
-def _origin(url: SplitResult) -> tuple[str, str | None, int | None]:
-    """Scheme, host and port of a URL, as RFC 6454 compares them."""
-    return url.scheme, url.hostname, url.port or _PORTS.get(url.scheme)
-
-
-def joined(base: str, location: str) -> str:
-    """A reference that a registry gave in answer to `base`, as a URL. Raises ImageError for one that is none."""
-    try:
-        url = urljoin(base, location)
-        urlsplit(url).port  # noqa: B018  it is judged when it is read
-    except ValueError:
-        raise ImageError("the registry sends us to an address that is none", where=urlsplit(base).netloc) from None
-    return url
 
 
 def said(response: requests.Response) -> str:

@@ -8,8 +8,9 @@ import secrets
 import pytest
 
 from scone_cas import VERSION
-from scone_cas.identity.cas_evidence import measure, software_key
-from scone_cas.limits import Connections, Gate, RateLimit
+from scone_cas.identity.cas_evidence import measure
+from scone_cas.limits import Gate, RateLimit
+from scone_policy.keys.cas_evidence import software_key
 
 TEXT = """name: app/x
 version: '0.3'
@@ -154,15 +155,3 @@ def test_gate() -> None:
     assert [gate.enter() for _ in range(3)] == [True, True, False]
     gate.leave()
     assert gate.enter()
-
-
-def test_one_address_cannot_take_all_connections() -> None:
-    """An address has its share, all together have the total, and what ended makes room."""
-    connections = Connections(total=3, each=2)
-    assert [connections.enter("a") for _ in range(3)] == [True, True, False]
-    assert [connections.enter("b"), connections.enter("c")] == [True, False]
-    connections.leave("a")
-    assert connections.enter("c")
-    for address in ("a", "b", "c"):
-        connections.leave(address)
-    assert not connections._open

@@ -8,19 +8,24 @@ from datetime import UTC, datetime
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scone_cas.federation.protocol import Ask, PeerError, Shared, judge_evidence, read_public
+from scone_cas.federation.connection import Trust
+from scone_cas.federation.protocol import _FLAWS, Ask, PeerError, Shared, judge_evidence, read_public
 from scone_cas.federation.settings import PeerAddress, PeerSettings
+from scone_cas.identity.cas_evidence import CasEvidenceIssuer
 from scone_cas.identity.cas_identity import CasIdentity
 from scone_cas.secrets.encoding import public_form
 from scone_cas.secrets.public_form import from_public_form
 from scone_cas.secrets.value import Value
 from scone_cas.strict_json import MalformedError
 from scone_policy.errors import SconeError
+from scone_policy.keys.cas_evidence import Flaw, software_key
 from scone_policy.keys.key_hash import decode_key_hash, pinned
 from unit.scone_cas.audit.test_audit_log import entries
 from unit.scone_cas.conftest import Cas
@@ -315,3 +320,63 @@ def test_wrong_options_are_refused_by_name(options: dict[str, list[str]], part: 
 def test_key_in_hex_is_the_same_key() -> None:
     """Both spellings of cas_key mean one key."""
     assert pinned(decode_key_hash(PEER_KEY).hex()) == pinned(PEER_KEY) == PEER_KEY
+
+
+def test_connections_are_kept_for_those_asked_lately(cas) -> None:
+    """The same CAS is asked over the same connection, until 64 others were asked since."""
+    peers = cas.parts.client_api._sessions._peers
+    trust = Trust(cas_key=PEER_KEY)
+    places = [PeerAddress(host=f"cas-{number}.example", port=8081) for number in range(65)]
+    first, second, *_ = found = [peers._peer(place, trust) for place in places[:64]]
+    assert peers._peer(places[0], trust) is first
+    peers._peer(places[64], trust)
+    assert peers._peer(places[0], trust) is first
+    assert peers._peer(places[1], trust) is not second
+    assert len({*map(id, found)}) == 64
+    assert peers._peer(places[0], Trust(cas_key="another")) is not first
+
+
+@pytest.mark.parametrize(
+    ("claims", "tolerates_debug", "said"),
+    [
+        ({}, True, None),
+        ({}, False, "debug enclave, which anybody can forge"),
+        ({"debug": False}, False, "lacks a claim of its format, or has a wrong one"),
+        ({"debug": False}, True, "lacks a claim of its format, or has a wrong one"),
+        ({"mrenclave": "00" * 32}, True, "contradicts itself"),
+        ({"nonce": "other"}, True, "not fresh"),
+        ({"format": "other"}, True, "cannot be judged here"),
+        ({"cas_key": PEER_KEY}, True, "another key than its TLS key"),
+        ({"tcb_status": 1}, True, "lacks a claim of its format, or has a wrong one"),
+    ],
+)
+def test_evidence_of_another_cas(claims: dict[str, object], *, tolerates_debug: bool, said: str | None) -> None:
+    """It must be true in every claim; that it is no debug enclave's it cannot claim, and debug must be tolerated."""
+    identity, measured = CasIdentity.create(now=datetime.now(UTC)), bytes(range(32))
+    issuer = CasEvidenceIssuer(identity, measured, X25519PrivateKey.generate().public_key())
+    nonce = base64.urlsafe_b64encode(bytes(32)).decode().rstrip("=")
+    body = json.dumps(issuer._claims | {"nonce": nonce} | claims).encode()
+    signature = identity.key.sign(b"pulumi-scone cas evidence v1\0" + body, ec.ECDSA(hashes.SHA256()))
+    wrapped = {"body": base64.b64encode(body).decode(), "signature": base64.b64encode(signature).decode()}
+
+    def judge(expected: str) -> None:
+        judge_evidence(
+            json.dumps({"evidence": wrapped}).encode(),
+            certificate=identity.certificate,
+            nonce=nonce,
+            expected=expected,
+            tolerates_debug=tolerates_debug,
+        )
+
+    if said is None:
+        judge(software_key(measured))
+        with pytest.raises(PeerError, match=f"runs other software .{software_key(measured)}. than .* says"):
+            judge(software_key(bytes(32)))
+    else:
+        with pytest.raises(PeerError, match=said):
+            judge(software_key(measured))
+
+
+def test_every_flaw_has_its_words() -> None:
+    """Whatever is wrong with another CAS's evidence, it is said."""
+    assert set(_FLAWS) == set(Flaw) - {Flaw.SOFTWARE}  # which names both software keys

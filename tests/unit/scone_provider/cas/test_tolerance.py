@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scone_provider.cas.tolerance import CasEvidence, Tolerance, judge
+from scone_policy.keys.cas_evidence import CasEvidence
+from scone_provider.cas.tolerance import Tolerance, judge
 from scone_provider.errors import TrustError
 
 KEY = "3s1pm8W6Be6cxvAQRbRP5YXd9YuERAr7KswN97uGtoPkRW87x1"

@@ -130,3 +130,10 @@ def test_releases_with_own_charts_stand_apart(tmp_path: Path) -> None:
     assert lay_out(tmp_path) == "./.pulumi-scone/chart"
     assert (tmp_path / ".pulumi-scone" / "chart-one" / "charts" / "api" / "Chart.yaml").is_file()
     assert laid_out(tmp_path) == chart_files()
+
+
+def test_templates_that_make_the_same_keep_the_version() -> None:
+    """A release that 0.1.0 made has nothing to change: its chart was written anew, its objects were not."""
+    assert b"\nversion: 0.1.0+689d4b27a5c7\n" in chart_files()["Chart.yaml"]
+    own = {"api": {"Chart.yaml": b"apiVersion: v2\nname: x\nversion: 1.0.0\n"}}
+    assert b"689d4b27a5c7" not in chart_files(own)["Chart.yaml"]

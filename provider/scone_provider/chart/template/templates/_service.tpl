@@ -1,16 +1,21 @@
 {{/* Labels that never change over the life of a release: what selectors use. */}}
 {{- define "scone.selector" -}}
-app.kubernetes.io/name: {{ .name }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ .name | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 {{- end }}
 
 {{- define "scone.labels" -}}
 {{ include "scone.selector" . }}
-app.kubernetes.io/managed-by: {{ .root.Release.Service }}
-app.kubernetes.io/part-of: {{ .root.Release.Name }}
-helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
-{{- with .service.labels }}
-{{ toYaml . }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service | quote }}
+app.kubernetes.io/part-of: {{ .root.Release.Name | quote }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | quote }}
+{{- include "scone.texts" .service.labels }}
+{{- end }}
+
+{{/* A map of texts, a line each. Whatever stands in a name or a value, it stays inside of its quotes. */}}
+{{- define "scone.texts" -}}
+{{- range $key, $value := . }}
+{{ $key | quote }}: {{ $value | quote }}
 {{- end }}
 {{- end }}
 
@@ -26,11 +31,9 @@ metadata:
     {{- include "scone.labels" . | nindent 4 }}
   annotations:
     scone/policy-digest: {{ .service.policyDigest | quote }}
-    {{- with .service.annotations }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+    {{- include "scone.texts" .service.annotations | indent 4 }}
 spec:
-  restartPolicy: {{ .restartPolicy }}
+  restartPolicy: {{ .restartPolicy | quote }}
   {{- with .service.drainSeconds }}
   terminationGracePeriodSeconds: {{ add 30 . }}
   {{- end }}
@@ -39,7 +42,7 @@ spec:
   {{- with .service.pullSecrets }}
   imagePullSecrets:
     {{- range $secret, $_ := . }}
-    - name: {{ $secret }}
+    - name: {{ $secret | quote }}
     {{- end }}
   {{- end }}
   {{- if or .service.nodeSelector (eq .service.sgx "scone") }}
@@ -47,13 +50,10 @@ spec:
     {{- if eq .service.sgx "scone" }}
     las.scontain.com/ok: "true"
     {{- end }}
-    {{- with .service.nodeSelector }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+    {{- include "scone.texts" .service.nodeSelector | indent 4 }}
   {{- end }}
   {{- with .service.tolerations }}
-  tolerations:
-    {{- toYaml . | nindent 4 }}
+  tolerations: {{ toJson . }}
   {{- end }}
   securityContext:
     runAsNonRoot: true
@@ -63,7 +63,7 @@ spec:
     seccompProfile:
       type: RuntimeDefault
   containers:
-    - name: {{ .name }}
+    - name: {{ .name | quote }}
       image: {{ .service.image | quote }}
       imagePullPolicy: IfNotPresent
       terminationMessagePath: /dev/termination-log
@@ -87,7 +87,7 @@ spec:
           value: {{ . | quote }}
         {{- end }}
         {{- range $variable, $value := .service.env }}
-        - name: {{ $variable }}
+        - name: {{ $variable | quote }}
           value: {{ $value | quote }}
         {{- end }}
       {{- if .service.port }}
@@ -103,7 +103,9 @@ spec:
             seconds: {{ int . }}
       {{- end }}
       {{- if .service.probes }}
-      {{- toYaml .service.probes | nindent 6 }}
+      {{- range $key, $value := .service.probes }}
+      {{ $key | quote }}: {{ toJson $value }}
+      {{- end }}
       {{- else if and .service.drainSeconds .service.port }}
       # An old pod goes when this one is ready: it must listen by then.
       readinessProbe:
@@ -120,8 +122,7 @@ spec:
         periodSeconds: 1
         failureThreshold: 4000
       {{- end }}
-      resources:
-        {{- $resources := .service.resources | default dict | deepCopy }}
+      {{- $resources := .service.resources | default dict | deepCopy }}
         {{- $limits := $resources.limits | default dict }}
         {{- if eq .service.sgx "scone" }}
         {{- $_ := set $limits "sgx.k8s.io/sgx" "1" }}
@@ -131,7 +132,7 @@ spec:
         {{- if $limits }}
         {{- $_ := set $resources "limits" $limits }}
         {{- end }}
-        {{- toYaml $resources | nindent 8 }}
+      resources: {{ toJson $resources }}
       volumeMounts:
         - name: scone-memory
           mountPath: /.scone/memory
@@ -152,7 +153,7 @@ spec:
     - name: m-{{ sha256sum $path | trunc 10 }}
       emptyDir:
         medium: Memory
-        sizeLimit: {{ $size }}
+        sizeLimit: {{ $size | quote }}
     {{- end }}
     {{- $name := .name }}
     {{- $release := .root.Release.Name }}
@@ -160,11 +161,11 @@ spec:
     - name: v-{{ sha256sum $volume | trunc 10 }}
       {{- if $entry.size }}
       persistentVolumeClaim:
-        claimName: {{ include "scone.claim" (dict "release" $release "name" $name "volume" $volume) }}
+        claimName: {{ include "scone.claim" (dict "release" $release "name" $name "volume" $volume) | quote }}
       {{- else if $entry.medium }}
       emptyDir:
-        medium: {{ $entry.medium }}
-        sizeLimit: {{ $entry.limit | default "64Mi" }}
+        medium: {{ $entry.medium | quote }}
+        sizeLimit: {{ $entry.limit | default "64Mi" | quote }}
       {{- else }}
       emptyDir: {}
       {{- end }}
