@@ -82,29 +82,39 @@ _IMAGE = (
     _same("base.*", _0, "follows from the base image"),
     _same("base", _C, "another base image, not known before it is built"),
     _same("from", _C, "another base image"),
-    _same("native_stage*", _C, "what is installed into the base image"),
     _same("command", _C, "another program or other arguments"),
     _same("environment.*", _C, "the program starts with another environment"),
     _same("pwd", _C, "another working directory"),
     _same("kind", _C, "the image is made in another way"),
+    _same("fs_files*", _C, "which of the base image's files are checked"),
     _same("copy*", _C, "other files are copied into the image"),
     _same("dirs*", _C, "other folders are encrypted"),
     _same("injected.*", _C, "a path where CAS puts a file"),
     _same("volumes.*", _C, "a path where a volume is mounted"),
     _same("plaintext*", _W, "files that are not encrypted"),
+    _same("signature*", _C, "who signs the image"),
+    _same("requirements*", _C, "what is installed into the base image"),
+    _same("native*", _C, "what the base image is made of"),
+    _same("binaries*", _C, "which programs of the base image are trusted"),
+    _same("document*", _0, _FOLLOWS),
+    _same("secret*", _0, "what is kept as a secret in the state"),
+    _same("builder*", _W, "another program makes the image"),
+    _same("manifest*", _C, "another description of the image"),
+    _same("cas_key", _W, "the image trusts another CAS, or any where none is named"),
     Rule(
-        path="sign*",
-        added=(_N, "the base image must be signed from now on"),
-        removed=(_W, "the base image's signature is no longer asked for"),
-        replaced=(_W, "another key may sign the base image"),
+        path="demanded*",
+        added=(_N, "a signature is asked for from now on"),
+        removed=(_W, "a signature is no longer asked for"),
+        replaced=(_W, "another signature is asked for"),
     ),
 )
 _SERVICE = "values.services.*."
-_HELM = """
-    allowNullValues atomic chart cleanupOnFail createNamespace dependencyUpdate description devel disableCRDHooks
-    disableOpenapiValidation forceUpdate lint name namespace recreatePods renderSubchartNotes replace resetValues
-    reuseValues skipAwait skipCrds timeout values version waitForJobs
-""".split()
+_HELM = (
+    *("allowNullValues", "atomic", "chart", "cleanupOnFail", "createNamespace", "dependencyUpdate", "description"),
+    *("devel", "disableCRDHooks", "disableOpenapiValidation", "forceUpdate", "lint", "name", "namespace", "replace"),
+    *("recreatePods", "renderSubchartNotes", "resetValues", "reuseValues", "skipAwait", "skipCrds", "timeout"),
+    *("values", "version", "waitForJobs"),
+)
 """Settings of Pulumi's Release that say how it is installed, not what runs."""
 _RELEASE = (
     *(_same(_SERVICE + path, _0, _FOLLOWS) for path in ("image", "policyDigest", "configId", "service", "memory*")),
@@ -171,7 +181,7 @@ def input_findings(step: Step) -> Iterator[Finding]:
     told = list(_leaves((), step.old, step.new))
     hidden = [(path, SECRET, SECRET) for path in step.paths if not any(_meet(path, one) for one, _, _ in told)]
     for path, before, after in [*told, *hidden]:
-        if path[0] == "policy" or path[-1] == "where":
+        if path[0] == "policy" or "where" in path:
             continue  # policies have rules of their own; the lines of a manifest decide nothing
         direction, meaning = _verdict(step.kind, path, before, after)
         yield Finding(
