@@ -52,6 +52,7 @@ LAYERS = {
         "cli",
     ],
     "scone_cas": [
+        "tally",
         "log",
         "limits",
         "errors",
