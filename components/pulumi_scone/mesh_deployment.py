@@ -16,7 +16,7 @@ from pulumi_scone._mesh_plan import MeshBuilder
 from pulumi_scone._outputs import settled, together, user_errors, warn
 from pulumi_scone._policy_delivery import CasTarget, MeshPolicy, Policy, documents_of, objects_value, policy_of
 from pulumi_scone._pull_secret import pull_secrets
-from pulumi_scone._release_hooks import OWNER_PATH, owner_value, release_hooks
+from pulumi_scone._release_hooks import OWNER_PATH, ReleaseHooks, owner_value
 from pulumi_scone._rollout import rollout_inputs
 from pulumi_scone.cas_namespace import CasNamespace
 from pulumi_scone.resources import Cas, ReleasedRevision, Rollout, SecurityPolicy
@@ -66,8 +66,9 @@ class MeshDeployment(pulumi.ComponentResource):
         ]
         values = draft.chart_values()
         secrets = self._pull_secrets(name, args, draft, values["services"])
+        hooks = ReleaseHooks(name, cluster)
         self.chart = self._release(
-            name, args, draft, values=values, kept=kept, before=[*images.values(), *secrets], cluster=cluster
+            name, args, draft, values=values, kept=kept, before=[*images.values(), *secrets], hooks=hooks
         )
         uploaded = {service: policy.hash for service, policy in policies.items() if isinstance(policy, SecurityPolicy)}
         by_hand = [one.session for one in kept if one.way.mode in (NO_UPLOAD, ENCRYPTED_ONLY)]
@@ -78,7 +79,7 @@ class MeshDeployment(pulumi.ComponentResource):
                 self,
             )
         else:
-            self.rollout = self._rollout(name, args, draft, values=values, kept=kept, cluster=cluster)
+            self.rollout = self._rollout(name, args, draft, values=values, kept=kept, cluster=cluster, hooks=hooks)
             uploaded |= self._released(name, draft, namespace, policies)
         self.namespace = namespace.namespace
         self.images = pulumi.Output.all(**{service: image.reference for service, image in images.items()})
@@ -104,7 +105,7 @@ class MeshDeployment(pulumi.ComponentResource):
         values: Mapping[str, Any],
         kept: Sequence[MeshPolicy],
         before: Sequence[pulumi.Resource],
-        cluster: ClusterInputs | None,
+        hooks: ReleaseHooks,
     ) -> Release:
         """The chart, after its policies and what else is to be there `before`."""
         return Release(
@@ -119,7 +120,7 @@ class MeshDeployment(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[*(one.policy for one in kept), *before],
-                hooks=release_hooks(name, cluster),
+                hooks=hooks.binding,
                 ignore_changes=[OWNER_PATH],
             ),
         )
@@ -133,6 +134,7 @@ class MeshDeployment(pulumi.ComponentResource):
         values: Mapping[str, Any],
         kept: Sequence[MeshPolicy],
         cluster: ClusterInputs | None,
+        hooks: ReleaseHooks,
     ) -> Rollout:
         return Rollout(
             name,
@@ -144,14 +146,9 @@ class MeshDeployment(pulumi.ComponentResource):
                 manifests=(draft.mesh, draft.manifests),
                 patient=any(one.way.in_chart for one in kept),
                 cluster=cluster,
+                made=hooks.made(self.chart),
             ),
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                depends_on=[self.chart],
-                # A release that is made anew is watched anew; a watch that then fails has left no record.
-                replace_with=[self.chart],
-                delete_before_replace=True,
-            ),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[self.chart], delete_before_replace=True),
         )
 
     def _namespace(self, name: str, args: MeshDeploymentArgs, draft: MeshBuilder) -> CasNamespace:
