@@ -25,6 +25,7 @@ from pulumi_scone._policy_delivery import Policy
 from pulumi_scone._rollout import overlaps
 from pulumi_scone.resources import Cas, SecurityPolicy
 from scone_policy import parse
+from scone_policy.model.security import DEBUG_MODE
 from scone_policy.syntax.holes import has_hole
 from scone_provider.cas.trust import testing_switches, tolerance_map
 from scone_provider.catalogue.load import load_catalogue
@@ -40,7 +41,7 @@ from scone_provider.manifest.image_assignment import digest_of, is_built_as
 from scone_provider.manifest.names import kubernetes_name
 from scone_provider.manifest.outputs import refuse_outputs
 from scone_provider.manifest.variables import ReadVariables
-from scone_provider.stack.production import DEBUG_MODE, refuse_testing, testing_parts
+from scone_provider.stack.production import refuse_testing, testing_parts
 
 
 class MeshBuilder:

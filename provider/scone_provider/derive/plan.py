@@ -6,10 +6,11 @@ from typing import Any
 
 from scone_policy.syntax.holes import Later, at_once
 from scone_provider.derive.cas_roles import Roles, check_owners, roles_of, shares_elsewhere
-from scone_provider.derive.chart import extra_values, kubernetes_names, service_values
+from scone_provider.derive.chart import kubernetes_names, service_values
 from scone_provider.derive.container import Container, container_of
 from scone_provider.derive.curated_variables import chart_values, known_as, unused
 from scone_provider.derive.environment import ServiceVariables, environment_of
+from scone_provider.derive.extra_values import extra_values
 from scone_provider.derive.facts import ImageFacts, MeshPlan, policy_key
 from scone_provider.derive.image import destination
 from scone_provider.derive.mesh_warnings import mesh_warnings, unused_by_all, unused_variables

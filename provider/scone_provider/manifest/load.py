@@ -13,7 +13,8 @@ from scone_provider.errors import ManifestError
 from scone_provider.manifest.advice import advised, placed
 from scone_provider.manifest.findings import stop
 from scone_provider.manifest.foreign import KINDS, foreign, foreign_text
-from scone_provider.manifest.mesh import Mesh, mesh_problems
+from scone_provider.manifest.mesh import Mesh
+from scone_provider.manifest.mesh_rules import mesh_problems
 from scone_provider.manifest.partial import remainder
 from scone_provider.manifest.provenance import Manifest
 from scone_provider.manifest.rules import service_problems

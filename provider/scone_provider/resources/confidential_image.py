@@ -17,7 +17,8 @@ from scone_provider.file_errors import resolved
 from scone_provider.image.base.cache import BaseCache
 from scone_provider.image.base.locked_base import LockedBase
 from scone_provider.image.base.resolve import extend_base, resolve_base
-from scone_provider.image.build.layout import PATH_KEYS, ImageInputs, wanted_paths, within
+from scone_provider.image.build.inputs import PATH_KEYS, ImageInputs, within
+from scone_provider.image.build.layout import wanted_paths
 from scone_provider.image.build.native_stage import native_reference
 from scone_provider.image.build.plan import (
     ImagePlan,
