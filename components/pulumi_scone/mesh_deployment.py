@@ -16,7 +16,7 @@ from pulumi_scone._mesh_plan import MeshBuilder
 from pulumi_scone._outputs import settled, together, user_errors, warn
 from pulumi_scone._policy_delivery import CasTarget, MeshPolicy, Policy, documents_of, objects_value, policy_of
 from pulumi_scone._pull_secret import pull_secrets
-from pulumi_scone._release_hooks import OWNER_PATH, owner_value, release_hooks
+from pulumi_scone._release_hooks import OWNER_PATH, ReleaseHooks, owner_value
 from pulumi_scone._rollout import rollout_inputs
 from pulumi_scone.cas_namespace import CasNamespace
 from pulumi_scone.resources import Cas, ReleasedRevision, Rollout, SecurityPolicy
@@ -66,6 +66,7 @@ class MeshDeployment(pulumi.ComponentResource):
         ]
         values = draft.chart_values()
         secrets = self._pull_secrets(name, args, draft, values["services"])
+        hooks = ReleaseHooks(name, cluster)
         self.chart = Release(
             name,
             ReleaseArgs(
@@ -78,7 +79,7 @@ class MeshDeployment(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[*(one.policy for one in kept), *images.values(), *secrets],
-                hooks=release_hooks(name, cluster),
+                hooks=hooks.binding,
                 ignore_changes=[OWNER_PATH],
             ),
         )
@@ -101,14 +102,9 @@ class MeshDeployment(pulumi.ComponentResource):
                     manifests=(draft.mesh, draft.manifests),
                     patient=any(one.way.in_chart for one in kept),
                     cluster=cluster,
+                    made=hooks.made(self.chart),
                 ),
-                opts=pulumi.ResourceOptions(
-                    parent=self,
-                    depends_on=[self.chart],
-                    # A release that is made anew is watched anew; a watch that then fails has left no record.
-                    replace_with=[self.chart],
-                    delete_before_replace=True,
-                ),
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[self.chart], delete_before_replace=True),
             )
             uploaded |= self._released(name, draft, namespace, policies)
         self.namespace = namespace.namespace
