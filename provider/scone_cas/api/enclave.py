@@ -23,7 +23,11 @@ from scone_cas.secrets.pending import ATTEMPTS, PendingFetch
 from scone_cas.sessions.host_values import MissingHostValueError
 from scone_cas.sessions.snapshot import SessionSnapshot
 from scone_cas.storage.database import Store
+from scone_cas.storage.failures import storage_error
+from scone_cas.storage.reserve import OTHERS
 from scone_cas.strict_json import MalformedError
+from scone_cas.tally import Tally
+from scone_policy.errors import SconeError
 from scone_policy.model.services import Service
 
 LARGEST_REQUEST = 64 * 1024
@@ -42,8 +46,15 @@ def busy(status: int, seconds: int) -> Response:
     return document(status, {"error": error}, headers=(("Retry-After", str(seconds)),))
 
 
-def failed() -> Response:
-    """500: the CAS's own fault."""
+def failed(problem: BaseException | None = None) -> Response:
+    """500: the CAS's own fault; 503 in words where its disk is full or broken, which may pass."""
+    disk = None if problem is None else storage_error(problem)
+    if disk is not None:
+        log.repeated("storage-fault", what=disk.what)
+        error = {"code": "storage", "message": f"{disk.what}; nothing was delivered"}
+        return document(503, {"error": error}, headers=(("Retry-After", "5"),))
+    what = problem.what if isinstance(problem, SconeError) else None
+    log.repeated("enclave-fault", kind=type(problem).__name__, what=what)
     return refused(EnclaveRefusal("internal", "the CAS failed; nothing was delivered"))
 
 
@@ -84,7 +95,9 @@ class EnclaveApi:
     ) -> None:
         self._sessions = sessions
         self._journal = journal or NullJournal()
+        self._store = store
         self._challenges = challenges
+        self._refusals = Tally()
         self._terms = AppraisalPolicyCache()
         self._passwords = Passwords(store, clock=clock)
         self._leases = Leases(store, clock=clock)
@@ -130,8 +143,7 @@ class EnclaveApi:
         except (Refusal, UndeliverableError) as problem:
             return refused(_unavailable(problem))
         except Exception as problem:  # noqa: BLE001 - the last line: whatever happens, a client learns nothing of it
-            log.event("enclave-fault", kind=type(problem).__name__)
-            return failed()
+            return failed(problem)
 
     def _route(self, request: Request) -> Response:
         if len(request.body) > LARGEST_REQUEST:
@@ -144,6 +156,7 @@ class EnclaveApi:
             case "GET", openapi.PATH:
                 return document(200, openapi.enclave())
             case "POST", path if path in self._keeping.routes:
+                self._store.reserve.require(OTHERS)
                 return document(200, self._keeping.routes[path](read_message(request.body), request.address))
         served = self._served.get(request.path)
         if served is not None:
@@ -158,20 +171,14 @@ class EnclaveApi:
 
     def _attest(self, request: Request) -> Response:
         evidence = read_evidence(request.body)
+        self._store.reserve.require(OTHERS)
         # Without the password: one that was refused for another reason may still be good.
         named = evidence.config_id.partition("@")[0]
         live = self._sessions.ready(named.rpartition("/")[0], measurement=evidence.measurement)
         try:
             asked, sealed = self._judge(evidence, live)
         except EnclaveRefusal as refusal:
-            self._journal.record(
-                "service_refused",
-                config_id=_shown(named),
-                code=refusal.code,
-                measurement=evidence.measurement,
-                address=request.address,
-            )
-            log.event("service-refused", config_id=named, code=refusal.code, address=request.address)
+            self._tell_refused(refusal, _shown(named), evidence.measurement, request.address)
             raise
         told = self._journal.record(
             "service_attested",
@@ -184,6 +191,23 @@ class EnclaveApi:
         if told is None:
             log.event("service-attested", config_id=named, address=request.address)
         return document(200, {"sealed": base64.b64encode(sealed).decode()})
+
+    def _tell_refused(self, refusal: EnclaveRefusal, named: str, measurement: str, address: str) -> None:
+        """Of who proved nothing: the first of a kind before its answer, then how many. So nobody fills the disk."""
+        self.tell_counted()
+        if self._refusals.is_news(refusal.code, (named, address)):
+            told = {"config_id": named, "code": refusal.code, "measurement": measurement, "address": address}
+            self._journal.record("service_refused", **told)
+            log.event("service-refused", config_id=named, code=refusal.code, address=address)
+
+    def tell_counted(self, *, at_once: bool = False) -> None:
+        """Record what was only counted, when it is time, or `at_once`. Raises SconeError."""
+        for counted in self._refusals.due(at_once=at_once):
+            named, address = counted.kind if isinstance(counted.kind, tuple) else (None, None)
+            told = {"config_id": named, "code": counted.group, "address": address}
+            told |= {"count": counted.count, "seconds": counted.seconds}
+            self._journal.record("refusals_counted", **told)
+            log.event("refusals-counted", **told)
 
     def _judge(self, evidence: Evidence, live: SessionSnapshot | None) -> tuple[_Asked, bytes]:
         try:

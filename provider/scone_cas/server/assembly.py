@@ -23,6 +23,8 @@ from scone_cas.identity.cas_identity import CasIdentity, TlsKey
 from scone_cas.keystore.unseal import UnsealedKeys, first_identity, first_sealer, known_identity, sealer
 from scone_cas.registry.sessions import SessionRegistry
 from scone_cas.storage.database import Store
+from scone_cas.storage.failures import storage_error
+from scone_cas.storage.reserve import Reserve
 from scone_cas.storage.sealing import KEY_SIZE
 from scone_cas.storage.state_directory import prepare_directory
 from scone_policy.errors import SconeError
@@ -65,8 +67,10 @@ def initialise(
     if len(random) != KEY_SIZE:
         raise ValueError("a challenge key has 32 bytes")
     prepare_directory(directory)
+    reserve = Reserve(directory)
+    reserve.release()
     try:
-        return _initialise(
+        identity = _initialise(
             directory,
             now or _now(),
             random,
@@ -78,9 +82,14 @@ def initialise(
             unlocked=unlocked,
         )
     except (OSError, sqlite3.Error) as problem:
+        disk = storage_error(problem, where=str(directory))
+        if disk is not None and disk.is_full:
+            raise disk from None
         raise SconeError(
             f"the state cannot be written: {problem}", where=str(directory), fix="look at the disk and its permissions"
         ) from None
+    reserve.fill()
+    return identity
 
 
 def _initialise(

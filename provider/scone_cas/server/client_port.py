@@ -110,7 +110,7 @@ class _Request(_HTTPRequest):  # type: ignore[misc]
         if self._disconnected:
             return
         if isinstance(answer, Failure):
-            log.event("client-fault", kind=answer.type.__name__ if answer.type else "?")
+            log.repeated("client-fault", kind=answer.type.__name__ if answer.type else "?")
             answer = error_document(500, "the CAS failed; the server's log says more")
         self._answer(answer)
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import threading
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PosixPath
@@ -22,6 +24,7 @@ from scone_cas.secrets.pending import ATTEMPTS, PendingFetch
 from scone_cas.server import parent_watch
 from scone_cas.server.assembly import assemble
 from scone_cas.server.connection_warden import ConnectionWarden
+from scone_cas.tally import INTERVAL
 from scone_policy.errors import SconeError
 
 _QUEUE = 256
@@ -87,8 +90,7 @@ class App:
             answer, place = await self._begin(request)
             await self._on_disk(place)
         except SconeError as problem:
-            log.event("enclave-fault", what=problem.what)
-            return failed()
+            return failed(problem)
         else:
             return answer
         finally:
@@ -162,10 +164,22 @@ def serve(
         parent_watch.watch(alive, at_once=True)
         warden = ConnectionWarden(port)
         warden.watch()
-        return App(assemble(state, unlocked=unlocked).enclave_api, warden, rate=rate / workers)
+        api = assemble(state, unlocked=unlocked).enclave_api
+        threading.Thread(target=_tell_counted, args=(api,), name="tally", daemon=True).start()
+        return App(api, warden, rate=rate / workers)
 
     parent_watch.watch(alive)
     server(assemble(state, unlocked=unlocked).tls, host=host, port=port, workers=workers).serve(target_loader=load)
+
+
+def _tell_counted(api: EnclaveApi) -> None:
+    """Record what was only counted, also when nobody asks any more."""
+    while True:
+        time.sleep(INTERVAL)
+        try:
+            api.tell_counted()
+        except SconeError as problem:
+            log.repeated("enclave-fault", what=problem.what)
 
 
 def server(tls: TlsKey, *, host: str, port: int, workers: int) -> AbstractServer[Any]:
