@@ -1,11 +1,11 @@
 """examples/ci/preview.sh, which a workflow runs for each pull request, on a real stack."""
 
-import os
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
-
-import yaml
 
 from support.embedded_cas import EmbeddedCas
 from support.pulumi_project import PulumiProject
@@ -84,13 +84,44 @@ def test_reviewer_sees_what_must_not_be_missed(new_project: Callable[..., Pulumi
     assert PLANTED not in comment + above
 
 
-def test_workflow_calls_the_script() -> None:
-    """The workflow is YAML, runs the script that is here, and may write nothing but the comment."""
-    workflow = yaml.safe_load((CI / ".github" / "workflows" / "preview.yaml").read_text())
-    assert workflow["permissions"] == {"contents": "read", "pull-requests": "write"}
-    steps = workflow["jobs"]["preview"]["steps"]
-    assert any("examples/ci/preview.sh" in step.get("run", "") for step in steps)
-    assert os.access(CI / "preview.sh", os.X_OK)
+def test_preview_of_somebody_who_knows_no_secret(new_project: Callable[..., PulumiProject], cas: EmbeddedCas) -> None:
+    """The export needs no passphrase, the copy has no ciphertext and no key, and a preview on it, without passphrase,
+    CAS or keys, shows what the branch changes, beside what the keys are needed for; the settings stay as they were.
+    """
+    project = new_project(PROGRAM, {"test:cas": f"127.0.0.1:{cas.port}"}, {"test:given": PLANTED})
+    project.up()
+    nothing = {"PULUMI_CONFIG_PASSPHRASE": "", "PULUMI_CONFIG_PASSPHRASE_FILE": ""}
+    exported = project.pulumi("stack", "export", environment=nothing).text
+    assert "ciphertext" in exported
+    copy = subprocess.run(
+        [sys.executable, CI / "without_secrets.py", "state"], input=exported, text=True, capture_output=True, check=True
+    ).stdout
+    for word in ("ciphertext", "encryptionsalt", "v1:", "imageKey", "scone:identity", PLANTED):
+        assert word not in copy
+    state = project.folder.parent / "state.json"
+    state.write_text(copy)
+    cas.stop()
+    shutil.rmtree(project.backend)
+    settings = (project.folder / "Pulumi.dev.yaml").read_text()
+
+    def preview() -> str:
+        command = ["bash", str(CI / "preview-copy.sh"), str(state)]
+        done = project.execute(command, check=False, environment={"STACK": "dev", **nothing})
+        assert done.status == 0, done.text
+        assert (project.folder / "Pulumi.dev.yaml").read_text() == settings
+        return done.text.partition("--- messages ---")[0]
+
+    first = preview()
+    changed = re.findall(r"^[!+-] .*$", first.partition("<details>")[2], re.MULTILINE)
+    assert [line.split()[1] for line in changed] == ["pulumi-python:dynamic/scone:SecurityPolicy:", "digest:", "1"], (
+        first
+    )
+    assert "=> [unknown]" in changed[1]  # of a policy with a secret in it, which the image key is needed for
+    main = project.folder / "__main__.py"
+    main.write_text(main.read_text().replace('"myself"', '"someone"'))
+    comment = preview()
+    assert comment.splitlines()[0] == "### Preview of `dev`: ~ 1 to update, 4 unchanged"
+    assert re.search(r'^! +USER: "myself" => "someone"$', comment, re.MULTILINE)
 
 
 def _comment(project: PulumiProject, *, status: int = 0, **environment: str) -> str:
