@@ -3,6 +3,7 @@
 import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NotRequired, get_args, get_origin
 
@@ -12,13 +13,12 @@ from pulumi_scone._arguments import NativeStageArgs
 from pulumi_scone._outputs import Outputs, is_later
 from scone_policy.errors import SconeError
 from scone_policy.syntax.holes import has_hole
-from scone_policy.syntax.yaml_source import Document
+from scone_provider.derive.pipeline import IN_PYTHON
 from scone_provider.file_errors import file_problem
 from scone_provider.image.oci.reference import parse_reference
 from scone_provider.manifest import Mesh, ServiceManifest, load_mesh, load_service
 from scone_provider.manifest.outputs import INSTEAD, NOT_AN_OUTPUT, refuse_outputs
 from scone_provider.manifest.unsupported import Toolchain
-from scone_provider.manifest.variables import read
 from scone_provider.stack.production import SETTING, Places, is_production, refuse_testing
 
 _LIMIT = 1 << 20
@@ -33,16 +33,7 @@ def read_mesh(
     if (file is None) == (content is None):
         raise SconeError("give either mesh_file or mesh", fix="mesh_file is a path, mesh the same content in Python")
     source = read_text(file) if file is not None else values.hide(_map(content, "mesh"))
-    _refuse_outputs(source, file or "<mesh>", variables, kind="mesh")
-    return load_mesh(source, file=file or "<mesh>", variables=variables)
-
-
-def _refuse_outputs(source: str | Mapping[str, Any], file: str, variables: Mapping[str, str], *, kind: str) -> None:
-    """Before a model judges them, which can only say that they have no form."""
-    if not isinstance(source, str):
-        refuse_outputs(Document(data=source, file=file), kind=kind)
-    elif has_hole(variables):
-        refuse_outputs(read(source, file=file, variables=variables)[0], kind=kind)
+    return load_mesh(source, file=file or IN_PYTHON, variables=variables, look=partial(refuse_outputs, kind="mesh"))
 
 
 def read_manifest(
@@ -58,21 +49,20 @@ def read_manifest(
     With a `builder` of another toolchain, kinds that only that one knows are in order.
     """
     toolchain: Toolchain = "vendor" if builder else "embedded"
+    load = partial(
+        load_service, variables=variables, toolchain=toolchain, look=partial(refuse_outputs, kind="genservice")
+    )
     if (file is None) == (content is None):
         raise SconeError(
             "give either manifest_file or manifest", fix="manifest_file is a path, manifest the same content in Python"
         )
     if file is not None:
-        text = read_text(file)
-        _refuse_outputs(text, file, variables, kind="genservice")
-        return load_service(text, file=file, variables=variables, toolchain=toolchain), str(Path(file).parent)
+        return load(read_text(file), file=file), str(Path(file).parent)
     content = _map(content, "manifest")
     build = content.get("build")
     name = build.get("name") if isinstance(build, Mapping) else None
     file = f"<manifest {name}>" if isinstance(name, str) else "<manifest>"
-    hidden = values.hide(content)
-    _refuse_outputs(hidden, file, variables, kind="genservice")
-    return load_service(hidden, file=file, variables=variables, toolchain=toolchain), "."
+    return load(values.hide(content), file=file), "."
 
 
 def builder_words(args: Mapping[str, Any]) -> list[str]:

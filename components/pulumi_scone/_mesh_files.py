@@ -1,49 +1,24 @@
-"""Reads the files that a Meshfile names beside its services; their paths are relative to the Meshfile."""
+"""Reads the Helm charts that a Meshfile names beside its services; their paths are relative to the Meshfile."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from pulumi_scone._inputs import read_text
-from scone_policy.errors import SconeError
+from scone_provider.derive.pipeline import folder_of
 from scone_provider.errors import ManifestError
 from scone_provider.file_errors import file_errors
 from scone_provider.manifest import Mesh
-from scone_provider.manifest.overrides import FILES, ServiceFiles, read_override
 
 _MOST_FILES = 512
 _LARGEST = 1 << 20
-_RELATIVE = "paths in a Meshfile are relative to the Meshfile"
-
-
-def service_files(mesh: Mesh, service: str, variables: Mapping[str, str]) -> ServiceFiles:
-    """What the Meshfile's files say about one service. Raises SconeError."""
-    folder, entry = _folder(mesh), mesh.services[service]
-    found = {}
-    for key in FILES:
-        path = getattr(entry, key)
-        if path:
-            file = str(folder / path)
-            try:
-                text = read_text(file)
-            except SconeError as error:
-                where = mesh.where("services", service, key)
-                raise ManifestError(f"{file}: {error.what}", where=where, fix=_RELATIVE) from None
-            found[key] = read_override(text, file=file, variables=variables)
-    return ServiceFiles(**found)
 
 
 def own_charts(mesh: Mesh) -> dict[str, dict[str, bytes]]:
     """Service → files of its own Helm chart, by path in the chart. Raises ManifestError."""
     return {
-        service: _chart(_folder(mesh) / entry.helm_chart, where=mesh.where("services", service, "helm_chart"))
+        service: _chart(folder_of(mesh) / entry.helm_chart, where=mesh.where("services", service, "helm_chart"))
         for service, entry in mesh.services.items()
         if entry.helm_chart
     }
-
-
-def _folder(mesh: Mesh) -> Path:
-    return Path() if mesh.file.startswith("<") else Path(mesh.file).parent
 
 
 def _chart(folder: Path, *, where: str) -> dict[str, bytes]:

@@ -16,33 +16,32 @@ from pulumi_scone._inputs import (
     is_for_production,
     read_manifest,
     read_mesh,
+    read_text,
     refuse_in_production,
 )
-from pulumi_scone._mesh_files import own_charts, service_files
+from pulumi_scone._mesh_files import own_charts
 from pulumi_scone._outputs import Outputs
 from pulumi_scone._policy_delivery import Policy
 from pulumi_scone._rollout import overlaps
 from pulumi_scone.resources import Cas, SecurityPolicy
 from scone_policy import parse
+from scone_policy.model.security import DEBUG_MODE
 from scone_policy.syntax.holes import has_hole
-from scone_policy.syntax.yaml_source import Document
 from scone_provider.cas.trust import testing_switches, tolerance_map
-from scone_provider.catalogue.entry import Curated
 from scone_provider.catalogue.load import load_catalogue
-from scone_provider.catalogue.matching import curate
 from scone_provider.chart import lay_out
-from scone_provider.derive import ImageFacts, MeshPlan, derive
+from scone_provider.derive import ImageFacts, MeshPlan, PlanRequest, derive
 from scone_provider.derive.image import destination, encrypted_paths, image_inputs
-from scone_provider.derive.variable_substitution import filled_mesh, filled_services, with_destination
+from scone_provider.derive.pipeline import Source, Surroundings, assign, complete, fill
+from scone_provider.derive.variable_substitution import destination_filler, filled_mesh
 from scone_provider.errors import ImageError, ManifestError
 from scone_provider.image.build.source_files import encrypted_sizes
 from scone_provider.manifest import Mesh, ServiceManifest
-from scone_provider.manifest.image_assignment import assigned, digest_of, is_built_as
+from scone_provider.manifest.image_assignment import digest_of, is_built_as
 from scone_provider.manifest.names import kubernetes_name
 from scone_provider.manifest.outputs import refuse_outputs
-from scone_provider.manifest.overrides import overridden
 from scone_provider.manifest.variables import ReadVariables
-from scone_provider.stack.production import DEBUG_MODE, refuse_testing, testing_parts
+from scone_provider.stack.production import refuse_testing, testing_parts
 
 
 class MeshBuilder:
@@ -56,28 +55,16 @@ class MeshBuilder:
         self.mesh: Mesh = filled_mesh(mesh, release=self.release)
         refuse_outputs(self.mesh.document, kind="mesh")
         builder = builder_words(args)
-        sources = [
-            read_manifest(file, None, variables, self.values, builder=builder)
-            for file in files_of(args, "manifest_files")
-        ]
-        sources += [
-            read_manifest(None, content, variables, self.values, builder=builder)
-            for content in args.get("manifests") or ()
-        ]
-        sources = [(with_destination(one, self.mesh, release=self.release), folder) for one, folder in sources]
-        self.manifests, self._folders = _assign(self.mesh, sources)
-        curated = self._curated(files_of(args, "catalogue"))
-        self._ready_made = frozenset(curated)
-        files = {service: service_files(self.mesh, service, variables) for service in self.manifests}
-        written = {service: overridden(one, files[service]) for service, one in self.manifests.items()}
-        templates = {service: one.policy for service, one in curated.items() if one.policy is not None}
-        templates |= {service: one.image_policy for service, one in files.items() if one.image_policy is not None}
+        around = Surroundings(
+            read=read_text, catalogue=lambda: load_catalogue(files_of(args, "catalogue")), variables=variables
+        )
+        own = assign(self.mesh, self._sources(args, variables, builder))
+        self._written = complete(self.mesh, own, around, release=self.release)
         self._tolerances = {called: tolerance_map(cas.tolerance or "") for called, cas in self.mesh.cas.items()}
         _refuse_in_production(self.mesh)
         self._cas_keys = {called: self.values.promise() for called, cas in self.mesh.cas.items() if not cas.cas_key}
-        self.manifests = filled_services(
-            self.mesh, written, release=self.release, cas_keys=self._cas_keys, curated=curated
-        )
+        filled = fill(self._written, cas_keys=self._cas_keys)
+        self.manifests = filled.manifests
         for manifest in self.manifests.values():
             refuse_outputs(manifest.document, kind="genservice")
         self.destinations = {
@@ -85,49 +72,48 @@ class MeshBuilder:
         }
         """Service → where its image is pushed: `build.to`, or its name in `repo.destination`."""
         self._facts = {
-            service: self._promise(manifest, self._folders[service], vendor=bool(builder))
+            service: self._promise(manifest, self._written.folders[service], vendor=bool(builder))
             for service, manifest in self.manifests.items()
         }
         self._digests = {service: self.values.promise() for service in self.manifests}
         self.overlaps = overlaps(args, self.mesh)
         self._revisions = {service: self.values.promise() for service in self.manifests if self.overlaps}
         self.plan: MeshPlan = derive(
-            self.mesh,
-            written,
-            self._facts,
-            owners=tuple(self.values.hide(list(args.get("owners") or ()))),
-            release=self.release,
-            policy_digests=self._digests,
-            cas_keys=self._cas_keys,
-            templates=templates,
-            curated=curated,
-            revisions=self._revisions,
-            later=self.values.later,
+            PlanRequest(
+                mesh=filled,
+                images=self._facts,
+                owners=tuple(self.values.hide(list(args.get("owners") or ()))),
+                policy_digests=self._digests,
+                revisions=self._revisions,
+                later=self.values.later,
+            )
         )
         self.warnings = (*variables.unread(), *self.plan.warnings)
         if is_for_production():
-            self._refuse_testing_templates(templates)
+            self._refuse_testing_templates()
         charts = own_charts(self.mesh)
         self._own_charts = {kubernetes_name(service) for service in charts}
         self.chart = lay_out(
             Path.cwd(), {kubernetes_name(service): files for service, files in charts.items()}, self.release
         )
 
-    def _curated(self, folders: Sequence[str]) -> dict[str, Curated]:
-        """What the catalogue has for the services without a manifest, which get the one that it gives."""
-        if set(self.manifests) == set(self.mesh.services):
-            return {}
-        found = curate(self.mesh, self.manifests, load_catalogue(folders))
-        every = {**self.manifests, **{service: one.manifest for service, one in found.items()}}
-        self.manifests = {service: every[service] for service in self.mesh.services}
-        self._folders |= {service: one.folder for service, one in found.items()}
-        return found
+    def _sources(
+        self, args: MeshDeploymentArgs, variables: Mapping[str, str], builder: Sequence[str]
+    ) -> Sequence[Source]:
+        """The manifests that the program gives."""
+        given: list[tuple[str | None, Mapping[str, Any] | None]] = [
+            *((file, None) for file in files_of(args, "manifest_files")),
+            *((None, content) for content in args.get("manifests") or ()),
+        ]
+        read = [read_manifest(file, content, variables, self.values, builder=builder) for file, content in given]
+        named = destination_filler(self.mesh, release=self.release)
+        return [Source(manifest=named(manifest), folder=folder) for manifest, folder in read]
 
-    def _refuse_testing_templates(self, templates: Mapping[str, Document]) -> None:
+    def _refuse_testing_templates(self) -> None:
         """What the Meshfile does not say, a policy template or a fragment of a manifest may."""
         found: dict[str, tuple[str, ...]] = {}
         for service, policy in self.plan.policies.items():
-            template = templates.get(service)
+            template = self._written.templates.get(service)
             said = template.data if template is not None and isinstance(template.data, Mapping) else {}
             for path, names in testing_parts(parse(policy)).items():
                 if template is not None and path[0] in said:
@@ -150,7 +136,7 @@ class MeshBuilder:
         chart = next(item for item in self.plan.chart["services"].values() if item["service"] == service)
         inputs = image_inputs(
             self.manifests[service],
-            folder=self._folders[service],
+            folder=self._written.folders[service],
             environment=chart["env"],
             identity=self._facts[service].identity,
             cas_key=self.mesh.cas_of("cas").cas_key,
@@ -160,7 +146,7 @@ class MeshBuilder:
         if is_built_as(image, self.manifests[service].build.to) and (digest := digest_of(image)):
             inputs["demanded"] = digest
             inputs["where"]["demanded"] = self.mesh.where("services", service, "image")
-        elif service not in self._ready_made and not is_built_as(image, self.manifests[service].build.to):
+        elif service not in self._written.curated and not is_built_as(image, self.manifests[service].build.to):
             return {**inputs, "to": self._equal(service, image)}
         return {**inputs, "to": self.destinations[service]}
 
@@ -232,15 +218,6 @@ class MeshBuilder:
             encrypted_paths=() if vendor else encrypted_paths(manifest),
             sizes={} if vendor else _sizes(manifest, folder),
         )
-
-
-def _assign(
-    mesh: Mesh, sources: Sequence[tuple[ServiceManifest, str]]
-) -> tuple[dict[str, ServiceManifest], dict[str, str]]:
-    """Service → manifest and folder: the manifest whose `build.to` is the service's image."""
-    found = assigned(mesh, [manifest for manifest, _ in sources])
-    manifests = {service: sources[number][0] for service, number in found.items()}
-    return manifests, {service: sources[number][1] for service, number in found.items()}
 
 
 def _sizes(manifest: ServiceManifest, folder: str) -> dict[str, int]:

@@ -19,13 +19,12 @@ from pulumi_scone._mesh_plan import _merged
 from scone_policy.errors import SconeError
 from scone_policy.syntax.yaml_source import load
 from scone_provider.chart import lay_out
-from scone_provider.derive import derive
 from scone_provider.derive.curated_variables import chart_values
 from scone_provider.derive.variables import mesh_variables
 from scone_provider.errors import ManifestError
 from scone_provider.manifest import load_mesh, load_service
 from scone_provider.manifest.findings import Findings
-from support.derive_meshes import DATABASE, SHOP, SHOP_IMAGES, WEB
+from support.derive_meshes import DATABASE, SHOP, SHOP_IMAGES, WEB, derive
 from support.helm import Helm, started
 from support.hostile_texts import TEXTS, leaves, maps, shape, some, with_key, with_value
 from support.hostile_texts import Path as Place

@@ -1,8 +1,15 @@
 """Meshes that the derivation's tests share, and facts about their images as a build would give them."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scone_provider.derive import ImageFacts
+from scone_policy.syntax.holes import Later, at_once
+from scone_policy.syntax.yaml_source import Document
+from scone_provider.catalogue.entry import Curated
+from scone_provider.derive import ImageFacts, MeshPlan, PlanRequest
+from scone_provider.derive import derive as plan_of
+from scone_provider.derive.pipeline import WrittenMesh, fill
+from scone_provider.derive.variable_substitution import destination_filler, filled_mesh
 from scone_provider.manifest import Mesh, ServiceManifest, load_mesh, load_service
 
 OWNER = "3s1pm8W6Be6cxvAQRbRP5YXd9YuERAr7KswN97uGtoPkRW87x1"
@@ -118,3 +125,48 @@ def shop(*, mesh: str = SHOP, web: str = WEB, db: str = DATABASE) -> tuple[Mesh,
 
 
 SHOP_IMAGES = {"web_front": facts("shop/web", "/app"), "db": facts("shop/database", "/db")}
+
+
+def derive(
+    mesh: Mesh,
+    services: Mapping[str, ServiceManifest],
+    images: Mapping[str, ImageFacts],
+    *,
+    release: str,
+    owners: Sequence[str] = (),
+    policy_digests: Mapping[str, str] | None = None,
+    cas_keys: Mapping[str, str] | None = None,
+    templates: Mapping[str, Document] | None = None,
+    curated: Mapping[str, Curated] | None = None,
+    revisions: Mapping[str, str] | None = None,
+    later: Later = at_once,
+) -> MeshPlan:
+    """What a mesh becomes, from manifests that are assigned to their services, filled or not."""
+    written = WrittenMesh(
+        mesh=filled_mesh(mesh, release=release),
+        release=release,
+        services=services,
+        curated=curated or {},
+        templates=templates or {},
+    )
+    request = PlanRequest(
+        mesh=fill(written, cas_keys=cas_keys or {}),
+        images=images,
+        owners=owners,
+        policy_digests=policy_digests or {},
+        revisions=revisions or {},
+        later=later,
+    )
+    return plan_of(request)
+
+
+def filled_services(
+    mesh: Mesh, services: Mapping[str, ServiceManifest], *, release: str, cas_keys: Mapping[str, str]
+) -> Mapping[str, ServiceManifest]:
+    """The services' manifests with their variables filled."""
+    return fill(WrittenMesh(mesh=mesh, release=release, services=services), cas_keys=cas_keys).manifests
+
+
+def with_destination(manifest: ServiceManifest, mesh: Mesh, *, release: str) -> ServiceManifest:
+    """The manifest with its `build.to` filled."""
+    return destination_filler(mesh, release=release)(manifest)

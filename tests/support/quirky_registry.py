@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.message import Message
-from urllib.parse import parse_qs, parse_qsl, quote, urlsplit
+from urllib.parse import parse_qs, parse_qsl, quote, unquote, urlsplit
 
 USER, PASSWORD, IDENTITY = "robot", "pa55-word-of-the-test", "identity-token-of-the-test"
 STORAGE = "storage.elsewhere.test"
@@ -56,6 +56,12 @@ class Quirks:
     """Downloads are sent on to STORAGE."""
     storage_asks: str = ""
     """A challenge that STORAGE answers with."""
+    storage_back: str = ""
+    """Where STORAGE sends every request on to, with 307."""
+    sends_on: tuple[str, str] = ("", "")
+    """`METHOD kind` (`GET manifests`) of requests that are sent on, with 307, and where to; `{path}` is theirs."""
+    link: str = ""
+    """Of lists of tags: where the next page is said to be."""
     busy: tuple[str, ...] = ()
     """`Retry-After` of the first requests, which are answered 429."""
     digest_header: bool = True
@@ -83,6 +89,12 @@ class Seen:
     path: str
     authorization: str | None
     size: int
+    beginning: bytes = b""
+    """Of the body: what a form needs."""
+
+    def shows(self, secret: str) -> bool:
+        """Whether the request has `secret` in it, in whatever place."""
+        return secret in unquote(f"{self.authorization} {self.path} {self.beginning.decode('latin-1')}")
 
 
 @dataclass
@@ -132,7 +144,9 @@ class QuirkyRegistry:
                     return
                 body = self.rfile.read(length)
                 host = self.headers.get("Host", "").lower()
-                registry.seen.append(Seen(self.command, host, self.path, self.headers.get("Authorization"), length))
+                registry.seen.append(
+                    Seen(self.command, host, self.path, self.headers.get("Authorization"), length, body[:4096])
+                )
                 status, headers, content = _Exchange(
                     registry, self.command, self.path, headers=self.headers, body=body
                 ).run()
@@ -162,7 +176,7 @@ class _Exchange:
         self.host = headers.get("Host", "").lower()
         self.url, self.headers, self.body = urlsplit(path), headers, body
 
-    def run(self) -> Answer:  # noqa: C901, PLR0911  a protocol is a list of cases
+    def run(self) -> Answer:  # noqa: C901, PLR0911, PLR0912  a protocol is a list of cases
         """Status, headers and body."""
         path, quirks = self.url.path, self.quirks
         if self.host.startswith(STORAGE):
@@ -192,6 +206,8 @@ class _Exchange:
             if action != "push" or quirks.made_before:
                 return 404, [], b'{"errors": [{"code": "NAME_UNKNOWN", "message": "repository does not exist"}]}'
             self.registry.repositories[name] = _Repository()
+        if quirks.sends_on[0] == f"{self.method} {kind}":
+            return 307, [("Location", quirks.sends_on[1].replace("{path}", path))], b""
         repository = self.registry.repositories[name]
         known: dict[str, Callable[[_Repository, str, str], Answer]] = {
             "manifests": self._manifest,
@@ -286,6 +302,8 @@ class _Exchange:
         tags = following[: self.quirks.page]
         more = len(following) > len(tags)
         headers = [("Link", f'</v2/{name}/tags/list?last={quote(tags[-1])}>; rel="next"')] if more else []
+        if self.quirks.link:
+            headers = [("Link", f'<{self.quirks.link}>; rel="next"')]
         return 200, headers, json.dumps({"name": name, "tags": tags or None}).encode()
 
     def _blob(self, repository: _Repository, name: str, rest: str) -> Answer:
@@ -298,10 +316,13 @@ class _Exchange:
         return 200, [], repository.blobs[rest] if self.method == "GET" else b""
 
     def _storage(self) -> Answer:
+        if self.quirks.storage_back:
+            return 307, [("Location", self.quirks.storage_back)], b""
         if self.quirks.storage_asks:
             return 401, [("WWW-Authenticate", self.quirks.storage_asks)], b""
-        digest = parse_qs(self.url.query)["digest"][0]
-        return 200, [], self.registry.repositories[self.url.path.strip("/")].blobs[digest]
+        repository = self.registry.repositories.get(self.url.path.strip("/"), _Repository())
+        digest = parse_qs(self.url.query).get("digest", [""])[0]
+        return (200, [], repository.blobs[digest]) if digest in repository.blobs else (404, [], b"")
 
     def _upload(self, repository: _Repository, name: str, upload: str) -> Answer:  # noqa: PLR0911  as above
         registry, quirks = self.registry, self.quirks

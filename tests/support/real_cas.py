@@ -23,7 +23,10 @@ ENOUGH = "--only_for_testing-debug --only_for_testing-trust-any --only_for_testi
 class RealCas:
     """`python -m scone_cas serve` on a state directory; its log goes to a file beside it."""
 
-    def __init__(self, state: Path, *options: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, state: Path, *options: str, environment: Mapping[str, str] | None = None, open_files: int | None = None
+    ) -> None:
+        self.open_files = open_files
         self.state, self.options, self.environment = state, options, dict(environment or {})
         self.log = state.parent / f"{state.name}.log"
         self.port = self.enclave_port = 0
@@ -36,7 +39,7 @@ class RealCas:
         with self.log.open("ab") as log:
             before = log.tell()
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "scone_cas", "serve", "--state", str(self.state), *ports, *self.options],
+                [*self._limits(), *self._command(), "--state", str(self.state), *ports, *self.options],
                 stderr=log,
                 env={"PATH": os.environ["PATH"], "PYTHONPATH": str(PROVIDER), **self.environment},
                 start_new_session=True,
@@ -47,6 +50,12 @@ class RealCas:
             time.sleep(0.02)
         self.port, self.enclave_port, self.key_hash = int(found[1]), int(found[2]), found[3].decode()
         return self
+
+    def _limits(self) -> list[str]:
+        return ["prlimit", f"--nofile={self.open_files}"] if self.open_files is not None else []
+
+    def _command(self) -> list[str]:
+        return [sys.executable, "-P", "-m", "scone_cas", "serve"]
 
     def stop(self) -> int:
         """Gracefully; the exit code."""

@@ -16,14 +16,30 @@ _STORE = "http://127.0.0.1:2379"
 _STORE_PEERS = "http://127.0.0.1:2380"
 CONTROL_PLANE = ("etcd", "apiserver", "controllers", "scheduler")
 NODE = ("kubelet", "proxy", "dns")
+_LOOPBACK = "--bind-address=127.0.0.1"
+_LISTENING = {
+    "etcd": (("127.0.0.1", 2379), ("127.0.0.1", 2380)),
+    "apiserver": ((NODE_ADDRESS, 6443),),
+    "controllers": (("127.0.0.1", 10257),),
+    "scheduler": (("127.0.0.1", 10259),),
+    "kubelet": ((NODE_ADDRESS, 10250), ("127.0.0.1", 10248)),
+    "proxy": (("127.0.0.1", 10249), ("127.0.0.1", 10256)),
+    "dns": ((NODE_ADDRESS, 1053),),
+}
+"""Address and port of each process."""
 
 
 def daemons(paths: Paths, *, programs: Path) -> dict[str, Daemon]:
     """Every process of the cluster but containerd, by name."""
+    argv = {**_store(paths, programs), **_control(paths, programs), **_node(paths, programs)}
+    inputs = (pki.folder(paths) / "ca.crt", _kubelet_config(paths), _corefile(paths))
+    return {name: Daemon(name=name, argv=words, ports=_LISTENING[name], inputs=inputs) for name, words in argv.items()}
+
+
+def _store(paths: Paths, programs: Path) -> dict[str, tuple[str, ...]]:
+    """The store, and the API server before it."""
     keys = pki.folder(paths)
-    access = {name: str(pki.kubeconfig(paths, name)) for name in ("controllers", "scheduler", "proxy", "node")}
-    loopback = "--bind-address=127.0.0.1"
-    argv: dict[str, tuple[str, ...]] = {
+    return {
         "etcd": (
             "etcd",
             f"--data-dir={paths.cluster / 'etcd'}",
@@ -55,9 +71,16 @@ def daemons(paths: Paths, *, programs: Path) -> dict[str, Daemon]:
             f"--advertise-address={NODE_ADDRESS}",
             f"--bind-address={NODE_ADDRESS}",
         ),
+    }
+
+
+def _control(paths: Paths, programs: Path) -> dict[str, tuple[str, ...]]:
+    """Who brings about what is stored."""
+    keys = pki.folder(paths)
+    return {
         "controllers": (
             str(programs / "kube-controller-manager"),
-            f"--kubeconfig={access['controllers']}",
+            f"--kubeconfig={pki.kubeconfig(paths, 'controllers')}",
             f"--service-account-private-key-file={keys / 'accounts.key'}",
             f"--root-ca-file={keys / 'ca.crt'}",
             "--use-service-account-credentials",
@@ -65,18 +88,24 @@ def daemons(paths: Paths, *, programs: Path) -> dict[str, Daemon]:
             "--allocate-node-cidrs=false",
             "--leader-elect=false",
             f"--flex-volume-plugin-dir={paths.cluster / 'volume-plugins'}",
-            loopback,
+            _LOOPBACK,
         ),
         "scheduler": (
             str(programs / "kube-scheduler"),
-            f"--kubeconfig={access['scheduler']}",
+            f"--kubeconfig={pki.kubeconfig(paths, 'scheduler')}",
             "--leader-elect=false",
-            loopback,
+            _LOOPBACK,
         ),
+    }
+
+
+def _node(paths: Paths, programs: Path) -> dict[str, tuple[str, ...]]:
+    """Who runs pods and lets them find each other."""
+    return {
         "kubelet": (
             str(programs / "kubelet"),
             f"--config={_kubelet_config(paths)}",
-            f"--kubeconfig={access['node']}",
+            f"--kubeconfig={pki.kubeconfig(paths, 'node')}",
             "--hostname-override=local",
             f"--node-ip={NODE_ADDRESS}",
             f"--root-dir={paths.cluster / 'kubelet'}",
@@ -84,7 +113,7 @@ def daemons(paths: Paths, *, programs: Path) -> dict[str, Daemon]:
         ),
         "proxy": (
             str(programs / "kube-proxy"),
-            f"--kubeconfig={access['proxy']}",
+            f"--kubeconfig={pki.kubeconfig(paths, 'proxy')}",
             f"--cluster-cidr={_PODS}",
             "--hostname-override=local",
             "--proxy-mode=iptables",
@@ -96,17 +125,6 @@ def daemons(paths: Paths, *, programs: Path) -> dict[str, Daemon]:
         ),
         "dns": (str(programs / "coredns"), "-conf", str(_corefile(paths))),
     }
-    listening = {
-        "etcd": (("127.0.0.1", 2379), ("127.0.0.1", 2380)),
-        "apiserver": ((NODE_ADDRESS, 6443),),
-        "controllers": (("127.0.0.1", 10257),),
-        "scheduler": (("127.0.0.1", 10259),),
-        "kubelet": ((NODE_ADDRESS, 10250), ("127.0.0.1", 10248)),
-        "proxy": (("127.0.0.1", 10249), ("127.0.0.1", 10256)),
-        "dns": ((NODE_ADDRESS, 1053),),
-    }
-    inputs = (keys / "ca.crt", _kubelet_config(paths), _corefile(paths))
-    return {name: Daemon(name=name, argv=words, ports=listening[name], inputs=inputs) for name, words in argv.items()}
 
 
 def is_up(job: Job, supervisor: Supervisor, paths: Paths, *, programs: Path, names: tuple[str, ...]) -> bool:

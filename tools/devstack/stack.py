@@ -1,6 +1,5 @@
 """The steps that set-up consists of, and in which order."""
 
-import json
 import os
 import platform
 import subprocess
@@ -9,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tools.devstack import (
+    access,
     baseimage,
     buildkit,
     cas,
@@ -31,7 +31,7 @@ from tools.devstack.process import Supervisor
 from tools.devstack.recipes import PYTHON, SERVICES
 from tools.devstack.settings import Target
 from tools.devstack.steps import Job, Step
-from tools.devstack.variables import environment, has_builder, kubeconfig
+from tools.devstack.variables import environment, has_builder
 
 _LONGEST_ROOT = 60  # characters: sockets below it have at most 107
 _OWN_CLUSTER = "name your own cluster: KUBE_CONTEXT=… REGISTRY=… CAS_HOST=… make demo (README)"
@@ -81,7 +81,7 @@ class Stack:
         wanted = [plugins.KUBERNETES, *([plugins.DOCKER_BUILD] if whole else [])]
         steps = [*self._everywhere(), *self._plugins(wanted)]
         if self._target.named:
-            return [*steps, self._access()]
+            return [*steps, access.step(self._paths, target=self._target, environ=self._environ)]
         steps += [*self._machine(), *self._cluster()]
         if whole:
             steps += [self._images(), *([] if has_builder(self._environ) else self._builder())]
@@ -263,40 +263,6 @@ class Stack:
                 estimate=2,
             ),
         ]
-
-    def _access(self) -> Step:
-        file = kubeconfig(self._paths, target=self._target)
-
-        def run(job: Job) -> None:
-            view = (
-                "kubectl",
-                "config",
-                "view",
-                "--minify",
-                "--flatten",
-                "--context",
-                self._target.context,
-                "-o",
-                "json",
-            )
-            answer = json.loads(job.command(*view, environment=self._environ))
-            if not answer.get("clusters"):
-                raise DevstackError(
-                    f"kubectl knows no context {self._target.context!r}", fix="see kubectl config get-contexts"
-                )
-            files.write_json(file, answer | {"current-context": self._target.context})
-
-        return Step(
-            name="access",
-            is_ready=lambda _: self._is_access_to_target(file),
-            run=run,
-            estimate=1,
-            fix="see kubectl config get-contexts",
-        )
-
-    def _is_access_to_target(self, file: Path) -> bool:
-        value = files.read_json(file)
-        return bool(value) and value["current-context"] == self._target.context
 
     def _user_environ(self) -> dict[str, str]:
         """The user's environment without our own toolchain on PATH."""

@@ -19,6 +19,7 @@ from scone_cas.secrets.encoding import public_form
 from scone_cas.sessions.authorization import Caller
 from scone_cas.sessions.descriptions import open_upload
 from scone_cas.storage.database import Version
+from scone_cas.storage.failures import storage_error
 from scone_cas.strict_json import MalformedError
 from scone_policy.errors import SconeError
 from scone_policy.keys.cas_certificate import cas_key_hash
@@ -27,6 +28,8 @@ from scone_policy.syntax.yaml_source import MAX_BYTES
 
 LARGEST_REQUEST = MAX_BYTES
 """Bytes of a body: the largest description that is read, and the largest document that signing and encrypting make."""
+_DISK_PAUSE = 30
+"""Seconds until somebody may have made room."""
 _HASH = re.compile("[0-9a-fA-F]{64}")
 _LIMIT = re.compile("[1-9][0-9]{0,3}")
 _LISTED, _MOST_LISTED = 100, 1000
@@ -97,16 +100,20 @@ class ClientApi:
             return self._route(request)
         except Refusal as refusal:
             status = STATUS[refusal.reason]
-            log.event("client-refused", route=_route_name(request), status=status, address=request.address)
+            log.repeated("client-refused", route=_route_name(request), status=status, address=request.address)
             again = (("Retry-After", str(refusal.retry_after)),) if refusal.retry_after is not None else ()
             return fail(status, refusal.message, headers=again)
         except _WrongMethodError as wrong:
-            log.event("client-refused", route=_route_name(request), status=405, address=request.address)
+            log.repeated("client-refused", route=_route_name(request), status=405, address=request.address)
             return fail(405, f"only {wrong} is served here", headers=(("Allow", str(wrong)),))
-        except SconeError as problem:
-            log.event("client-fault", what=problem.what)
         except Exception as problem:  # noqa: BLE001 - the last line: whatever happens, a client learns nothing of it
-            log.event("client-fault", kind=type(problem).__name__)
+            disk = storage_error(problem)
+            if disk is not None:
+                log.repeated("storage-fault", what=disk.what)
+                # 507 is RFC 4918, section 11.5.
+                return fail(507 if disk.is_full else 503, disk.what, headers=(("Retry-After", str(_DISK_PAUSE)),))
+            what = problem.what if isinstance(problem, SconeError) else None
+            log.repeated("client-fault", kind=type(problem).__name__, what=what)
         return fail(500, "the CAS failed; the server's log says more")
 
     def _route(self, request: Request) -> Response:

@@ -17,6 +17,7 @@ from scone_cas.attestation.lease_messages import LeaseMessages
 from scone_cas.attestation.leases import LIFETIME, Holder, Leases
 from scone_cas.attestation.one_time_passwords import Passwords
 from scone_cas.audit.audit_log import Journal, NullJournal
+from scone_cas.audit.refusals import RefusalJournal
 from scone_cas.errors import CALM, EnclaveRefusal, Refusal, UndeliverableError
 from scone_cas.registry.sessions import SessionRegistry
 from scone_cas.secrets.pending import ATTEMPTS, PendingFetch
@@ -24,13 +25,14 @@ from scone_cas.sessions import root_namespace
 from scone_cas.sessions.host_values import MissingHostValueError
 from scone_cas.sessions.snapshot import SessionSnapshot
 from scone_cas.storage.database import Store
+from scone_cas.storage.failures import storage_error
+from scone_cas.storage.reserve import OTHERS
 from scone_cas.strict_json import MalformedError
+from scone_policy.errors import SconeError
 from scone_policy.model.services import Service
 
 LARGEST_REQUEST = 64 * 1024
 LARGEST_ANSWER = 16 * 1024 * 1024
-_MOST_EXPECTED, _LONGEST_EXPECTED = 8, 128
-"""What was expected, in the CAS's own logs: so many values, so many characters of each."""
 _STATUS = {"malformed": 400, "stale_tag": 409, "internal": 500}
 """Codes that are no plain 403."""
 KEEPS_VOLUMES = "volumes"
@@ -45,8 +47,15 @@ def busy(status: int, seconds: int) -> Response:
     return document(status, {"error": error}, headers=(("Retry-After", str(seconds)),))
 
 
-def failed() -> Response:
-    """500: the CAS's own fault."""
+def failed(problem: BaseException | None = None) -> Response:
+    """500: the CAS's own fault; 503 in words where its disk is full or broken, which may pass."""
+    disk = None if problem is None else storage_error(problem)
+    if disk is not None:
+        log.repeated("storage-fault", what=disk.what)
+        error = {"code": "storage", "message": f"{disk.what}; nothing was delivered"}
+        return document(503, {"error": error}, headers=(("Retry-After", "5"),))
+    what = problem.what if isinstance(problem, SconeError) else None
+    log.repeated("enclave-fault", kind=type(problem).__name__, what=what)
     return refused(EnclaveRefusal("internal", "the CAS failed; nothing was delivered"))
 
 
@@ -74,7 +83,10 @@ class _Asked:
 
 
 class EnclaveApi:
-    """Answers the requests of one worker. Safe for threads. `clock` tells the time of day."""
+    """Answers the requests of one worker. Safe for threads. `clock` tells the time of day.
+
+    `steady` is a time that never jumps, or `clock`.
+    """
 
     def __init__(
         self,
@@ -84,13 +96,16 @@ class EnclaveApi:
         journal: Journal | None = None,
         *,
         clock: Callable[[], datetime],
+        steady: Callable[[], datetime] | None = None,
     ) -> None:
         self._sessions = sessions
         self._journal = journal or NullJournal()
+        self._store = store
         self._challenges = challenges
+        self._refusals = RefusalJournal(self._journal)
         self._terms = AppraisalPolicyCache()
-        self._passwords = Passwords(store, clock=clock)
-        self._leases = Leases(store, clock=clock)
+        self._passwords = Passwords(store, clock=clock, steady=steady)
+        self._leases = Leases(store, clock=steady or clock)
         self._keeping = LeaseMessages(store, sessions, self._leases, self._terms, self._journal)
         self._served = dict.fromkeys(["/v1/enclave/challenge", "/v1/enclave/attest", *self._keeping.routes], "POST")
         self._served[openapi.PATH] = "GET"
@@ -133,8 +148,7 @@ class EnclaveApi:
         except (Refusal, UndeliverableError) as problem:
             return refused(_unavailable(problem))
         except Exception as problem:  # noqa: BLE001 - the last line: whatever happens, a client learns nothing of it
-            log.event("enclave-fault", kind=type(problem).__name__)
-            return failed()
+            return failed(problem)
 
     def _route(self, request: Request) -> Response:
         if len(request.body) > LARGEST_REQUEST:
@@ -147,6 +161,7 @@ class EnclaveApi:
             case "GET", openapi.PATH:
                 return document(200, openapi.enclave())
             case "POST", path if path in self._keeping.routes:
+                self._store.reserve.require(OTHERS)
                 return document(200, self._keeping.routes[path](read_message(request.body), request.address))
         served = self._served.get(request.path)
         if served is not None:
@@ -161,23 +176,16 @@ class EnclaveApi:
 
     def _attest(self, request: Request) -> Response:
         evidence = read_evidence(request.body)
+        self._store.reserve.require(OTHERS)
         # Without the password: one that was refused for another reason may still be good.
         named = evidence.config_id.partition("@")[0]
         live = self._sessions.ready(named.rpartition("/")[0], measurement=evidence.measurement)
         try:
             asked, sealed = self._judge(evidence, live)
         except EnclaveRefusal as refusal:
-            expected = [value[:_LONGEST_EXPECTED] for value in refusal.expected[:_MOST_EXPECTED]]
-            self._journal.record(
-                "service_refused",
-                config_id=_shown(named),
-                code=refusal.meant,
-                measurement=evidence.measurement,
-                address=request.address,
-                **({"expected": expected} if expected else {}),
+            self._refusals.tell(
+                refusal.meant, _shown(named), evidence.measurement, request.address, expected=refusal.expected
             )
-            wanted = ",".join(expected) or None
-            log.event("service-refused", config_id=named, code=refusal.meant, expected=wanted, address=request.address)
             raise
         told = self._journal.record(
             "service_attested",
@@ -190,6 +198,10 @@ class EnclaveApi:
         if told is None:
             log.event("service-attested", config_id=named, address=request.address)
         return document(200, {"sealed": base64.b64encode(sealed).decode()})
+
+    def tell_counted(self) -> None:
+        """Record refusals that were only counted, when it is time. Raises SconeError."""
+        self._refusals.tell_counted()
 
     def _judge(self, evidence: Evidence, live: SessionSnapshot | None) -> tuple[_Asked, bytes]:
         try:

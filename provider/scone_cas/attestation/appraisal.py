@@ -19,13 +19,11 @@ from scone_cas.errors import EnclaveRefusal, UndeliverableError
 from scone_cas.secrets.substitution import PlaceholderSubstituter
 from scone_cas.sessions.snapshot import SessionSnapshot
 from scone_policy.model.attestation import Signer, Variant
-from scone_policy.model.security import Attestation, Security
+from scone_policy.model.security import DEBUG_MODE, Attestation, Security
 from scone_policy.model.services import Service
 from scone_policy.model.session import Session
-from scone_policy.syntax.placeholders import is_reference
+from scone_policy.syntax.placeholders import OPENING, is_reference
 
-DEBUG = "debug-mode"
-_MARK = "$$SCONE::"
 _CACHED = 512
 
 _NAMES = frozenset(name for model in (Security, Attestation, Service, Variant, Signer) for name in model.model_fields)
@@ -68,7 +66,7 @@ class AppraisalPolicy:
                 "debug_not_tolerated",
                 "the evidence is of a debug enclave, and the policy does not tolerate debug-mode",
                 expected=["production"],
-                found=DEBUG,
+                found=DEBUG_MODE,
             )
         if not _is_among(measurement, self.measurements):
             raise EnclaveRefusal(
@@ -101,7 +99,7 @@ def terms(session: Session, service: Service, fill: PlaceholderSubstituter) -> A
     shared = service.one_time_password_shared_secret or attestation.one_time_password_shared_secret
     return AppraisalPolicy(
         attested=attestation.mode != "none",
-        debug=DEBUG in attestation.tolerate,
+        debug=DEBUG_MODE in attestation.tolerate,
         local=attestation.must_be_sgx_local is True,
         measurements=tuple(sorted({value for variant in measured for value in variant.mrenclave})),
         signed=() if measured else tuple(sorted({value for one in variants for value in one.mrenclave})),
@@ -174,7 +172,7 @@ def _is_open(tree: object) -> bool:
         return any(_is_open(key) or _is_open(value) for key, value in tree.items())
     if isinstance(tree, list):
         return any(map(_is_open, tree))
-    return isinstance(tree, str) and _MARK in tree
+    return isinstance(tree, str) and OPENING in tree
 
 
 def _security(found: Security, fill: PlaceholderSubstituter) -> Security:

@@ -32,6 +32,7 @@ from scone_cas.audit.entry import (
     write_line,
 )
 from scone_cas.identity.cas_identity import CasIdentity
+from scone_cas.storage.failures import StorageError, storage_error
 from scone_policy.errors import SconeError
 
 FILE = "audit.log"
@@ -127,12 +128,10 @@ class AuditLog:
         try:
             yield
         except (OSError, ValueError) as problem:
+            disk = storage_error(problem, where=str(self.path))
             reason = problem.strerror if isinstance(problem, OSError) else problem
-            raise SconeError(
-                f"the audit log cannot be written: {reason}",
-                where=str(self.path),
-                fix="look at the disk; nothing is lost",
-            ) from None
+            what = disk.what if disk is not None and disk.is_full else f"the audit log cannot be written: {reason}"
+            raise StorageError(what, is_full=disk is not None and disk.is_full, where=str(self.path)) from None
 
     def record_start(self, identity: CasIdentity) -> Entry:
         """Append the event that links the audit key to the CAS's identity. Raises SconeError."""

@@ -33,6 +33,10 @@ EVENTS = frozenset(
         "certificate_renewed",
         "service_attested",
         "service_refused",
+        "refusals_counted",
+        "clock_jumped",
+        "rollback_accepted",
+        "log_continued",
         "service_exited",
     }
 )

@@ -2,36 +2,16 @@
 
 import argparse
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from scone_policy.errors import PolicyError, SconeError
 from scone_policy.keys.key_hash import decode_key_hash
+from scone_policy.syntax.cas_address import HostPort
 from scone_policy.syntax.names import ROOT, session_name
 
-PORT = 8081
-_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\]")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PeerAddress:
-    """Where to connect to: host (an IPv6 address without brackets) and port."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str, *, port: int = PORT) -> "PeerAddress":
-        """From `host`, `host:port` or `https://host[:port]`. Raises ValueError."""
-        rest = text.strip().removeprefix("https://").removesuffix("/")
-        match = re.fullmatch(rf"(?P<host>{_HOST.pattern})(:(?P<port>[0-9]{{1,5}}))?", rest)
-        if match is None or not 0 < int(match["port"] or port) < 65536:
-            raise ValueError("must be host, host:port or https://host:port")
-        return cls(host=match["host"].strip("[]"), port=int(match["port"] or port))
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+PeerAddress = HostPort
+"""Where to connect to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +44,7 @@ class PeerSettings:
 
         Raises ValueError.
         """
-        named = PeerAddress.parse(cas_url)
-        target = self.connect_to.get(str(named), self.connect_to.get(str(named).rpartition(":")[0]))
-        return named if target is None else PeerAddress.parse(target, port=named.port)
+        return PeerAddress.parse(cas_url).mapped(self.connect_to)
 
     def trusts(self, key_hash: str, session: str) -> bool:
         """True when the CAS with this key may speak for this session: its name means the same on both."""

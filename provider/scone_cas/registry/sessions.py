@@ -22,6 +22,7 @@ from scone_cas.sessions import root_namespace
 from scone_cas.sessions.authorization import Caller
 from scone_cas.sessions.snapshot import SessionSnapshot
 from scone_cas.storage.database import Store, Version
+from scone_cas.storage.reserve import UPLOADS
 from scone_policy.model.secret_sharing import Import
 from scone_policy.syntax.names import ROOT
 
@@ -71,7 +72,8 @@ class SessionRegistry:
         return live
 
     def upload(self, body: bytes, caller: Caller) -> Uploaded:
-        """Create a session, or replace the version that `predecessor` names. Raises Refusal."""
+        """Create a session, or replace the version that `predecessor` names. Raises Refusal, and StorageError."""
+        self._store.reserve.require(UPLOADS)
         return self._writer.upload(body, caller)
 
     def read(self, name: str, caller: Caller, *, session_hash: str | None = None) -> Version:

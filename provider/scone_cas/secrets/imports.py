@@ -12,11 +12,11 @@ from scone_cas.sessions.snapshot import SessionSnapshot
 from scone_policy.keys.key_hash import pinned, same_key
 from scone_policy.model.secret_sharing import Import
 from scone_policy.model.secrets import Export, Secret
+from scone_policy.model.security import DEBUG_MODE
 from scone_policy.model.session import Session
 from scone_policy.syntax.names import ROOT
 
 _LONGEST_CHAIN = 8
-_DEBUG = "debug-mode"
 
 Find = Callable[[str], SessionSnapshot | None]
 Compares = Callable[[SessionSnapshot], bool]
@@ -58,7 +58,7 @@ class _Importer:
             session=session.name,
             session_hash=session_hash,
             where="",
-            tolerates_debug=_DEBUG in session.security.attestation.tolerate,
+            tolerates_debug=DEBUG_MODE in session.security.attestation.tolerate,
         )
 
 

@@ -8,10 +8,9 @@ from scone_cas.secrets.encoding import spell
 from scone_cas.secrets.value import Value
 from scone_policy.model.session import Session
 from scone_policy.syntax import config_fragments
-from scone_policy.syntax.placeholders import SUFFIXES, Placeholder, is_reference, parts, resolve
+from scone_policy.syntax.placeholders import OPENING, SUFFIXES, Placeholder, is_reference, parts, resolve
 
 Values = Callable[[str], Value]
-_MARK = "$$SCONE::"
 
 
 class PlaceholderSubstituter:
@@ -30,13 +29,13 @@ class PlaceholderSubstituter:
 
     def content(self, text: str) -> bytes:
         """The text with its placeholders replaced. Raises UndeliverableError."""
-        if _MARK not in text:
+        if OPENING not in text:
             return text.encode()
         return b"".join(self._piece(part) for part in parts(text))
 
     def text(self, where: str, text: str) -> str:
         """The same as text without NUL. Raises UndeliverableError, naming `where`."""
-        if _MARK not in text:
+        if OPENING not in text:
             return text
         try:
             filled = self.content(text).decode()

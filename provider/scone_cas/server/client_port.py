@@ -5,6 +5,7 @@ Python's own `ssl` cannot ask for certificates that no CA has signed, hence pyOp
 
 import io
 import socket
+import time
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote
@@ -12,7 +13,7 @@ from urllib.parse import parse_qsl, unquote
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
 from twisted.internet import reactor as _reactor
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.interfaces import IHandshakeListener, IOpenSSLServerConnectionCreator
 from twisted.internet.threads import deferToThreadPool
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
@@ -25,18 +26,21 @@ from scone_cas.api.client import LARGEST_REQUEST
 from scone_cas.api.http import Request, Response, busy_document, error_document
 from scone_cas.identity.cas_identity import TlsKey
 from scone_cas.keystore.unseal import UnsealedKeys
-from scone_cas.limits import Connections, Gate, RateLimit
+from scone_cas.limits import Connections, Gate, RateLimit, most_connections
 from scone_cas.server import parent_watch
 from scone_cas.server.assembly import CasComponents, assemble
 
 _THREADS = 8
 _QUEUE = 128
-"""Requests in progress or waiting for a thread."""
-_CONNECTIONS = 512
-_IDLE = 60.0
-"""Seconds that a connection may stay without a byte."""
+"""Requests in progress or waiting for a thread; of one address half as many."""
+_CONNECTIONS = 2048
+"""Open connections; of one address a quarter."""
+_HANDSHAKE_TIME = 10.0
+"""Seconds from a connection on until TLS must be established."""
+_HEADER_TIME = 15.0
+"""Seconds from the connection, or from the answer before, until a request's headers must be complete."""
 _REQUEST_TIME = 30.0
-"""Seconds from the first byte of a request, or of the connection, until the request must be complete."""
+"""Seconds from there until a request must be complete, and an answer read: 1 MiB needs 35 KB a second."""
 
 # Twisted's own annotations are partial and contradict its interfaces: what comes from it is taken as it is.
 reactor: Any = _reactor
@@ -70,7 +74,7 @@ class _Request(_HTTPRequest):  # type: ignore[misc]
     def process(self) -> None:
         """Answer the complete request."""
         channel = cast("_Channel", self.channel)
-        channel.stop_request_timer()
+        channel.request_complete()
         port = cast("_Port", channel.factory)
         address = str(self.getClientAddress().host)
         if not port.rate.admits(address):
@@ -81,12 +85,12 @@ class _Request(_HTTPRequest):  # type: ignore[misc]
         except ValueError:
             self._answer(error_document(400, "the client certificate or the path cannot be read"))
             return
-        if not port.gate.enter():
+        if not port.gate.enter(address):
             self._answer(busy_document(503, 1))
             return
         self.notifyFinish().addErrback(lambda _gone: None)
         answer = deferToThreadPool(reactor, port.pool, port.parts.client_api.handle, request)
-        answer.addBoth(self._finished, port)
+        answer.addBoth(self._finished, port, address)
 
     def _value(self, address: str) -> Request:
         assert self.content is not None
@@ -101,12 +105,12 @@ class _Request(_HTTPRequest):  # type: ignore[misc]
             address=address,
         )
 
-    def _finished(self, answer: Response | Failure, port: "_Port") -> None:
-        port.gate.leave()
+    def _finished(self, answer: Response | Failure, port: "_Port", address: str) -> None:
+        port.gate.leave(address)
         if self._disconnected:
             return
         if isinstance(answer, Failure):
-            log.event("client-fault", kind=answer.type.__name__ if answer.type else "?")
+            log.repeated("client-fault", kind=answer.type.__name__ if answer.type else "?")
             answer = error_document(500, "the CAS failed; the server's log says more")
         self._answer(answer)
 
@@ -121,47 +125,77 @@ class _Request(_HTTPRequest):  # type: ignore[misc]
         self.finish()
 
 
+@implementer(IHandshakeListener)
 class _Channel(_HTTPChannel):  # type: ignore[misc]
-    """One connection, with a deadline for every request that no dripping client can stretch."""
+    """One connection, with a deadline for every step that no dripping client can stretch."""
 
     requestFactory = _Request  # noqa: N815 - Twisted's name
     totalHeadersSize = 16384  # noqa: N815 - Twisted's name
     _timer: Any = None
-    _counted: str | None = None
+    _since = 0.0
+    _counted = False
     _refused = False
 
     def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
         """Count the connection and start its clock."""
         port = cast("_Port", self.factory)
-        self._counted = str(self.transport.getPeer().host)
-        if not port.connections.enter(self._counted):
-            self._counted = None
-            self.transport.abortConnection()
+        self._counted = port.enter(self, str(self.transport.getPeer().host))
+        if not self._counted:
             return
         super().connectionMade()
-        self.start_request_timer()
+        self._start(_HANDSHAKE_TIME)
+
+    def handshakeCompleted(self) -> None:  # noqa: N802 - Twisted's name
+        """TLS is established: now for the headers."""
+        self._start(_HEADER_TIME)
 
     def connectionLost(self, reason: Failure) -> None:  # noqa: N802 - Twisted's name
         """Stop the clock and make room."""
-        self.stop_request_timer()
-        if self._counted is not None:
-            cast("_Port", self.factory).connections.leave(self._counted)
-            self._counted = None
+        self._stop()
+        if self._counted:
+            self._counted = False
+            cast("_Port", self.factory).connections.leave(self)
             super().connectionLost(reason)
 
+    def allHeadersReceived(self) -> None:  # noqa: N802 - Twisted's name
+        """The body may take longer, counted from where the headers were."""
+        self._extend(_REQUEST_TIME)
+        super().allHeadersReceived()
+
+    def request_complete(self) -> None:
+        """Its answer takes as long as it takes."""
+        self._stop()
+        cast("_Port", self.factory).began(self, str(self.transport.getPeer().host))
+
+    def checkPersistence(self, request: _Request, version: bytes) -> bool:  # noqa: N802 - Twisted's name
+        """Whether another request may follow: not after many, so that nobody keeps a connection for ever."""
+        if cast("_Port", self.factory).connections.is_last(self):
+            request.responseHeaders.setRawHeaders(b"connection", [b"close"])
+            return False
+        return bool(super().checkPersistence(request, version))
+
     def requestDone(self, request: _Request) -> None:  # noqa: N802 - Twisted's name
-        """Restart the clock for the next request, before one that is already here gets going."""
-        self.start_request_timer()
+        """Restart the clock, before a request that is already here gets going."""
+        cast("_Port", self.factory).connections.ended(self, time.monotonic())
+        # Until the next request's headers are complete somebody may still read the answer.
+        self._start(_REQUEST_TIME if self._unread() else _HEADER_TIME)
         super().requestDone(request)
 
-    def start_request_timer(self) -> None:
-        """From now on the next request must be complete in time."""
-        self.stop_request_timer()
-        if self.transport is not None:
-            self._timer = reactor.callLater(_REQUEST_TIME, self.transport.abortConnection)
+    def _unread(self) -> bool:
+        return bool(getattr(self, "_waitingForTransport", False))
 
-    def stop_request_timer(self) -> None:
-        """The request is complete."""
+    def _start(self, seconds: float) -> None:
+        self._since = time.monotonic()
+        self._extend(seconds)
+
+    def _extend(self, seconds: float) -> None:
+        """The next step must be done `seconds` after the last one began."""
+        self._stop()
+        if self.transport is not None:
+            left = max(0.0, self._since + seconds - time.monotonic())
+            self._timer = reactor.callLater(left, self.transport.abortConnection)
+
+    def _stop(self) -> None:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
@@ -181,12 +215,25 @@ class _Port(_HTTPFactory):  # type: ignore[misc]
     """All connections of the port and what they share."""
 
     def __init__(self, parts: CasComponents, pool: ThreadPool, *, rate: float) -> None:
-        super().__init__(timeout=_IDLE, reactor=reactor)
+        super().__init__(timeout=None, reactor=reactor)
         self.parts = parts
         self.pool = pool
         self.rate = RateLimit(rate=rate, burst=2 * rate)
-        self.gate = Gate(_QUEUE)
-        self.connections = Connections(total=_CONNECTIONS, each=_CONNECTIONS // 4)
+        self.gate = Gate(_QUEUE, each=_QUEUE // 2)
+        total = most_connections(_CONNECTIONS)
+        self.connections: Connections[_Channel] = Connections(total=total, each=total // 4)
+
+    def enter(self, channel: _Channel, address: str) -> bool:
+        """Let a connection in, in the place of the one that has waited longest; False where nobody waits."""
+        for given_up in self.connections.enter(channel, address, time.monotonic()):
+            given_up.transport.abortConnection()
+            if given_up is channel:
+                return False
+        return True
+
+    def began(self, channel: _Channel, address: str) -> None:
+        """Its request is being answered."""
+        self.connections.began(channel, address, time.monotonic())
 
     def buildProtocol(self, addr: object) -> _Channel:  # noqa: ARG002, N802 - Twisted's name
         """A channel that speaks HTTP/1.1 only."""

@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import threading
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PosixPath
@@ -21,10 +23,12 @@ from scone_cas.limits import Gate, RateLimit
 from scone_cas.secrets.pending import ATTEMPTS, PendingFetch
 from scone_cas.server import parent_watch
 from scone_cas.server.assembly import assemble
+from scone_cas.server.connection_warden import ConnectionWarden
+from scone_cas.tally import INTERVAL
 from scone_policy.errors import SconeError
 
 _QUEUE = 256
-"""Requests in progress, per worker."""
+"""Complete requests in progress, per worker; of one address three quarters."""
 _ASKERS = 8
 """Requests, per worker, for which something is fetched at a time."""
 _BODY_TIME = 10.0
@@ -44,10 +48,11 @@ class TooLargeError(Exception):
 class App:
     """The ASGI application of one worker."""
 
-    def __init__(self, api: EnclaveApi, *, rate: float) -> None:
+    def __init__(self, api: EnclaveApi, warden: ConnectionWarden, *, rate: float) -> None:
         self._api = api
+        self._warden = warden
         self._rate = RateLimit(rate=rate, burst=2 * rate)
-        self._gate = Gate(_QUEUE)
+        self._gate = Gate(_QUEUE, each=_QUEUE * 3 // 4)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="disk")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._askers = ThreadPoolExecutor(_ASKERS, thread_name_prefix="ask")
@@ -58,37 +63,38 @@ class App:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        answer = await self._answer(scope, receive)
-        headers = [(b"content-type", answer.content_type.encode()), (b"content-length", b"%d" % len(answer.body))]
-        headers += [(name.lower().encode(), value.encode()) for name, value in answer.headers]
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
-
-    async def _answer(self, scope: Message, receive: Receive) -> Response:
-        address = scope["client"][0] if scope.get("client") else ""
-        if not self._gate.enter():
-            return busy(503, 1)
         try:
             # Read first: an answer to a request that was not read ends the connection, and may get lost with it.
             async with asyncio.timeout(_BODY_TIME):
                 body = await _body(scope, receive)
-            if not self._rate.admits(address):
-                return busy(429, 1)
-            request = Request(method=scope["method"], path=scope["path"], body=body, address=address)
+        except TooLargeError:
+            await _send(send, malformed(f"the body is larger than {LARGEST_REQUEST} bytes"), is_last=True)
+        except TimeoutError:
+            await _send(send, malformed("the body did not arrive in time"), is_last=True)
+        else:
+            address, port = scope.get("client") or ("", 0)
+            with self._warden.answering((address, int(port))) as is_last:
+                request = Request(method=scope["method"], path=scope["path"], body=body, address=address)
+                answer = await self._answer(request)
+            # From here on the connection waits again: for who reads the answer, or does not.
+            await _send(send, answer, is_last=is_last)
+
+    async def _answer(self, request: Request) -> Response:
+        """The answer to a complete request. One that is not complete takes nobody's place."""
+        if not self._rate.admits(request.address):
+            return busy(429, 1)
+        if not self._gate.enter(request.address):
+            return busy(503, 1)
+        try:
             # Half a millisecond of work, most of it under the interpreter's lock: a thread would only add hand-overs.
             answer, place = await self._begin(request)
             await self._on_disk(place)
-        except TooLargeError:
-            return malformed(f"the body is larger than {LARGEST_REQUEST} bytes")
-        except TimeoutError:
-            return malformed("the body did not arrive in time")
         except SconeError as problem:
-            log.event("enclave-fault", what=problem.what)
-            return failed()
+            return failed(problem)
         else:
             return answer
         finally:
-            self._gate.leave()
+            self._gate.leave(request.address)
 
     async def _begin(self, request: Request) -> tuple[Response, int]:
         """The answer, and its place in the audit log. What must be fetched is, in threads: no other request waits."""
@@ -114,6 +120,15 @@ class App:
             self._reached = await asyncio.get_running_loop().run_in_executor(self._pool, self._api.sync)
         finally:
             self._syncing = None
+
+
+async def _send(send: Send, answer: Response, *, is_last: bool) -> None:
+    headers = [(b"content-type", answer.content_type.encode()), (b"content-length", b"%d" % len(answer.body))]
+    headers += [(name.lower().encode(), value.encode()) for name, value in answer.headers]
+    if is_last:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})
 
 
 async def _body(scope: Message, receive: Receive) -> bytes:
@@ -147,10 +162,24 @@ def serve(
 
     def load(_target: object) -> App:
         parent_watch.watch(alive, at_once=True)
-        return App(assemble(state, unlocked=unlocked).enclave_api, rate=rate / workers)
+        warden = ConnectionWarden(port)
+        warden.watch()
+        api = assemble(state, unlocked=unlocked).enclave_api
+        threading.Thread(target=_tell_counted, args=(api,), name="tally", daemon=True).start()
+        return App(api, warden, rate=rate / workers)
 
     parent_watch.watch(alive)
     server(assemble(state, unlocked=unlocked).tls, host=host, port=port, workers=workers).serve(target_loader=load)
+
+
+def _tell_counted(api: EnclaveApi) -> None:
+    """Record what was only counted, also when nobody asks any more."""
+    while True:
+        time.sleep(INTERVAL)
+        try:
+            api.tell_counted()
+        except SconeError as problem:
+            log.repeated("enclave-fault", what=problem.what)
 
 
 def server(tls: TlsKey, *, host: str, port: int, workers: int) -> AbstractServer[Any]:
@@ -166,7 +195,7 @@ def server(tls: TlsKey, *, host: str, port: int, workers: int) -> AbstractServer
         http1_settings=HTTP1Settings(header_read_timeout=_HEADER_TIME, max_buffer_size=128 * 1024),
         websockets=False,
         backlog=2048,
-        backpressure=2 * _QUEUE,
+        backpressure=ConnectionWarden.most_accepted(),
         log_enabled=False,
         ssl_cert=pem,
         ssl_key=pem,

@@ -10,6 +10,7 @@ from scone_cas.errors import Reason, Refusal
 from scone_policy.model.secrets import Secret
 from scone_policy.model.services import Service
 from scone_policy.model.session import Session
+from scone_policy.syntax.placeholders import OPENING
 
 _SESSION = frozenset({"name", "version", "namespace_hash", "salt", "services", "secrets", "images", "volumes"})
 _JUDGED_APART = frozenset({"access_policy", "security"})
@@ -118,14 +119,14 @@ def _secret(where: str, secret: Secret) -> None:
     _only(secret.canonical(), _SECRET, where)
     if secret.import_ is not None:
         for key in ("cas_url", "cas_key", "cas_software_key"):
-            if "$$SCONE::" in (getattr(secret.import_, key) or ""):
+            if OPENING in (getattr(secret.import_, key) or ""):
                 raise _unserved(f"{where}.import.{key}", "a placeholder here is")
     for export in secret.export:
         if export.cas_software_key is not None:
             fix = ": who asks gives no evidence about itself; give cas_key"
             raise _unserved(f"{where}.export.cas_software_key", "an export to any CAS of a software is", fix)
         for key in ("cas_url", "cas_key"):
-            if "$$SCONE::" in (getattr(export, key) or ""):
+            if OPENING in (getattr(export, key) or ""):
                 raise _unserved(f"{where}.export.{key}", "a placeholder here is")
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from scone_cas.storage import schema
+from scone_cas.storage.failures import storage_error
+from scone_cas.storage.reserve import Reserve
 from scone_cas.storage.sealing import Sealer
 from scone_cas.storage.state_directory import DATABASE, make_private
 from scone_policy.errors import SconeError
@@ -44,6 +46,7 @@ class Store:
     def __init__(self, directory: Path, sealer: Sealer) -> None:
         self._path = directory / DATABASE
         self._sealer = sealer
+        self.reserve = Reserve(directory)
         self._local = threading.local()
 
     def initialise(self, kept: Mapping[str, bytes]) -> None:
@@ -58,6 +61,9 @@ class Store:
                 for version in range(schema.version_of(db) + 1, schema.NEWEST + 1):
                     schema.extend(db, version)
         except sqlite3.Error as problem:
+            disk = storage_error(problem, where=str(self._path))
+            if disk is not None:
+                raise disk from None
             raise SconeError(
                 f"the store is damaged or unreadable: {problem}",
                 where=str(self._path),

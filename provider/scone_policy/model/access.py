@@ -13,7 +13,7 @@ from scone_policy.keys import pem
 from scone_policy.keys.key_hash import is_key_hash
 from scone_policy.model.sets import elements
 from scone_policy.syntax.holes import has_hole
-from scone_policy.syntax.placeholders import is_reference, parts
+from scone_policy.syntax.placeholders import OPENING, is_reference, parts
 from scone_policy.syntax.problems import problems_of, refusal
 from scone_policy.syntax.scalars import Model, by_reference, nearest, text
 
@@ -65,7 +65,7 @@ def entry_of(value: object, depth: int = 0) -> Entry:
     found = text(value).strip()
     if has_hole(found) or found in (CREATOR, ANY, NONE) or is_key_hash(found):
         return found
-    if found.startswith("$$SCONE::"):
+    if found.startswith(OPENING):
         if is_reference(found):
             return found
         parts(found)

@@ -23,9 +23,12 @@ from scone_policy.syntax.scalars import (
     text,
 )
 
+DEBUG_MODE = "debug-mode"
+"""The toleration of enclaves whose memory can be read, simulated ones included."""
+
 TOLERATIONS = frozenset(
     {
-        "debug-mode",
+        DEBUG_MODE,
         "hyperthreading",
         "insecure-igpu",
         "software-hardening-needed",
@@ -49,7 +52,7 @@ _QE_KEY = matching(
 
 def toleration(value: str) -> str:
     """One toleration in its one spelling. Raises RuleError for an unknown one."""
-    found = "debug-mode" if value == "debug" else value
+    found = DEBUG_MODE if value == "debug" else value
     if found not in TOLERATIONS and not has_hole(found):
         known = ", ".join(sorted(TOLERATIONS))
         raise RuleError(f"{found!r} is no toleration: use {known}", fix=nearest(found, TOLERATIONS))

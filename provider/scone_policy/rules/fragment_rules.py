@@ -16,7 +16,7 @@ from scone_policy.model.session import Session
 from scone_policy.model.sets import member_map
 from scone_policy.syntax import config_fragments
 from scone_policy.syntax.holes import has_hole
-from scone_policy.syntax.placeholders import Placeholder, is_reference, parts
+from scone_policy.syntax.placeholders import OPENING, Placeholder, is_reference, parts
 from scone_policy.syntax.problems import PLAIN_RULES, Problem, problems_of
 from scone_policy.syntax.suggestions import with_suggestions
 from scone_policy.syntax.yaml_source import Path, show
@@ -24,7 +24,6 @@ from scone_policy.syntax.yaml_source import Path, show
 _NAMES = frozenset(
     name for model in (AccessPolicy, Security, Attestation, Service, Variant, Signer) for name in model.model_fields
 )
-_MARK = "$$SCONE::"
 _ALTERNATIVES = ("any", "mrenclave")
 """Keys whose maps by short digest are lists on the wire, into which lists splice."""
 
@@ -56,7 +55,7 @@ def _judge(path: Path, model: type[BaseModel], tree: object, given: Mapping[str,
     if not filler.used:
         return
     at: Path = ("secrets", filler.used[0], "value") if len(filler.used) == 1 else path
-    if any(_MARK in given[name] for name in filler.used):
+    if any(OPENING in given[name] for name in filler.used):
         rule = f"stands in {show(path)} and holds a placeholder, which nobody would fill in there"
         yield Problem(path=at, rule=rule, fix="Write the placeholder into the section itself.")
         return

@@ -1,18 +1,18 @@
 """Rules that look across the sections of a session: placeholders, names of secrets, images and volumes, attestation."""
 
-import difflib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from scone_policy.keys import pem
 from scone_policy.model import one_time_password
 from scone_policy.model.access import AccessPolicy
 from scone_policy.model.secrets import Secret
 from scone_policy.model.services import HOST_VARIABLE, Service
 from scone_policy.model.session import Session
 from scone_policy.rules.placeholder_texts import entry_texts, texts
+from scone_policy.rules.secret_names import Kinds, Secrets, kinds_of, meant, naming_problems, nearest_among
+from scone_policy.rules.secret_references import secret_problems
 from scone_policy.syntax import config_fragments
 from scone_policy.syntax.holes import has_hole
 from scone_policy.syntax.placeholders import DANGLING, SELF, Placeholder, is_reference, parts, resolve
@@ -27,9 +27,6 @@ _FRAGMENT = "config-fragment"
 _ENTRIES = ("ascii", "x509", "x509-ca", "public-key", _FRAGMENT)
 """Kinds of secrets that can name somebody."""
 
-Kinds = Mapping[str, str | None]
-Secrets = Mapping[str, Secret]
-
 
 def reference_problems(session: Session) -> list[Problem]:
     """Every reference that leads nowhere, or to what can never stand there, and every service that nothing would
@@ -41,7 +38,7 @@ def reference_problems(session: Session) -> list[Problem]:
     for name, service in session.services.items():
         found += _service_problems(session, name, service)
     for name, secret in secrets.items():
-        found += _secret_problems(("secrets", name), secret, secrets)
+        found += secret_problems(("secrets", name), secret, secrets)
     for name, volume in session.volumes.items():
         found += _file_key(("volumes", name, "fspf_key"), volume.fspf_key, secrets)
     for name, image in session.images.items():
@@ -49,46 +46,27 @@ def reference_problems(session: Session) -> list[Problem]:
         for path, mount in image.volumes.items():
             if mount.name not in session.volumes:
                 rule = f"{mount.name} is no volume of this session"
-                fix = _among(mount.name, session.volumes, "volumes")
+                fix = nearest_among(mount.name, session.volumes, "volumes")
                 found.append(Problem(path=(*here, "volumes", path), rule=rule, fix=fix))
         for secret_name in image.provide_secrets or ():
             if secret_name not in kinds and not has_hole(secret_name):
                 rule = f"{secret_name} is no secret of this session"
-                fix = _among(secret_name, kinds, "secrets")
+                fix = nearest_among(secret_name, kinds, "secrets")
                 found.append(Problem(path=(*here, "provide_secrets"), rule=rule, fix=fix))
     found += _access_problems(session.access_policy, secrets)
     found += _security_problems(session)
     vault = session.secret_config.store_in
     if vault is not None:
         place: Path = ("secret_config", "store_in", "token")
-        found += _named(place, vault.token, ("aad-token",), secrets, "token must name")
+        found += naming_problems(place, vault.token, ("aad-token",), secrets, "token must name")
     return found
-
-
-def kinds_of(secrets: Secrets) -> Kinds:
-    """The kind of each secret; None where an import does not say it."""
-    return {name: secret.kind for name, secret in secrets.items()}
-
-
-def meant(written: str, secrets: Secrets) -> tuple[str, str] | None:
-    """The secret that a reference or a bare name means, and the suffix; None when it leads nowhere or is not known."""
-    if has_hole(written):
-        return None
-    if not is_reference(written):
-        return (written, "") if written in secrets else None
-    (placeholder,) = parts(written)
-    assert isinstance(placeholder, Placeholder)
-    try:
-        return resolve(placeholder, kinds_of(secrets))
-    except ValueError:
-        return None
 
 
 def _service_problems(session: Session, name: str, service: Service) -> Iterator[Problem]:
     path: Path = ("services", name)
     image = service.image_name
     if image is not None and image not in session.images and not has_hole(image):
-        fix = _among(image, session.images, "images")
+        fix = nearest_among(image, session.images, "images")
         yield Problem(path=(*path, "image_name"), rule="names no image of this session", fix=fix)
     if not service.attestation and session.security.needs_attestation:
         yield Problem(
@@ -209,83 +187,6 @@ def _host_variables(path: Path, environment: Mapping[str, str]) -> Iterator[Prob
         if times > 1 or name in environment:
             rule = f"{name} stands there twice: as a variable of the host (@@{name}), and once more"
             yield Problem(path=(*path, f"@@{name}"), rule=rule, fix="Keep one of them.")
-
-
-def _secret_problems(path: Path, secret: Secret, secrets: Secrets) -> Iterator[Problem]:
-    if secret.private_key is not None and secret.kind != "aad-token":
-        yield from _named((*path, "private_key"), secret.private_key, ("private-key",), secrets, "must name")
-    if secret.signer is not None:
-        yield from _named((*path, "signer"), secret.signer, ("private-key",), secrets, "must name")
-        found = meant(secret.signer, secrets)
-        if found is not None and not _may_be_p384(secrets[found[0]]):
-            rule = "must name a private-key secret with key_type P-384 (ES384)"
-            yield Problem(path=(*path, "signer"), rule=rule, fix="Write key_type: P-384 there.")
-    if secret.issuer is not None:
-        yield from _issuer_problems((*path, "issuer"), secret, secrets)
-    token = (secret.import_akv or {}).get("token")
-    if isinstance(token, str):
-        yield from _named((*path, "import_akv", "token"), token, ("aad-token",), secrets, "token must name")
-
-
-def _may_be_p384(key: Secret) -> bool:
-    if key.kind != "private-key" or has_hole(key.value):
-        return True
-    if isinstance(key.value, str):
-        return pem.is_p384(key.value)
-    return not key.is_generated or key.key_type == "P-384" or has_hole(key.key_type)
-
-
-def _issuer_problems(path: Path, secret: Secret, secrets: Secrets) -> Iterator[Problem]:
-    written = secret.issuer or ""
-    found = meant(written, secrets)
-    issuer = secrets[found[0]] if found is not None else None
-    given = issuer is not None and issuer.kind in ("x509", "x509-ca") and issuer.value is not None
-    yield from _named(path, written, ("x509-ca", "x509") if given else ("x509-ca",), secrets, "must name")
-    if given and issuer is not None and not has_hole(issuer.value):
-        # Beside a given certificate nothing is signed: the issuer only stands above it.
-        if issuer.private_key is None and secret.is_generated:
-            rule = "names a certificate that was given without private_key: nothing could be signed with it"
-            yield Problem(path=path, rule=rule, fix="Add private_key there, naming a private-key secret with its key.")
-        if not pem.is_authority(issuer.value):
-            rule = "names a certificate that is not one of a CA: it cannot sign others"
-            yield Problem(path=path, rule=rule, fix="Name the CA's own certificate.")
-    if _issues_itself(secret, secrets):
-        rule = "leads in a circle back to this certificate: none of them could be the first to sign"
-        yield Problem(path=path, rule=rule, fix="Leave issuer out of the one that is the root.")
-
-
-def _issues_itself(secret: Secret, secrets: Secrets) -> bool:
-    above = secret
-    for _ in secrets:
-        found = meant(above.issuer, secrets) if above.issuer is not None else None
-        if found is None or not secrets[found[0]].is_generated:
-            return False
-        above = secrets[found[0]]
-        if above is secret:
-            return True
-    return False
-
-
-def _named(path: Path, name: str, wanted: Sequence[str], secrets: Secrets, words: str) -> Iterator[Problem]:
-    if has_hole(name):
-        return
-    if name.startswith("$$SCONE::"):
-        found = meant(name, secrets)
-        if found is None and (is_reference(name) or name.count("$$") == 1):
-            return  # refused as a placeholder that leads nowhere or is not closed
-        name = name if found is None else found[0]
-    secret = secrets.get(name)
-    if secret is None or secret.kind not in (*wanted, None):
-        rule = f"{words} a secret of this session, of kind {wanted[0]}"
-        fitting = {other: one for other, one in secrets.items() if one.kind in (*wanted, None)}
-        fix = f"Name another one: {name} is of kind {secret.kind}." if secret is not None else None
-        yield Problem(path=path, rule=rule, fix=fix or _among(name, fitting, "secrets"))
-
-
-def _among(name: str, known: Iterable[str], section: str) -> str:
-    """What to do about a name that is none of a section: the nearest one, or the section to add it to."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"Did you mean {near[0]}?" if near else f"Add it under {section}, or correct the name."
 
 
 def names_nobody(problem: Problem) -> bool:

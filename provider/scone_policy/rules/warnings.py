@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 
 from scone_policy.model.secrets import Secret
-from scone_policy.model.security import ALL_ADVISORIES
+from scone_policy.model.security import ALL_ADVISORIES, DEBUG_MODE
 from scone_policy.model.session import Session
 from scone_policy.rules.placeholder_texts import texts
-from scone_policy.rules.references import dangling_entries, kinds_of
+from scone_policy.rules.references import dangling_entries
+from scone_policy.rules.secret_names import kinds_of
 from scone_policy.syntax.holes import has_hole
 from scone_policy.syntax.placeholders import SELF, Placeholder, is_reference, parts, resolve, text_form
 from scone_policy.syntax.problems import Problem
 
-_DEBUG = "debug-mode"
 _BYTES = ("fspf_key", "one_time_password_shared_secret")
 """Keys with a form of their own, which other rules judge."""
 
@@ -53,7 +53,7 @@ def _advisories(session: Session) -> Iterator[Problem]:
     """`"*"` belongs to debug-mode (section 7), but meshes in the field set it without: the CAS decides."""
     attestation = session.security.attestation
     is_open = any(has_hole(entry) or is_reference(entry) for entry in attestation.tolerate)
-    if ALL_ADVISORIES in attestation.ignore_advisories and _DEBUG not in attestation.tolerate and not is_open:
+    if ALL_ADVISORIES in attestation.ignore_advisories and DEBUG_MODE not in attestation.tolerate and not is_open:
         yield Problem(
             path=("security", "attestation", "ignore_advisories"),
             rule='"*" without debug-mode: platforms with any known vulnerability are trusted, and a CAS may refuse it',

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from scone_policy.errors import PolicyError
+from scone_policy.sealed.signed import utf8
 from scone_policy.syntax.yaml_source import MAX_BYTES
 
 KEY_SIZE = 32
@@ -46,12 +47,7 @@ def encrypt_session(text: str, *, recipient: bytes, seed: bytes) -> dict[str, st
         raise ValueError("a seed has 32 bytes")
     if len(recipient) != KEY_SIZE:
         raise PolicyError("a session encryption key has 32 bytes", where="cas_encryption_key", fix=_COPY_KEY)
-    try:
-        content = text.encode()
-    except UnicodeEncodeError:
-        raise PolicyError(
-            "must be valid Unicode", where="session", fix="Write it again: half of a surrogate pair stands in it."
-        ) from None
+    content = utf8(text)
     if len(content) > LARGEST_TEXT:
         raise PolicyError(
             f"has {len(content)} bytes, and at most {LARGEST_TEXT} can be encrypted: "

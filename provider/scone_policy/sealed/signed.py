@@ -144,13 +144,18 @@ def _signer_of(key: SigningKey) -> str:
     return pem.armour(pem.PUBLIC_KEY, key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
 
-def _message(text: str) -> bytes:
+def utf8(text: str) -> bytes:
+    """A session's text as bytes. Raises PolicyError for half of a character."""
     try:
-        content = text.encode()
+        return text.encode()
     except UnicodeEncodeError:
         raise PolicyError(
             "must be valid Unicode", where="session", fix="Write it again: half of a surrogate pair stands in it."
         ) from None
+
+
+def _message(text: str) -> bytes:
+    content = utf8(text)
     if len(content) > MAX_BYTES:
         raise PolicyError(
             f"a session has at most {MAX_BYTES} bytes",

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from scone_policy.errors import RuleError
 from scone_policy.syntax.holes import PATTERN, has_hole
 
-_PLACEHOLDER = re.compile(r"\$\$SCONE::(.*?)\$\$", re.DOTALL)
+OPENING, CLOSING = "$$SCONE::", "$$"
+"""What a placeholder begins and ends with."""
+
+_PLACEHOLDER = re.compile(rf"{re.escape(OPENING)}(.*?){re.escape(CLOSING)}", re.DOTALL)
 _INNER = re.compile(
     rf"(?P<name>self::[a-z_]+|(?:[A-Za-z0-9_\-.~]|{PATTERN}){{1,128}})"
     rf"(?P<suffix>(?::(?:[A-Za-z0-9\-]|{PATTERN})+)*)(?P<escape>\|escape\(json\))?"
@@ -92,7 +95,7 @@ def parts(text: str) -> list[str | Placeholder]:
         found.append(Placeholder(name=inner["name"], suffix=inner["suffix"], escape_json=inner["escape"] is not None))
         end = match.end()
     rest = text[end:]
-    if "$$SCONE::" in rest:
+    if OPENING in rest:
         raise RuleError(
             "a placeholder is not closed by $$",
             fix="Add the $$ at its end, and leave out backslashes: those belong to a shell script.",

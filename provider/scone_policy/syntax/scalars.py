@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator
 
 from scone_policy.errors import RuleError
 from scone_policy.syntax.holes import has_hole, is_hole
-from scone_policy.syntax.placeholders import is_reference
+from scone_policy.syntax.placeholders import CLOSING, OPENING, is_reference
 from scone_policy.syntax.problems import Problem, refusal
 from scone_policy.syntax.yaml_source import Number
 
@@ -133,7 +133,7 @@ def by_reference(data: object, where: str) -> object:
 
 
 SEGMENT = r"[A-Za-z0-9_\-.~]{1,128}"
-PLACEHOLDER = r"\$\$SCONE::[^$]+\$\$"
+PLACEHOLDER = rf"{re.escape(OPENING)}[^$]+{re.escape(CLOSING)}"
 
 
 def lower_hex(size: int) -> Callable[[object], str]:
@@ -199,9 +199,6 @@ Printed = Annotated[None, PlainValidator(_printed, json_schema_input_type=str | 
 Text = Annotated[str, PlainValidator(text, json_schema_input_type=str)]
 OptionalText = Annotated[str | None, PlainValidator(optional(text), json_schema_input_type=str | None)]
 OptionalWhole = Annotated[int | str | None, PlainValidator(optional(whole), json_schema_input_type=int | None)]
-ReferableWhole = Annotated[
-    int | str | None, PlainValidator(optional(or_reference(whole)), json_schema_input_type=int | str | None)
-]
 ReferableSwitch = Annotated[
     bool | str | None, PlainValidator(optional(or_reference(switch)), json_schema_input_type=bool | str | None)
 ]

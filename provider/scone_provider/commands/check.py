@@ -16,9 +16,10 @@ from scone_policy.syntax.yaml_source import Document, load
 from scone_provider.commands.files import OpenVariables, assignments, command_words, text_of
 from scone_provider.derive.variable_substitution import filled_mesh
 from scone_provider.errors import ManifestError
-from scone_provider.manifest import Mesh, ServiceManifest, load_mesh, load_service
+from scone_provider.manifest import Mesh, ServiceManifest
 from scone_provider.manifest import cautions as known
-from scone_provider.manifest.foreign import SORTS, foreign, foreign_text
+from scone_provider.manifest.foreign import KINDS, SORTS, foreign, foreign_text
+from scone_provider.manifest.load import judged
 from scone_provider.manifest.overrides import judge_alone
 from scone_provider.manifest.unsupported import Toolchain
 from scone_provider.manifest.variables import (
@@ -96,20 +97,20 @@ def findings(text: str, *, file: str, variables: Mapping[str, str], toolchain: T
 
 def _judge(text: str, file: str, variables: Mapping[str, str], toolchain: Toolchain) -> Sequence[SconeError]:
     """Warnings. Raises SconeError for what breaks a rule."""
-    document = _document(text, file, variables)
+    document, missing = _document(text, file, variables)
     data = document.data
     keys = set(data) if isinstance(data, Mapping) else set()
     kind = data.get("kind") if isinstance(data, Mapping) else None
     other = foreign(data)
     if other is not None:
         raise ManifestError(other.what, where=document.where((other.key,)), fix=other.fix)
+    if kind in KINDS and MARK in text:
+        _opened(text, file, variables)  # refuses it
     if kind == "mesh":
-        mesh = load_mesh(text, file=file, variables=OpenVariables(variables), hint=ON_COMMAND_LINE)
+        mesh = judged(Mesh, document, missing=missing)
         return warnings_of(filled_mesh(mesh, release=Holes().punch("release")))
     if kind == "genservice":
-        return warnings_of(
-            load_service(text, file=file, variables=OpenVariables(variables), hint=ON_COMMAND_LINE, toolchain=toolchain)
-        )
+        return warnings_of(judged(ServiceManifest, document, toolchain=toolchain, missing=missing))
     if "apiVersion" in keys:
         raise ManifestError("a manifest's kind is mesh or genservice", where=document.where(("kind",)), fix=SORTS)
     if not _SESSION_KEYS & keys:
@@ -125,11 +126,14 @@ def warnings_of(manifest: Mesh | ServiceManifest) -> list[SconeError]:
     return [ManifestError(one.rule, where=manifest.where(*one.path), fix=one.fix) for one in known.cautions(manifest)]
 
 
-def _document(text: str, file: str, variables: Mapping[str, str]) -> Document:
-    """The document, of whatever sort it is. Raises SconeError when it is no YAML, or says that it is another tool's."""
+def _document(text: str, file: str, variables: Mapping[str, str]) -> tuple[Document, list[Problem]]:
+    """The document, of whatever sort it is, and what is wrong with its variables.
+
+    Raises SconeError when it is no YAML, or says that it is another tool's.
+    """
     try:
         if MARK in text:
-            return load(text, file=file)
+            return load(text, file=file), []
         # The text alone may be no YAML yet: a variable of the mesh needs no quotes.
         return _opened(text, file, variables)
     except SconeError as error:
@@ -138,9 +142,9 @@ def _document(text: str, file: str, variables: Mapping[str, str]) -> Document:
         raise
 
 
-def _opened(text: str, file: str, variables: Mapping[str, str]) -> Document:
+def _opened(text: str, file: str, variables: Mapping[str, str]) -> tuple[Document, list[Problem]]:
     """The document in which any other variable than these is a value that is not known yet."""
-    return read(text, file=file, variables=OpenVariables(variables), hint=ON_COMMAND_LINE)[0]
+    return read(text, file=file, variables=OpenVariables(variables), hint=ON_COMMAND_LINE)
 
 
 def _judge_session(text: str, file: str, variables: Mapping[str, str]) -> Sequence[SconeError]:

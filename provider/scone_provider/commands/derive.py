@@ -9,18 +9,17 @@ from scone_policy.errors import SconeError
 from scone_policy.forms.wire import wire_text
 from scone_policy.syntax.holes import Holes
 from scone_provider.catalogue.load import load_catalogue
-from scone_provider.catalogue.matching import curate
 from scone_provider.commands.files import UsageError, assignments, command_words, text_of
-from scone_provider.derive import ImageFacts, derive
+from scone_provider.derive import ImageFacts, PlanRequest, derive
 from scone_provider.derive.image import encrypted_paths
-from scone_provider.derive.variable_substitution import filled_mesh, filled_services, with_destination
+from scone_provider.derive.pipeline import Source, Surroundings, assign, complete, fill
+from scone_provider.derive.variable_substitution import destination_filler, filled_mesh
 from scone_provider.errors import ManifestError
 from scone_provider.file_errors import file_reason
 from scone_provider.image.oci.reference import parse_reference
 from scone_provider.manifest import Mesh, ServiceManifest, load_mesh, load_service
 from scone_provider.manifest.findings import Findings
-from scone_provider.manifest.image_assignment import assigned, is_built_as
-from scone_provider.manifest.overrides import FILES, ServiceFiles, overridden, read_override
+from scone_provider.manifest.image_assignment import ONE_EACH, is_built_as
 from scone_provider.manifest.unsupported import Toolchain
 from scone_provider.manifest.variables import ON_COMMAND_LINE, ReadVariables
 
@@ -47,41 +46,18 @@ def run(
     """
     given = ReadVariables(assignments(variables))
     toolchain: Toolchain = "vendor" if command_words(builder) else "embedded"
-    written = load_mesh(text_of(mesh_file), file=mesh_file, variables=given, hint=ON_COMMAND_LINE)
-    mesh = filled_mesh(written, release=release)
-    found: list[ServiceManifest] = []
-    strange: list[SconeError] = []
-    for file, text in _texts(mesh_file, manifest_files).items():
-        try:
-            manifest = load_service(text, file=file, variables=given, hint=ON_COMMAND_LINE, toolchain=toolchain)
-            found.append(with_destination(manifest, mesh, release=release))
-        except SconeError as error:
-            strange.append(error)
-    if not manifest_files:
-        found = [one for one in found if any(is_built_as(used.image, one.build.to) for used in mesh.services.values())]
-    fix = "Give each image one manifest." if manifest_files else "Name the one that is meant: --manifest FILE"
-    services = {name: found[number] for name, number in assigned(mesh, found, one_each=fix).items()}
-    if strange and (manifest_files or set(services) != set(mesh.services)):
-        raise _together(strange)  # else it lies beside the Meshfile by chance
-    curated = curate(mesh, services, load_catalogue(catalogue)) if set(services) != set(mesh.services) else {}
-    services |= {name: one.manifest for name, one in curated.items()}
-    files = {name: _files(mesh, name, given) for name in services}
-    services = {name: overridden(manifest, files[name]) for name, manifest in services.items()}
-    templates = {name: one.policy for name, one in curated.items() if one.policy is not None}
-    templates |= {name: one.image_policy for name, one in files.items() if one.image_policy is not None}
+    mesh = filled_mesh(
+        load_mesh(text_of(mesh_file), file=mesh_file, variables=given, hint=ON_COMMAND_LINE), release=release
+    )
+    own = _own_services(mesh, manifest_files, given, toolchain=toolchain, release=release)
+    around = Surroundings(
+        read=_text, catalogue=lambda: load_catalogue(catalogue), variables=given, hint=ON_COMMAND_LINE
+    )
     holes = Holes()
     cas_keys = {name: holes.punch(f"[attested key of {name}]") for name, cas in mesh.cas.items() if not cas.cas_key}
-    built = filled_services(mesh, services, release=release, cas_keys=cas_keys, curated=curated)
-    plan = derive(
-        mesh,
-        services,
-        {name: _unbuilt(manifest, holes, toolchain) for name, manifest in built.items()},
-        owners=tuple(owners),
-        release=release,
-        cas_keys=cas_keys,
-        templates=templates,
-        curated=curated,
-    )
+    filled = fill(complete(mesh, own, around, release=release), cas_keys=cas_keys)
+    images = {name: _unbuilt(manifest, holes, toolchain) for name, manifest in filled.manifests.items()}
+    plan = derive(PlanRequest(mesh=filled, images=images, owners=tuple(owners)))
     for warning in (*given.unread(ON_COMMAND_LINE), *plan.warnings):
         warn(f"warning: {warning}")
     documents = [("cas", plan.namespace_policy)]
@@ -91,6 +67,29 @@ def run(
         cas = f"# for the CAS {mesh.cas_name(role)}: {mesh.cas_of(role).cas_url}\n" if len(mesh.cas) > 1 else ""
         tell(f"---\n{cas}" + _shown(policy, holes).rstrip("\n"))
     return 0
+
+
+def _own_services(
+    mesh: Mesh, manifest_files: Sequence[str], given: Mapping[str, str], *, toolchain: Toolchain, release: str
+) -> dict[str, Source]:
+    """The services whose manifests are named, or lie beside the Meshfile."""
+    named = destination_filler(mesh, release=release)
+    found: list[Source] = []
+    strange: list[SconeError] = []
+    for file, text in _texts(mesh.file, manifest_files).items():
+        try:
+            manifest = load_service(text, file=file, variables=given, hint=ON_COMMAND_LINE, toolchain=toolchain)
+            found.append(Source(manifest=named(manifest)))
+        except SconeError as error:
+            strange.append(error)
+    if not manifest_files:
+        used = [service.image for service in mesh.services.values()]
+        found = [one for one in found if any(is_built_as(image, one.manifest.build.to) for image in used)]
+    fix = ONE_EACH if manifest_files else "Name the one that is meant: --manifest FILE"
+    services = assign(mesh, found, one_each=fix)
+    if strange and (manifest_files or set(services) != set(mesh.services)):
+        raise _together(strange)  # else it lies beside the Meshfile by chance
+    return services
 
 
 def _together(errors: Sequence[SconeError]) -> SconeError:
@@ -127,20 +126,11 @@ def _readable(file: Path) -> str | None:
         return None
 
 
-def _files(mesh: Mesh, service: str, variables: Mapping[str, str]) -> ServiceFiles:
-    """What the Meshfile's files, beside it, say about a service."""
-    entry, folder = mesh.services[service], Path(mesh.file).parent
-    paths = {key: str(folder / path) for key in FILES if (path := getattr(entry, key))}
-    found = {}
-    for key, file in paths.items():
-        try:
-            text = text_of(file)
-        except UsageError as error:
-            raise ManifestError(
-                str(error), where=mesh.where("services", service, key), fix="Paths are relative to the Meshfile."
-            ) from None
-        found[key] = read_override(text, file=file, variables=variables, hint=ON_COMMAND_LINE)
-    return ServiceFiles(**found)
+def _text(file: str) -> str:
+    try:
+        return text_of(file)
+    except UsageError as error:
+        raise SconeError(str(error).removeprefix(f"{file}: "), where=file) from None
 
 
 def _unbuilt(manifest: ServiceManifest, holes: Holes, toolchain: Toolchain) -> ImageFacts:

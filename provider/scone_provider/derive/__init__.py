@@ -1,6 +1,6 @@
 """Manifests and image facts in, policies and chart values out. Pure: no Pulumi, no I/O."""
 
 from scone_provider.derive.facts import ImageFacts, MeshPlan
-from scone_provider.derive.plan import derive
+from scone_provider.derive.plan import PlanRequest, derive
 
-__all__ = ["ImageFacts", "MeshPlan", "derive"]
+__all__ = ["ImageFacts", "MeshPlan", "PlanRequest", "derive"]

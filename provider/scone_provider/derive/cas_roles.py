@@ -12,6 +12,7 @@ from typing import Any
 from scone_policy.keys.key_hash import is_key_hash
 from scone_policy.model.access import CREATOR
 from scone_policy.syntax.holes import has_hole
+from scone_policy.syntax.placeholders import CLOSING, OPENING
 from scone_provider.derive.secret_placement import Definition, Home
 from scone_provider.errors import ManifestError
 from scone_provider.manifest.findings import Findings
@@ -38,7 +39,7 @@ class Roles:
 
     def refer(self, name: str) -> str | None:
         """The placeholder that stands for a section, None where the mesh says it itself."""
-        return f"$$SCONE::{name}$$" if name in self.fragments else None
+        return f"{OPENING}{name}{CLOSING}" if name in self.fragments else None
 
 
 def roles_of(mesh: Mesh, *, cas_keys: Mapping[str, str], findings: Findings) -> Roles:

@@ -9,7 +9,7 @@ from typing import Any
 from scone_policy.syntax.holes import Later, at_once
 from scone_policy.syntax.yaml_source import Document, show
 from scone_provider.catalogue.entry import Curated
-from scone_provider.derive.chart import typed
+from scone_provider.derive.extra_values import typed
 from scone_provider.derive.kubernetes_rules import control_problems
 from scone_provider.derive.kubernetes_values import Fitting
 from scone_provider.derive.policy_template import filled

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from scone_policy.syntax.placeholders import OPENING
 from scone_provider.derive.variables import Value, Variables
 from scone_provider.manifest.container_variables import value_rule
 from scone_provider.manifest.service import ServiceManifest
 
 PREFIX = "SCONE_"
 CHART_SETS = frozenset({"SCONE_CONFIG_ID", "SCONE_CAS_ADDR", "SCONE_CAS_KEY", "SCONE_LAS_ADDR"})
-_PLACEHOLDER = "$$SCONE::"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ def _check_container(name: str, value: Value, variables: Variables) -> None:
         variables.findings.add(rule, where=value.where, fix=f"Correct the value of {name}, or leave it out.")
     if name in CHART_SETS:
         variables.findings.add(f"{name} is set by the chart", where=value.where, fix="Leave it out.")
-    if _PLACEHOLDER in value.text:
+    if OPENING in value.text:
         variables.findings.add(
             f"{name} acts before CAS delivers anything, so it cannot hold a secret",
             where=value.where,

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from scone_policy.model.security import ALL_ADVISORIES
+from scone_policy.model.security import ALL_ADVISORIES, DEBUG_MODE
 from scone_provider.catalogue.entry import Description
 from scone_provider.derive.cas_roles import FRAGMENTS
 from scone_provider.derive.chart import is_simulated
@@ -31,7 +31,7 @@ def mesh_warnings(mesh: Mesh, services: Mapping[str, ServiceManifest], owners: S
             "ignore_advisories is *: platforms with any known vulnerability are trusted "
             f"({mesh.where('policy', 'ignore_advisories')})"
         )
-    if "debug-mode" in mesh.policy.tolerate:
+    if DEBUG_MODE in mesh.policy.tolerate:
         yield (
             "debug-mode is tolerated: whoever runs the node can read the services' memory "
             f"({mesh.where('policy', 'tolerate')})"

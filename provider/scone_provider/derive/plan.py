@@ -1,25 +1,26 @@
 """Derives everything that a mesh becomes from its manifests and the facts about its images: a pure function."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from scone_policy.syntax.holes import Later, at_once
-from scone_policy.syntax.yaml_source import Document
-from scone_provider.catalogue.entry import Curated
-from scone_provider.derive.cas_roles import check_owners, roles_of, shares_elsewhere
-from scone_provider.derive.chart import extra_values, kubernetes_names, service_values
-from scone_provider.derive.container import container_of
-from scone_provider.derive.curated_variables import chart_values, known_as, settled, unused
-from scone_provider.derive.environment import environment_of
+from scone_provider.derive.cas_roles import Roles, check_owners, roles_of, shares_elsewhere
+from scone_provider.derive.chart import kubernetes_names, service_values
+from scone_provider.derive.container import Container, container_of
+from scone_provider.derive.curated_variables import chart_values, known_as, unused
+from scone_provider.derive.environment import ServiceVariables, environment_of
+from scone_provider.derive.extra_values import extra_values
 from scone_provider.derive.facts import ImageFacts, MeshPlan, policy_key
 from scone_provider.derive.image import destination
 from scone_provider.derive.mesh_warnings import mesh_warnings, unused_by_all, unused_variables
-from scone_provider.derive.policy import delivered, namespace_policy, service_policy
+from scone_provider.derive.pipeline import FilledMesh, WrittenMesh
+from scone_provider.derive.policy import Delivered, delivered, namespace_policy, service_policy
 from scone_provider.derive.policy_template import merged
 from scone_provider.derive.policy_warnings import policy_warnings
-from scone_provider.derive.secret_placement import plan_secrets
-from scone_provider.derive.variable_substitution import filled_mesh, filled_service
-from scone_provider.derive.variables import mesh_variables, variables_of
-from scone_provider.derive.volumes import check_sizes
+from scone_provider.derive.secret_placement import SecretPlan, plan_secrets
+from scone_provider.derive.variables import Variables, mesh_variables
+from scone_provider.derive.volumes import Volume, check_sizes
 from scone_provider.manifest.cautions import sentences
 from scone_provider.manifest.fields import is_open
 from scone_provider.manifest.findings import Findings
@@ -27,131 +28,180 @@ from scone_provider.manifest.image_assignment import is_built_as
 from scone_provider.manifest.mesh import Mesh
 from scone_provider.manifest.service import ServiceManifest
 
-_NONE: Mapping[str, str] = {}
-_NO_TEMPLATES: Mapping[str, Document] = {}
-_NONE_CURATED: Mapping[str, Curated] = {}
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRequest:
+    """What a plan is made of. `images`, `policy_digests` and `revisions` are by the mesh's service names.
+
+    A digest that is not given is left empty. `owners`: key hashes that may read and update the policies, the creator's
+    if there are none. `revisions`: a service's name at CAS, for services whose rollouts overlap.
+    """
+
+    mesh: FilledMesh
+    images: Mapping[str, ImageFacts]
+    owners: Sequence[str] = ()
+    policy_digests: Mapping[str, str] = field(default_factory=dict)
+    revisions: Mapping[str, str] = field(default_factory=dict)
+    later: Later = at_once
 
 
-def derive(
-    mesh: Mesh,
-    services: Mapping[str, ServiceManifest],
-    images: Mapping[str, ImageFacts],
-    *,
-    release: str,
-    owners: Sequence[str] = (),
-    policy_digests: Mapping[str, str] = _NONE,
-    cas_keys: Mapping[str, str] = _NONE,
-    templates: Mapping[str, Document] = _NO_TEMPLATES,
-    curated: Mapping[str, Curated] = _NONE_CURATED,
-    revisions: Mapping[str, str] = _NONE,
-    later: Later = at_once,
-) -> MeshPlan:
+def derive(request: PlanRequest) -> MeshPlan:
     """The policies and the chart's values of a mesh.
 
-    `services`, `images`, `policy_digests`, `templates` (policy templates) and `curated` (what the catalogue says of
-    services that it gave a manifest) are by the mesh's service names; a digest that is not given is left empty.
-    `owners`: key hashes that may read and update the policies, the creator's if there are none. `release`: the name of
-    the Helm release. `cas_keys`: key hashes of CASes that the mesh does not pin, by their names. `revisions`: service →
-    its name at CAS, for services whose rollouts overlap. Raises ManifestError, or ManifestErrors for several, with file
-    and line of the manifests.
+    Raises ManifestError, or ManifestErrors for several, with file and line of the manifests.
     """
-    mesh = filled_mesh(mesh, release=release)
-    check_owners(mesh, owners)
-    findings, warnings = Findings(), list(mesh_warnings(mesh, services, owners))
-    warnings += [text for name, one in services.items() if name not in curated for text in sentences(one)]
-    _check_services(mesh, services, findings, curated=curated)
+    written, mesh = request.mesh.written, request.mesh.written.mesh
+    check_owners(mesh, request.owners)
+    findings, warnings = Findings(), list(mesh_warnings(mesh, written.services, request.owners))
+    warnings += [
+        text for name, one in written.services.items() if name not in written.curated for text in sentences(one)
+    ]
+    _check_services(written, findings)
     findings.stop()
-    manifests = {name: services[name] for name in mesh.services}
-    roles = roles_of(mesh, cas_keys=cas_keys, findings=findings)
-    variables = {
-        name: variables_of(mesh, name, manifest, release=release, cas_keys=cas_keys, findings=findings)
-        for name, manifest in manifests.items()
-    }
-    variables |= {name: settled(one, mesh, variables[name]) for name, one in curated.items()}
-    for name, one in curated.items():
-        warnings += one.warnings
-        warnings += unused(one, mesh, variables[name], manifest=manifests[name], template=templates.get(name))
-    manifests = {name: filled_service(manifest, variables[name]) for name, manifest in manifests.items()}
-    _check_destinations(mesh, manifests, findings)
-    environments = {name: environment_of(manifest, variables[name]) for name, manifest in manifests.items()}
-    given = {
-        name: delivered(
-            manifest, environment=environments[name], template=templates.get(name), variables=variables[name]
-        )
-        for name, manifest in manifests.items()
-    }
-    texts = {name: one.texts for name, one in given.items()}
+    roles = roles_of(mesh, cas_keys=request.mesh.cas_keys, findings=findings)
+    parts = _parts(request.mesh, findings, warnings)
     secrets = plan_secrets(
         namespace=mesh.policy.namespace,
         home=roles.home,
-        manifests=manifests,
-        variables=variables,
-        texts=texts,
+        manifests={name: one.manifest for name, one in parts.items()},
+        variables={name: one.variables for name, one in parts.items()},
+        texts={name: one.given.texts for name, one in parts.items()},
         findings=findings,
-        known_as=known_as(curated),
+        known_as=known_as(written.curated),
     )
-    names = kubernetes_names(mesh, release=release, findings=findings, warnings=warnings)
+    names = kubernetes_names(mesh, release=written.release, findings=findings, warnings=warnings)
     findings.stop()
-    policies = {}
-    charts = {}
-    containers = {}
-    mounted = {}
-    for name, manifest in manifests.items():
-        policies[name] = service_policy(
-            mesh,
-            manifest,
-            image=images[name],
-            given=given[name],
-            secrets=secrets,
-            roles=roles,
-            variables=variables[name],
-            owners=owners,
-        )
-        containers[name], mounted[name] = container_of(
-            policies[name], manifest, template=given[name].template, variables=variables[name]
-        )
-        charts[names[name]], more = service_values(
-            mesh,
-            image=images[name],
-            environment=environments[name],
-            volumes=mounted[name],
-            variables=variables[name],
-            policy_digest=policy_digests.get(name, ""),
-            revision=revisions.get(name),
-            later=later,
-        )
-        warnings += more
-        warnings += policy_warnings(
-            mesh, manifest, policies[name], template=given[name].template, image=images[name], variables=variables[name]
-        )
-        if name in curated:
-            charts[names[name]] = merged(charts[names[name]], chart_values(curated[name], variables[name], later=later))
-    check_sizes(mesh, mounted, findings)
-    whole = mesh_variables(mesh, release=release, cas_keys=cas_keys, findings=findings)
-    extra = extra_values(mesh, whole, names=names, warnings=warnings, later=later)
-    findings.stop()
-    used = {name: variables[name].used | manifests[name].asked for name in manifests}
-    warnings += unused_variables(mesh, manifests, {name: one for name, one in used.items() if name not in curated})
-    every = mesh.asked.union(whole.used, *used.values())
-    warnings += unused_by_all(mesh, manifests, every, curated={name: one.description for name, one in curated.items()})
-    elsewhere = shares_elsewhere(mesh)
-    here = None if elsewhere else secrets
-    home = roles.home
+    planned = {name: _service(request, name, part, roles, secrets) for name, part in parts.items()}
+    warnings += [text for one in planned.values() for text in one.warnings]
+    check_sizes(mesh, {name: one.mounted for name, one in planned.items()}, findings)
+    extra = _extra(request, parts, names, findings, warnings)
+    policies = {name: one.policy for name, one in planned.items()}
+    charts = {names[name]: one.chart for name, one in planned.items()}
     return MeshPlan(
         namespace=mesh.policy.namespace,
-        namespace_policy=namespace_policy(
-            mesh, name=mesh.policy.namespace, owners=owners, roles=roles, secrets=here, own=True
-        ),
-        shared_policy=namespace_policy(mesh, name=home.session, owners=owners, roles=roles, secrets=secrets, own=False)
-        if elsewhere
-        else None,
-        shared_key=policy_key(home.session, home.cas_url),
+        **_namespace_policies(mesh, request.owners, roles, secrets),
         policies=policies,
         imports={name: _imports(policy) for name, policy in policies.items()},
         chart={"services": dict(sorted(charts.items())), "extra": extra},
         warnings=tuple(dict.fromkeys(warnings)),
-        containers=containers,
+        containers={name: one.container for name, one in planned.items()},
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """What is known of one service before its secrets have their places."""
+
+    manifest: ServiceManifest
+    variables: Variables
+    environment: ServiceVariables
+    given: Delivered
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Planned:
+    """What one service becomes."""
+
+    policy: Mapping[str, Any]
+    container: Container
+    mounted: Sequence[Volume]
+    chart: Mapping[str, Any]
+    warnings: Sequence[str]
+
+
+def _parts(filled: FilledMesh, findings: Findings, warnings: list[str]) -> dict[str, _Part]:
+    written, mesh = filled.written, filled.written.mesh
+    manifests = {name: filled.manifests[name] for name in mesh.services}
+    variables = {name: filled.variables[name].anew(findings) for name in mesh.services}
+    for name, one in written.curated.items():
+        warnings += one.warnings
+        template = written.templates.get(name)
+        warnings += unused(one, mesh, variables[name], manifest=written.services[name], template=template)
+    _check_destinations(mesh, manifests, findings)
+    environments = {name: environment_of(manifest, variables[name]) for name, manifest in manifests.items()}
+    return {
+        name: _Part(
+            manifest=manifest,
+            variables=variables[name],
+            environment=environments[name],
+            given=delivered(
+                manifest,
+                environment=environments[name],
+                template=written.templates.get(name),
+                variables=variables[name],
+            ),
+        )
+        for name, manifest in manifests.items()
+    }
+
+
+def _service(request: PlanRequest, name: str, part: _Part, roles: Roles, secrets: SecretPlan) -> _Planned:
+    """Policy, container and chart values of one service."""
+    mesh, image, variables = request.mesh.written.mesh, request.images[name], part.variables
+    policy = service_policy(
+        mesh,
+        part.manifest,
+        image=image,
+        given=part.given,
+        secrets=secrets,
+        roles=roles,
+        variables=variables,
+        owners=request.owners,
+    )
+    container, mounted = container_of(policy, part.manifest, template=part.given.template, variables=variables)
+    chart, warnings = service_values(
+        mesh,
+        image=image,
+        environment=part.environment,
+        volumes=mounted,
+        variables=variables,
+        policy_digest=request.policy_digests.get(name, ""),
+        revision=request.revisions.get(name),
+        later=request.later,
+    )
+    more = policy_warnings(mesh, part.manifest, policy, template=part.given.template, image=image, variables=variables)
+    curated = request.mesh.written.curated.get(name)
+    if curated is not None:
+        chart = merged(chart, chart_values(curated, variables, later=request.later))
+    return _Planned(policy=policy, container=container, mounted=mounted, chart=chart, warnings=[*warnings, *more])
+
+
+def _extra(
+    request: PlanRequest,
+    parts: Mapping[str, _Part],
+    names: Mapping[str, str],
+    findings: Findings,
+    warnings: list[str],
+) -> Mapping[str, Any]:
+    """`helm_extra_values`, and a warning for each variable that nothing in the whole mesh uses. Stops for findings."""
+    written, mesh = request.mesh.written, request.mesh.written.mesh
+    whole = mesh_variables(mesh, release=written.release, cas_keys=request.mesh.cas_keys, findings=findings)
+    extra = extra_values(mesh, whole, names=names, warnings=warnings, later=request.later)
+    findings.stop()
+    manifests = {name: one.manifest for name, one in parts.items()}
+    used = {name: one.variables.used | one.manifest.asked for name, one in parts.items()}
+    own = {name: one for name, one in used.items() if name not in written.curated}
+    warnings += unused_variables(mesh, manifests, own)
+    described = {name: one.description for name, one in written.curated.items()}
+    warnings += unused_by_all(mesh, manifests, mesh.asked.union(whole.used, *used.values()), curated=described)
+    return extra
+
+
+def _namespace_policies(mesh: Mesh, owners: Sequence[str], roles: Roles, secrets: SecretPlan) -> dict[str, Any]:
+    """The namespace's own policy, and the one that holds what services share where that is another."""
+    home = roles.home
+    here: SecretPlan | None = secrets
+    shared: Mapping[str, Any] | None = None
+    if shares_elsewhere(mesh):
+        here = None
+        shared = namespace_policy(mesh, name=home.session, owners=owners, roles=roles, secrets=secrets, own=False)
+    return {
+        "namespace_policy": namespace_policy(
+            mesh, name=mesh.policy.namespace, owners=owners, roles=roles, secrets=here, own=True
+        ),
+        "shared_policy": shared,
+        "shared_key": policy_key(home.session, home.cas_url),
+    }
 
 
 def _imports(policy: Mapping[str, object]) -> tuple[str, ...]:
@@ -177,13 +227,12 @@ def _check_destinations(mesh: Mesh, manifests: Mapping[str, ServiceManifest], fi
             )
 
 
-def _check_services(
-    mesh: Mesh, services: Mapping[str, ServiceManifest], findings: Findings, *, curated: Mapping[str, Curated]
-) -> None:
+def _check_services(written: WrittenMesh, findings: Findings) -> None:
+    mesh = written.mesh
     for name, service in mesh.services.items():
         where = mesh.where("services", name)
-        manifest = services.get(name)
-        if name in curated:
+        manifest = written.services.get(name)
+        if name in written.curated:
             continue  # its image is the native one, from which the catalogue's manifest builds
         if manifest is None:
             findings.add(

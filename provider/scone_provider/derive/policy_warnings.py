@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from scone_policy.model.security import ALL_ADVISORIES
+from scone_policy.model.security import ALL_ADVISORIES, DEBUG_MODE
 from scone_policy.syntax.yaml_source import Document, Path
 from scone_provider.derive.chart import is_simulated
 from scone_provider.derive.container import asked
@@ -63,7 +63,7 @@ def policy_warnings(
 def _risks(mesh: Mesh, attestation: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if attestation.get("mode") == "none":
         yield "mode", "attestation is off (mode none): whoever reaches CAS gets the secrets"
-    if "debug-mode" in attestation.get("tolerate", {}) and "debug-mode" not in mesh.policy.tolerate:
+    if DEBUG_MODE in attestation.get("tolerate", {}) and DEBUG_MODE not in mesh.policy.tolerate:
         yield "tolerate", "debug-mode is tolerated: whoever runs the node can read the memory"
     everything = ALL_ADVISORIES in attestation.get("ignore_advisories", {})
     if everything and ALL_ADVISORIES not in mesh.policy.ignore_advisories:

@@ -7,10 +7,11 @@ its document. Variables in values of `env`, in secrets, texts and `helm_extra_va
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from scone_policy.syntax.yaml_source import Document, Path
-from scone_provider.catalogue.entry import Curated
-from scone_provider.derive.curated_variables import settled
-from scone_provider.derive.variables import Variables, mesh_variables, variables_of
+from scone_provider.derive.variables import Variables, mesh_variables
+from scone_provider.manifest.fields import TaggedReference
 from scone_provider.manifest.findings import Findings
 from scone_provider.manifest.load import judged
 from scone_provider.manifest.mesh import Mesh
@@ -18,7 +19,7 @@ from scone_provider.manifest.service import ServiceManifest
 
 _LATER = ("env", "helm_extra_values")
 _NO_KEYS: Mapping[str, str] = {}
-_NONE_CURATED: Mapping[str, Curated] = {}
+_REFERENCE: TypeAdapter[str] = TypeAdapter(TaggedReference)
 
 
 def filled_mesh(mesh: Mesh, *, release: str | None) -> Mesh:
@@ -37,15 +38,27 @@ def filled_mesh(mesh: Mesh, *, release: str | None) -> Mesh:
     return found
 
 
-def with_destination(manifest: ServiceManifest, mesh: Mesh, *, release: str) -> ServiceManifest:
-    """The manifest with its `build.to` filled as `image` of the Meshfile is: both name the same image. Errors as above.
+def destination_filler(mesh: Mesh, *, release: str) -> Callable[[ServiceManifest], ServiceManifest]:
+    """What fills `build.to` of a manifest as `image` of the Meshfile is: both name the same image. Errors as above.
 
     Which service it belongs to is told by that name alone, so no variable of a single service can stand in it.
     """
-    findings = Findings()
-    variables = mesh_variables(mesh, release=release, cas_keys=_NO_KEYS, findings=findings)
-    found = _service(manifest, variables, lambda path: path == ("build", "to"))
-    findings.stop()
+    variables = mesh_variables(mesh, release=release, cas_keys=_NO_KEYS, findings=Findings())
+    return lambda manifest: _with_destination(manifest, variables.anew(Findings()))
+
+
+def _with_destination(manifest: ServiceManifest, variables: Variables) -> ServiceManifest:
+    document = _filled(manifest.document, variables, lambda path: path == ("build", "to"))
+    variables.findings.stop()
+    if document is None:
+        return manifest
+    try:
+        to = _REFERENCE.validate_python(document.data["build"]["to"])  # type: ignore[index]
+    except ValidationError:
+        return judged(ServiceManifest, document, toolchain="vendor")  # raises, in its words
+    found = manifest.model_copy(update={"build": manifest.build.model_copy(update={"to": to})})
+    found.remember_filled(document)
+    found.remember_asked(frozenset(variables.used))
     return found
 
 
@@ -54,35 +67,7 @@ def filled_service(manifest: ServiceManifest, variables: Variables) -> ServiceMa
 
     A variable without a value is noted among the findings. Raises ManifestError for what breaks a rule then.
     """
-    return _service(manifest, variables, _is_built)
-
-
-def filled_services(
-    mesh: Mesh,
-    services: Mapping[str, ServiceManifest],
-    *,
-    release: str,
-    cas_keys: Mapping[str, str],
-    curated: Mapping[str, Curated] = _NONE_CURATED,
-) -> dict[str, ServiceManifest]:
-    """The same for each service of a mesh. Parameters as of `derive`; raises for findings, too."""
-    findings = Findings()
-    found = {}
-    for name, manifest in services.items():
-        variables = variables_of(mesh, name, manifest, release=release, cas_keys=cas_keys, findings=findings)
-        if name in curated:
-            variables = settled(curated[name], mesh, variables)
-        found[name] = filled_service(manifest, variables)
-    findings.stop()
-    return found
-
-
-def _is_built(path: Path) -> bool:
-    return path[0] == "build" or (path[0] == "injection_files" and path[-1] != "content")
-
-
-def _service(manifest: ServiceManifest, variables: Variables, wanted: Callable[[Path], bool]) -> ServiceManifest:
-    document = _filled(manifest.document, variables, wanted)
+    document = _filled(manifest.document, variables, _is_built)
     if document is None or variables.findings:
         return manifest  # what lacks a value is not judged: it would be told to be empty, too
     # Whether its kind can be built was judged before, with the toolchain that builds it.
@@ -91,6 +76,10 @@ def _service(manifest: ServiceManifest, variables: Variables, wanted: Callable[[
     found.remember_filled(document)
     found.remember_asked(frozenset(variables.used))
     return found
+
+
+def _is_built(path: Path) -> bool:
+    return path[0] == "build" or (path[0] == "injection_files" and path[-1] != "content")
 
 
 def _filled(document: Document, variables: Variables, wanted: Callable[[Path], bool]) -> Document | None:

@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from scone_provider.manifest.findings import Findings
 from scone_provider.manifest.mesh import CHARTS, EVERYONE, Mesh
@@ -45,6 +45,10 @@ class Variables:
     findings: Findings = field(repr=False)
     used: set[str] = field(default_factory=set, repr=False, compare=False)
     fix: str = "Give it in the Meshfile: env, service {section} or global, name {name}."
+
+    def anew(self, findings: Findings) -> "Variables":
+        """The same variables, for work of its own, whose problems are noted among these findings."""
+        return replace(self, findings=findings, used=set(self.used))
 
     def get(self, name: str) -> Value | None:
         """The value of a variable with the variables in it replaced, or None when nobody gives one.

@@ -2,6 +2,7 @@
 
 import re
 
+from scone_policy.syntax.placeholders import OPENING
 from scone_provider.manifest.fields import is_open
 
 _SIZE = (re.compile("[0-9]{1,18}[KMG]?", re.IGNORECASE), "a size such as 64M or 1G")
@@ -20,7 +21,7 @@ _RULES = {
 
 def value_rule(name: str, value: str) -> str:
     """What a value of this variable breaks, in words; empty for one that is in order, open, or of another variable."""
-    if name not in _RULES or value == "" or is_open(value) or "$$SCONE::" in value:
+    if name not in _RULES or value == "" or is_open(value) or OPENING in value:
         return ""
     pattern, words = _RULES[name]
     return "" if pattern.fullmatch(value) else f"{name} must be {words}"

@@ -9,10 +9,11 @@ from scone_provider.manifest.fields import with_tag
 from scone_provider.manifest.mesh import Mesh
 from scone_provider.manifest.service import ServiceManifest
 
-_ONE_EACH = "Give each image one manifest."
+ONE_EACH = "Give each image one manifest."
+"""What to do where two build one image."""
 
 
-def assigned(mesh: Mesh, manifests: Sequence[ServiceManifest], *, one_each: str = _ONE_EACH) -> dict[str, int]:
+def assigned(mesh: Mesh, manifests: Sequence[ServiceManifest], *, one_each: str = ONE_EACH) -> dict[str, int]:
     """Service → position of the manifest that builds its image; a service without one is the catalogue's.
 
     `one_each`: what to do where two build one image.

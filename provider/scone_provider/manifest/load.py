@@ -1,6 +1,6 @@
 """Loads a service manifest or a Meshfile from YAML text or from the same content in Python."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -13,7 +13,8 @@ from scone_provider.errors import ManifestError
 from scone_provider.manifest.advice import advised, placed
 from scone_provider.manifest.findings import stop
 from scone_provider.manifest.foreign import KINDS, foreign, foreign_text
-from scone_provider.manifest.mesh import Mesh, mesh_problems
+from scone_provider.manifest.mesh import Mesh
+from scone_provider.manifest.mesh_rules import mesh_problems
 from scone_provider.manifest.partial import remainder
 from scone_provider.manifest.provenance import Manifest
 from scone_provider.manifest.rules import service_problems
@@ -26,6 +27,11 @@ _KIND_OF: Mapping[type[Manifest], str] = {ServiceManifest: "genservice", Mesh: "
 _API_VERSION = "scone/5.8"
 _Kind = TypeVar("_Kind", bound=Manifest)
 _NO_VARIABLES: Mapping[str, str] = {}
+Look = Callable[[Document], None]
+
+
+def _at_nothing(_document: Document) -> None:
+    """What looks at a document that anybody may have."""
 
 
 def load_service(
@@ -35,13 +41,16 @@ def load_service(
     variables: Mapping[str, str] = _NO_VARIABLES,
     toolchain: Toolchain = "embedded",
     hint: str = IN_PROGRAM,
+    look: Look = _at_nothing,
 ) -> ServiceManifest:
     """The service manifest in YAML text, or in a map with the same keys (there `apiVersion` and `kind` may be absent).
 
     `file` names the source in errors; `toolchain` is who builds the image: some kinds only the vendor can; `hint` says
-    how a variable is given. Raises ManifestError (ManifestErrors for several) with file, line and path.
+    how a variable is given; `look` sees the document before a model judges it, and may refuse it. Raises ManifestError
+    (ManifestErrors for several) with file, line and path.
     """
     document, missing = _document(source, kind="genservice", file=file, variables=variables, hint=hint)
+    look(document)
     return judged(ServiceManifest, document, toolchain=toolchain, missing=missing)
 
 
@@ -51,9 +60,11 @@ def load_mesh(
     file: str,
     variables: Mapping[str, str] = _NO_VARIABLES,
     hint: str = IN_PROGRAM,
+    look: Look = _at_nothing,
 ) -> Mesh:
     """The Meshfile in YAML text, or in a map with the same keys. Parameters and errors as for `load_service`."""
     document, missing = _document(source, kind="mesh", file=file, variables=variables, hint=hint)
+    look(document)
     return judged(Mesh, document, missing=missing)
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from scone_policy.rules.check import check
-from scone_policy.syntax.placeholders import Placeholder, parts
+from scone_policy.syntax.placeholders import CLOSING, OPENING, Placeholder, parts
 from scone_policy.syntax.problems import Problem
 from scone_policy.syntax.yaml_source import Document, Path
 from scone_provider.manifest.container_variables import value_rule
@@ -26,7 +26,7 @@ _PROTECTIONS = {
     "plain_files": "not protected",
     "host_paths": "not protected",
 }
-_PLACEHOLDER = re.compile(r"\$\$SCONE::[^$]*\$\$")
+_PLACEHOLDER = re.compile(rf"{re.escape(OPENING)}[^$]*{re.escape(CLOSING)}")
 _MESH_VARIABLE = re.compile(MESH_NAME)
 _NEWEST = "0.3.12"
 _NAME = "manifest"

@@ -19,6 +19,7 @@ from scone_policy.forms.digest import masked
 from scone_policy.forms.secret_paths import secret_paths
 from scone_policy.keys.key_hash import certificate_key_hash
 from scone_policy.model.session import Session
+from scone_policy.syntax.placeholders import OPENING
 from scone_provider.errors import ImageError
 from scone_provider.image.protection.image_keys import derive_keys
 from scone_provider.image.protection.seal import seal, unseal
@@ -94,7 +95,7 @@ def with_markers(canonical: Canonical, *, expected: object, image_key: bytes | N
     wanted = _section(known, "services")
     for name, service in _section(copied, "services").items():
         key = service.get("fspf_key")
-        if not isinstance(key, str) or _MARKER.fullmatch(key) or key.startswith("$$SCONE::"):
+        if not isinstance(key, str) or _MARKER.fullmatch(key) or key.startswith(OPENING):
             continue
         marker = str(wanted.get(name, {}).get("fspf_key", ""))
         service["fspf_key"] = _marker(key, marker, image_key)

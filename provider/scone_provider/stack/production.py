@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 
 from scone_policy.errors import SconeError
+from scone_policy.model.security import DEBUG_MODE
 from scone_policy.model.session import Session
 from scone_policy.syntax import config_fragments
 from scone_policy.syntax.yaml_source import Path
 
 SETTING = "scone:production"
-DEBUG_MODE = "debug-mode"
 
 Places = Mapping[str, tuple[str, ...]]
 """Place (`file:line`, path) → what stands there and is only for testing."""

@@ -47,10 +47,12 @@ LAYERS = {
         "catalogue",
         "derive",
         "resources",
+        "review",
         "commands",
         "cli",
     ],
     "scone_cas": [
+        "tally",
         "log",
         "limits",
         "errors",

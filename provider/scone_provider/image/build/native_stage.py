@@ -16,7 +16,7 @@ from pathlib import Path
 
 from scone_provider.errors import ImageError
 from scone_provider.file_errors import file_errors, file_reason, resolved
-from scone_provider.image.build.layout import within
+from scone_provider.image.build.inputs import within
 from scone_provider.image.build.source_files import SourceTree, read_ignore, scan_source
 from scone_provider.image.oci.reference import parse_reference
 

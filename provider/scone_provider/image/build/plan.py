@@ -4,17 +4,17 @@ The same inputs give the same digest on any machine, without a registry: nothing
 """
 
 import hashlib
-import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scone_provider.errors import ImageError
 from scone_provider.image.base.locked_base import Binary, Descriptor, LockedBase
-from scone_provider.image.build.layout import ImageInputs, Layout, lay_out
+from scone_provider.image.build import image_documents
+from scone_provider.image.build.inputs import ImageInputs
+from scone_provider.image.build.layout import Layout, lay_out
 from scone_provider.image.build.promises import check_promises
 from scone_provider.image.build.source_files import SourceFile
-from scone_provider.image.oci.canonical_json import canonical_json
 from scone_provider.image.oci.layers import LAYER_MEDIA_TYPE, Blob, TarEntry, bytes_blob, directory, file, layer, link
 from scone_provider.image.oci.reference import Reference, parse_reference
 from scone_provider.image.protection.image_keys import ImageKeys, derive_keys
@@ -28,20 +28,9 @@ from scone_provider.image.protection.protection_file import (
     protection_tag,
 )
 from scone_provider.image.protection.seal import OVERHEAD, file_label, seal
-from scone_provider.image.registry.client import OCI_MANIFEST
 
 CONFIG_MEDIA_TYPE = "application/vnd.oci.image.config.v1+json"
-LABEL_PREFIX = "org.pulumi-scone."
-RUNTIME_USER = "65532:65532"
-"""Whom the image runs as where its base names nobody: not root. All files of ours are readable for everyone."""
-
 _DIRECTORY: Entry = ("d", 0o755, 0, "")
-_EPOCH = "1970-01-01T00:00:00Z"
-_KEPT_CONFIGURATION = ("Env", "ExposedPorts", "StopSignal")
-_OCI_LAYER = {
-    "application/vnd.docker.image.rootfs.diff.tar": LAYER_MEDIA_TYPE,
-    "application/vnd.docker.image.rootfs.diff.tar.gzip": f"{LAYER_MEDIA_TYPE}+gzip",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +98,7 @@ def plan_image(inputs: ImageInputs, base: LockedBase, *, image_key: bytes, launc
     """
     frame = _frame(inputs, base, launcher)
     keys = derive_keys(image_key, identity=frame.reference.repository)
-    configuration = _launcher_configuration(frame.binary, inputs, base)
+    configuration = image_documents.launcher_configuration(frame.binary, inputs, base)
     encrypted, blobs = _encrypt(frame.layout, keys)
     protection = ServiceProtection(
         base=base.protection.digest,
@@ -135,14 +124,14 @@ def plan_image(inputs: ImageInputs, base: LockedBase, *, image_key: bytes, launc
             *_clear(frame.layout),
         ],
     )
-    labels = _labels(inputs, base, measurement=frame.measurement, tag=tag)
+    labels = image_documents.labels(inputs, base, measurement=frame.measurement, tag=tag)
     base_part = Descriptor(
         media_type=LAYER_MEDIA_TYPE, digest=base.protection.layer_digest, size=base.protection.layer_size
     )
     own_diff_ids = [launcher_layer.digest, base_part.digest, service_layer.digest]
-    config = bytes_blob(_configuration(base, labels, own_diff_ids), media_type=CONFIG_MEDIA_TYPE)
+    config = bytes_blob(image_documents.configuration(base, labels, own_diff_ids), media_type=CONFIG_MEDIA_TYPE)
     own_layers = [_described(launcher_layer), base_part, _described(service_layer)]
-    manifest = _manifest([*base.layers, *own_layers], config, labels)
+    manifest = image_documents.manifest([*base.layers, *own_layers], config, labels)
     return ImagePlan(
         **_facts(inputs, frame),
         digest=f"sha256:{hashlib.sha256(manifest).hexdigest()}",
@@ -220,27 +209,6 @@ def fingerprints(inputs: ImageInputs, *, image_key: bytes) -> dict[str, str]:
     return {f.path: _fingerprint(keys, f) for f in sorted(inputs.source.files, key=lambda f: f.path)}
 
 
-def _launcher_configuration(binary: Binary, inputs: ImageInputs, base: LockedBase) -> bytes:
-    found: dict[str, object] = {"version": 1, "program": binary.path, "loader": binary.loader}
-    if inputs.cas_key:
-        found["cas_key"] = inputs.cas_key
-    if inputs.image_defaults:
-        found |= _image_defaults(base, into=inputs.pwd)
-    return canonical_json(found)
-
-
-def _image_defaults(base: LockedBase, *, into: str) -> dict[str, object]:
-    """The base's own variables and working folder, for where the policy names none. SCONE's are never a base's."""
-    config = base.configuration.get("config") or {}
-    pairs = [str(variable).partition("=") for variable in config.get("Env") or []]
-    environment = {name: value for name, sign, value in pairs if name and sign and not name.startswith("SCONE_")}
-    folder = str(config.get("WorkingDir") or "")
-    found: dict[str, object] = {"environment": environment}
-    if into == "/" and folder != "/" and folder.startswith("/") and posixpath.normpath(folder) == folder:
-        found["pwd"] = folder
-    return found
-
-
 def _encrypt(layout: Layout, keys: ImageKeys) -> tuple[dict[str, EncryptedDirectory], list[TarEntry]]:
     directories, blobs = {}, []
     for folder, content in layout.encrypted.items():
@@ -288,63 +256,6 @@ def _clear(layout: Layout) -> list[TarEntry]:
 
 def _clear_file(source: SourceFile) -> TarEntry:
     return TarEntry(path=source.path, kind="f", mode=source.mode, size=source.size, chunks=lambda: (source.read(),))
-
-
-def _labels(inputs: ImageInputs, base: LockedBase, *, measurement: str, tag: str) -> dict[str, str]:
-    return {
-        "org.opencontainers.image.title": inputs.name,
-        "org.opencontainers.image.base.name": base.reference,
-        "org.opencontainers.image.base.digest": base.digest,
-        f"{LABEL_PREFIX}format": "1",
-        f"{LABEL_PREFIX}service": inputs.name,
-        f"{LABEL_PREFIX}measurement": measurement,
-        f"{LABEL_PREFIX}fspf-tag": tag,
-    }
-
-
-def _configuration(base: LockedBase, labels: Mapping[str, str], diff_ids: list[str]) -> bytes:
-    """The image configuration. The base's volumes go: they would be mounts, which the launcher refuses."""
-    old = base.configuration
-    config: dict[str, Any] = old.get("config") or {}
-    kept: dict[str, object] = {key: config[key] for key in _KEPT_CONFIGURATION if config.get(key)}
-    history = [entry for entry in old.get("history") or [] if isinstance(entry, dict)]
-    own = [
-        {"created": _EPOCH, "created_by": f"pulumi-scone: {part}"}
-        for part in ("launcher", "base protection", "service")
-    ]
-    merged: dict[str, object] = {
-        **kept,
-        "Entrypoint": [f"{SCONE}/launcher"],
-        "User": config.get("User") or RUNTIME_USER,
-        "WorkingDir": "/",
-        "Labels": {**(config.get("Labels") or {}), **labels},
-    }
-    return canonical_json(
-        {
-            "created": _EPOCH,
-            "os": "linux",
-            "architecture": "amd64",
-            "config": merged,
-            "rootfs": {"type": "layers", "diff_ids": [*base.diff_ids, *diff_ids]},
-            "history": [*history, *own],
-        },
-    )
-
-
-def _manifest(layers: list[Descriptor], config: Blob, labels: Mapping[str, str]) -> bytes:
-    return canonical_json(
-        {
-            "schemaVersion": 2,
-            "mediaType": OCI_MANIFEST,
-            "config": config.descriptor(),
-            # A manifest of OCI's with layers of Docker's type is refused by some registries: same bytes, OCI's name.
-            "layers": [
-                {"mediaType": _OCI_LAYER.get(p.media_type, p.media_type), "digest": p.digest, "size": p.size}
-                for p in layers
-            ],
-            "annotations": labels,
-        },
-    )
 
 
 def _described(blob: Blob) -> Descriptor:

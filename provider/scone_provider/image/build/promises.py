@@ -7,7 +7,8 @@ Everything in an image is verified unless it is named in `plains`, `plain_files`
 from collections.abc import Mapping
 
 from scone_provider.image.base.locked_base import Binary
-from scone_provider.image.build.layout import ImageInputs, Layout, refusal, within
+from scone_provider.image.build.inputs import ImageInputs, refusal, within
+from scone_provider.image.build.layout import Layout
 from scone_provider.image.protection.protection_file import belongs_to_runtime
 
 _VERIFIED = (("fs_dirs", "directory"), ("fs_files", "file"))

@@ -4,13 +4,14 @@ Docker's token protocol is a GET with user and password; its OAuth2 protocol is 
 kept library for Python (oras) does the first, for one challenge and one scope at a time, and keeps no expiry.
 """
 
-import ipaddress
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
+from scone_provider.image.oci.reference import is_loopback
+from scone_provider.image.registry.addresses import PORTS, parts_of, same_owner
 from scone_provider.image.registry.challenges import Challenge
 from scone_provider.image.registry.credentials import Credentials, CredentialStore
 
@@ -91,17 +92,18 @@ class Authorizer:
             return _Known(header=f"Bearer {credentials.registry_token}", challenge=challenge)
         realm = challenge.parameters.get("realm", "")
         try:
-            parts = urlsplit(realm)
-            host, _ = parts.hostname or "", parts.port
+            parts = parts_of(realm)
         except ValueError:
-            host = ""
-        if not host or parts.scheme not in ({"http", "https"} if self._plain else {"https"}):
+            parts = urlsplit("")
+        host = parts.hostname or ""
+        if parts.scheme != "https" and not (host and self._may_be_plain(host)):
             self._notes["it names no token service with TLS"] = None
             return None
-        if credentials and not self._may_know(host):
+        listing = host if parts.port in {None, PORTS[parts.scheme]} else f"{host}:{parts.port}"
+        if credentials and not (same_owner(host, self._own) or self._store.names(listing)):
             self._notes[
-                f"its token service is {host}, of another domain, and gets no credentials; "
-                f'where that is right, name it in the docker configuration: "auths": {{"{host}": {{}}}}'
+                f"its token service is {listing}, of another domain, and gets no credentials; "
+                f'where that is right, name it in the docker configuration: "auths": {{"{listing}": {{}}}}'
             ] = None
             credentials = None
         wanted = _merged(challenge.parameters.get("scope", ""), scopes)
@@ -127,10 +129,13 @@ class Authorizer:
         expires = self._clock() + max(lifetime - _MARGIN, lifetime / 2)
         return _Known(header=f"Bearer {token}", challenge=challenge, expires=expires)
 
-    def _may_know(self, realm: str) -> bool:
-        """Credentials go to the registry's own domain, and to where the user's configuration says that they may go."""
-        own = urlsplit(f"//{self._host}").hostname or ""
-        return realm == own or _domain(realm) == _domain(own) or self._store.names(realm)
+    def _may_be_plain(self, realm: str) -> bool:
+        """Without TLS a token service is asked where the registry itself is: at its own host, or on this machine."""
+        return self._plain and (realm == self._own or is_loopback(realm))
+
+    @property
+    def _own(self) -> str:
+        return urlsplit(f"//{self._host}").hostname or ""
 
 
 def _requests(
@@ -161,15 +166,3 @@ def _merged(offered: str, wanted: Scopes) -> Scopes:
     return tuple(
         f"{resource}:{','.join(sorted(found))}" if found else resource for resource, found in sorted(actions.items())
     )
-
-
-def _domain(host: str) -> str:
-    """What one owner registers: the last two labels of a name, three below such as `co.uk`; an address is itself."""
-    try:
-        return str(ipaddress.ip_address(host))
-    except ValueError:
-        labels = host.lower().rstrip(".").split(".")
-    if len(labels) < 2:
-        return host
-    second_level = len(labels[-1]) == 2 and len(labels[-2]) <= 3
-    return ".".join(labels[-3:] if second_level else labels[-2:])

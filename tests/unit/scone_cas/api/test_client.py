@@ -7,9 +7,10 @@ import secrets
 
 import pytest
 
-from scone_cas import VERSION
+from scone_cas import VERSION, log
 from scone_cas.identity.cas_evidence import measure
-from scone_cas.limits import Connections, Gate, RateLimit
+from scone_cas.limits import Gate, RateLimit
+from scone_cas.tally import Tally
 from scone_policy.keys.cas_evidence import software_key
 
 TEXT = """name: app/x
@@ -90,8 +91,9 @@ def test_errors_carry_the_version(filled, method: str, path: str, status: int) -
         assert answer.body.startswith(b"Error: ")
 
 
-def test_faults_are_not_explained_to_clients(filled, person, capfd) -> None:
+def test_faults_are_not_explained_to_clients(filled, person, capfd, monkeypatch) -> None:
     """When the store breaks, the client gets 500 in words and the log the kind of fault."""
+    monkeypatch.setattr(log, "_REPEATED", Tally())
     with filled.store.writing() as db:
         db.execute("UPDATE session SET description = x'00'")
     answer = filled.ask("GET", "/session/app/x", who=person("ann"))
@@ -155,15 +157,3 @@ def test_gate() -> None:
     assert [gate.enter() for _ in range(3)] == [True, True, False]
     gate.leave()
     assert gate.enter()
-
-
-def test_one_address_cannot_take_all_connections() -> None:
-    """An address has its share, all together have the total, and what ended makes room."""
-    connections = Connections(total=3, each=2)
-    assert [connections.enter("a") for _ in range(3)] == [True, True, False]
-    assert [connections.enter("b"), connections.enter("c")] == [True, False]
-    connections.leave("a")
-    assert connections.enter("c")
-    for address in ("a", "b", "c"):
-        connections.leave(address)
-    assert not connections._open

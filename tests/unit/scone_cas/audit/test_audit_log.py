@@ -125,9 +125,9 @@ def test_no_effect_without_an_entry(cas, person, harm: str, monkeypatch) -> None
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(os, "fdatasync", full)
-    assert cas.ask("POST", "/session", who=ann, body=b"name: m\nversion: '0.3'\n").status == 500
-    assert cas.ask("GET", "/session/n", who=ann).status == 500
-    assert attest(cas) == 500
+    assert cas.ask("POST", "/session", who=ann, body=b"name: m\nversion: '0.3'\n").status in (503, 507)
+    assert cas.ask("GET", "/session/n", who=ann).status in (503, 507)
+    assert attest(cas) == 503
     assert cas.sessions.live("m") is None
 
 
@@ -141,7 +141,7 @@ def test_half_written_entry_is_taken_back(cas, person, monkeypatch) -> None:
     cas.ask("POST", "/session", who=person("ann"), body=TEXT.encode())
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", half)
-        assert cas.ask("GET", "/session/n", who=person("ann")).status == 500
+        assert cas.ask("GET", "/session/n", who=person("ann")).status in (503, 507)
     assert cas.ask("GET", "/session/n", who=person("ann")).status == 200
     assert events(cas.state)[-2:] == ["session_created", "session_read"]
 

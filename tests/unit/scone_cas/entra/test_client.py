@@ -27,6 +27,7 @@ from scone_cas.entra.client import Entra, TokenRequest
 from scone_cas.entra.settings import EntraSettings, add_entra_options
 from scone_cas.errors import Refusal
 from scone_cas.secrets.pending import PendingFetch
+from scone_cas.server.connection_warden import ConnectionWarden
 from scone_cas.server.enclave_port import App
 from scone_policy.errors import SconeError
 from support.secret_session import received, secret_session
@@ -236,7 +237,7 @@ def test_others_are_answered_meanwhile(cas, person, authority) -> None:
 
     authority.answer = slow
     cas.upload(secret_session(WITH_SECRET, ["token"]), person("ann"))
-    app = App(cas.parts.enclave_api, rate=1000)
+    app = App(cas.parts.enclave_api, ConnectionWarden(0), rate=1000)
 
     async def post(path: str, body: object) -> dict[str, Any]:
         sent: list[Any] = []

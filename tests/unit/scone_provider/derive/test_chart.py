@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from scone_provider.derive import MeshPlan, derive
+from scone_provider.derive import MeshPlan
 from scone_provider.derive.chart import memory_size
 from scone_provider.errors import ManifestError
-from support.derive_meshes import SHOP, SHOP_IMAGES, facts, shop
+from support.derive_meshes import SHOP, SHOP_IMAGES, derive, facts, shop
 
 EXTRA = SHOP[SHOP.index("helm_extra_values") :]
 

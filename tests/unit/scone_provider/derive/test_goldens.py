@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from scone_provider.derive import MeshPlan, derive
+from scone_provider.derive import MeshPlan
 from scone_provider.manifest import load_mesh, load_service
-from support.derive_meshes import OWNER, SHOP_IMAGES, facts, shop
+from support.derive_meshes import OWNER, SHOP_IMAGES, derive, facts, shop
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parents[3] / "examples" / "hello-python"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from scone_policy.syntax.holes import Holes
-from scone_provider.derive.chart import extra_values
+from scone_provider.derive.extra_values import extra_values
 from scone_provider.derive.kubernetes_values import Fitting
 from scone_provider.derive.variables import mesh_variables
 from scone_provider.errors import ManifestError

@@ -7,11 +7,11 @@ import pytest
 
 from scone_policy import parse
 from scone_policy.syntax.holes import Holes, has_hole
-from scone_provider.derive import MeshPlan, derive
+from scone_provider.derive import MeshPlan
 from scone_provider.derive.chart import enclave_address
 from scone_provider.errors import ManifestError
 from scone_provider.manifest.names import kubernetes_name
-from support.derive_meshes import DATABASE, SHOP, SHOP_IMAGES, WEB, facts, shop
+from support.derive_meshes import DATABASE, SHOP, SHOP_IMAGES, WEB, derive, facts, shop
 
 
 def plan(**texts: str) -> MeshPlan:

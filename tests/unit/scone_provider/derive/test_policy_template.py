@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from scone_policy import parse
 from scone_policy.syntax.holes import Holes
 from scone_policy.syntax.yaml_source import load
-from scone_provider.derive import MeshPlan, derive
+from scone_provider.derive import MeshPlan
 from scone_provider.derive.image import image_inputs
 from scone_provider.derive.policy_template import laid_over
 from scone_provider.errors import ManifestError
 from scone_provider.manifest import load_mesh, load_service
-from support.derive_meshes import OWNER, facts
+from support.derive_meshes import OWNER, derive, facts
 
 MESH = """\
 apiVersion: scone/5.8

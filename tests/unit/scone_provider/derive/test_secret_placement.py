@@ -7,10 +7,10 @@ import pytest
 from scone_policy import parse
 from scone_policy.syntax.holes import Holes
 from scone_policy.syntax.yaml_source import load
-from scone_provider.derive import MeshPlan, derive
+from scone_provider.derive import MeshPlan
 from scone_provider.errors import ManifestError
 from scone_provider.manifest import load_mesh, load_service
-from support.derive_meshes import OWNER, SHOP_IMAGES, WEB, shop
+from support.derive_meshes import OWNER, SHOP_IMAGES, WEB, derive, shop
 
 KEY = OWNER
 TOKEN = "kind: jwt, signer: s, alg: ES384, validity: {for: 1 day}, payload: {a: b}"

@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 
 from scone_policy.syntax.yaml_source import load
-from scone_provider.derive import derive
 from scone_provider.errors import ManifestError
-from support.derive_meshes import DATABASE, SHOP, SHOP_IMAGES, WEB, shop
+from support.derive_meshes import DATABASE, SHOP, SHOP_IMAGES, WEB, derive, shop
 
 CERTIFICATE = "{name: c, kind: x509, private_key: nowhere}"
 MAA = "  tolerate: hyperthreading\n  maa: https://maa.example"

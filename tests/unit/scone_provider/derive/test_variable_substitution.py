@@ -6,13 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scone_provider.derive import derive
 from scone_provider.derive.image import encrypted_paths, image_inputs
-from scone_provider.derive.variable_substitution import filled_mesh, filled_services, with_destination
+from scone_provider.derive.variable_substitution import filled_mesh
 from scone_provider.errors import ManifestError
 from scone_provider.manifest import Mesh, load_mesh, load_service
 from scone_provider.manifest.overrides import ServiceFiles, overridden, read_override
-from support.derive_meshes import facts
+from support.derive_meshes import derive, facts, filled_services, with_destination
 
 MESH = """\
 apiVersion: scone/5.8

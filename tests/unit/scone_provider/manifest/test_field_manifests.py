@@ -7,12 +7,13 @@ import yaml
 
 from scone_policy.errors import SconeError
 from scone_policy.syntax.holes import Holes
-from scone_provider.derive import ImageFacts, MeshPlan, derive
-from scone_provider.derive.variable_substitution import filled_mesh, with_destination
+from scone_provider.derive import ImageFacts, MeshPlan
+from scone_provider.derive.variable_substitution import filled_mesh
 from scone_provider.errors import ManifestError
 from scone_provider.manifest import ManifestErrors, Mesh, ServiceManifest, load_mesh, load_service
 from scone_provider.manifest.cautions import cautions, sentences
 from scone_provider.manifest.image_assignment import assigned
+from support.derive_meshes import derive, with_destination
 
 CAS = {"name": "cas", "alias": ["image", "security", "access", "attestation"], "cas_url": "cas.example"}
 SERVICE: dict[str, Any] = {
