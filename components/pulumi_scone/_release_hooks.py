@@ -4,8 +4,10 @@ import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pulumi
 import yaml
@@ -20,9 +22,20 @@ _KEY = "sconeOwner"
 """As `scone_provider.kubernetes.releases.OWNER`, whose module is slow to import."""
 OWNER_PATH = f"values.{_KEY}"
 """Where a release says whose it is. Said once, when it is made: to be ignored in every comparison after that."""
-_named: Counter[str] = Counter()
-_places: dict[tuple[str, ...], str] = {}
-"""Cluster, namespace and name of what this run of the program releases → the release's URN."""
+
+
+@dataclass(frozen=True)
+class _Program:
+    """What one run of a program has released so far."""
+
+    named: Counter[str] = field(default_factory=Counter)
+    """Component's name → how many have it."""
+    places: dict[tuple[str, ...], str] = field(default_factory=dict)
+    """Cluster, namespace and name of a release → its URN."""
+
+
+_PROGRAMS: "WeakKeyDictionary[Any, _Program]" = WeakKeyDictionary()
+"""By the connection to the engine: each run of a program has its own, also where one process runs several."""
 
 
 def owner_value(component: pulumi.ComponentResource, name: str) -> Mapping[str, Any]:
@@ -37,46 +50,71 @@ def owner_value(component: pulumi.ComponentResource, name: str) -> Mapping[str, 
     return {_KEY: {"id": pulumi.Output.from_input(identity()), "name": f"{name} in {stack}"}}
 
 
-def release_hooks(name: str, cluster: ClusterInputs | None) -> pulumi.ResourceHookBinding | None:
-    """Hooks for the Helm release of the component `name`; None under the engine's mocks, which know none.
+class ReleaseHooks:
+    """What the engine calls before it makes or updates the Helm release of one component."""
 
-    `cluster`: of the release's explicit provider. The one before an install looks in previews, too: whose release it
-    is must be said before anything is done.
-    """
-    if not isinstance(get_monitor(), ResourceMonitorStub):
-        return None
+    def __init__(self, name: str, cluster: ClusterInputs | None) -> None:
+        """`name`: of the component. `cluster`: of the release's explicit provider."""
+        self._cluster = cluster
+        self._is_made = False
+        self._program = _PROGRAMS.setdefault(get_monitor(), _Program())
+        self.binding = self._binding(name)
+        """For the release's options; None under the engine's mocks, which know no hooks."""
 
-    async def before(args: pulumi.ResourceHookArgs) -> None:
+    def made(self, release: pulumi.Resource) -> pulumi.Output[bool | None]:
+        """True when this run makes the release, whatever the state had of it before; None otherwise.
+
+        Known in previews, once the release is registered. Not the option `replace_with`: what has that can neither be
+        renamed in a state nor be moved to another one, because the CLI leaves the old URN in it.
+        """
+        return release.urn.apply(lambda _: True if self._is_made else None)
+
+    def _binding(self, name: str) -> pulumi.ResourceHookBinding | None:
+        if not isinstance(get_monitor(), ResourceMonitorStub):
+            return None
+        self._program.named[name] += 1  # two components below different parents may have one name, hooks may not
+        number = self._program.named[name]
+        called = f"pulumi-scone-release-{name}" + (f"-{number}" if number > 1 else "")
+
+        async def before_create(args: pulumi.ResourceHookArgs) -> None:
+            self._is_made = True
+            await self._before(args)
+
+        # The one before an install looks in previews, too: whose release it is must be said before anything is done.
+        making = pulumi.ResourceHook(called, before_create, pulumi.ResourceHookOptions(on_dry_run=True))
+        return pulumi.ResourceHookBinding(before_create=[making], before_update=[self._before])
+
+    async def _before(self, args: pulumi.ResourceHookArgs) -> None:
         inputs = args.new_inputs or {}
         needed: pulumi.Output[Any] = pulumi.Output.all(
-            cluster=stack_cluster() if cluster is None else cluster,
+            cluster=stack_cluster() if self._cluster is None else self._cluster,
             **{key: inputs.get(key) for key in ("chart", "namespace", "name")},
         )
         if not await needed.is_known():
             return  # in a preview: the cluster itself is still to be made
         found: Any = await needed.future()
         values: Any = await pulumi.Output.from_input(inputs.get("values") or {}).future(with_unknowns=True)
-        _refuse_twins(args.urn, found)
+        self._refuse_twins(args.urn, found)
         line = await asyncio.to_thread(_prepare, found, values or {}, is_known=args.old_inputs is not None)
         if line is not None:
             pulumi.log.warn(line)
 
-    _named[name] += 1  # two components below different parents may have one name, hooks may not
-    hook = f"pulumi-scone-release-{name}" + (f"-{_named[name]}" if _named[name] > 1 else "")
-    looking = pulumi.ResourceHook(hook, before, pulumi.ResourceHookOptions(on_dry_run=True))
-    return pulumi.ResourceHookBinding(before_create=[looking], before_update=[before])
+    def _refuse_twins(self, urn: str, found: Mapping[str, Any]) -> None:
+        """Two releases of one program that are one for Helm: nothing is on the cluster yet that would tell."""
+        place = tuple(str(found[key]) for key in ("cluster", "namespace", "name"))
+        first = self._program.places.setdefault(place, urn)
+        if first != urn:
+            raise SconeError(
+                f"{_component(first)} and {_component(urn)} of this program are one release to Helm",
+                where="/".join(place[1:]),
+                fix="give one of them another `release` or `kubernetes_namespace`",
+            )
 
 
-def _refuse_twins(urn: str, found: Mapping[str, Any]) -> None:
-    """Two releases of one program that are one for Helm: nothing is on the cluster yet that would tell."""
-    place = tuple(str(found[key]) for key in ("cluster", "namespace", "name"))
-    first = _places.setdefault(place, urn)
-    if first != urn:
-        raise SconeError(
-            f"{first.rpartition('::')[2]} of this program has the same release",
-            where="/".join(place[1:]),
-            fix="give one of them another `release` or `kubernetes_namespace`",
-        )
+def _component(urn: str) -> str:
+    """The component whose release this is: its name, and its type with those above it."""
+    types, _, name = urn.split("::", 2)[2].partition("::")
+    return f"{name} ({types.rpartition('$')[0]})"
 
 
 def _prepare(inputs: Mapping[str, Any], values: Mapping[str, Any], *, is_known: bool) -> str | None:

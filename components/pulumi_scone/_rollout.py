@@ -43,13 +43,18 @@ def rollout_inputs(
     manifests: tuple[Mesh, Mapping[str, ServiceManifest]],
     patient: bool,
     cluster: ClusterInputs | None,
+    made: pulumi.Input[bool | None] = None,
 ) -> Mapping[str, Any]:
-    """What must be up when the release is out. `chart`: its folder. `cluster`: by `cluster_of`."""
+    """What must be up when the release is out. `chart`: its folder. `cluster`: by `cluster_of`.
+
+    `made`: whether this run makes the release.
+    """
     return {
         "namespace": args.get("kubernetes_namespace", "default"),
         "release": release,
         "timeout_seconds": args.get("rollout_timeout", _SECONDS),
         "chart": _digest(chart, values),
+        "made": made,
         **({"patient": True} if patient else {}),
         **({"cluster": cluster} if cluster is not None else {}),
         "services": {

@@ -16,9 +16,10 @@ from scone_policy.syntax.names import ROOT
 
 @dataclass(frozen=True)
 class _Known:
-    """The policies of one program that were made so far: by name, with the url of their CAS."""
+    """The policies of one program that were made so far."""
 
-    policies: dict[str, tuple[Any, Session]] = field(default_factory=dict)
+    policies: dict[str, list[tuple[str, Any, Session]]] = field(default_factory=dict)
+    """Session → resource, url of its CAS, what it says; one name at several CASes is several policies."""
     importers: dict[str, set[str]] = field(default_factory=dict)
     """Exporter → those that import from it."""
 
@@ -27,8 +28,11 @@ _PROGRAMS: "WeakKeyDictionary[Any, _Known]" = WeakKeyDictionary()
 """By the connection to the engine: each run of a program has its own, also where one process runs several."""
 
 
-def check_sharing(cas: Mapping[str, Any], session: Session | None) -> None:
+def check_sharing(resource: str, cas: Mapping[str, Any], session: Session | None) -> None:
     """Remember a policy, and compare it with those before: raises SconeError for an import that nobody exports.
+
+    And for a session that two resources write, each something else: they would undo each other for ever. Two that write
+    the same have it together (docs/adr/004-ownership.md). `resource`: name in the program.
 
     Only what is known now counts: names that are Outputs, policies of other programs and other CASes do not.
     """
@@ -36,7 +40,8 @@ def check_sharing(cas: Mapping[str, Any], session: Session | None) -> None:
     if program is None or session is None or has_hole(session.name):
         return
     known = _PROGRAMS.setdefault(program, _Known())
-    known.policies[session.name] = (cas.get("url"), session)
+    _refuse_twins(known, resource, cas.get("url"), session)
+    known.policies.setdefault(session.name, []).append((resource, cas.get("url"), session))
     sources = {secret.import_.session for secret in session.secrets.values() if secret.import_ is not None}
     for source in sources:
         known.importers.setdefault(source, set()).add(session.name)
@@ -46,13 +51,43 @@ def check_sharing(cas: Mapping[str, Any], session: Session | None) -> None:
 
 
 def _compare(known: _Known, source: str, importer: str) -> None:
-    if source not in known.policies or importer not in known.policies:
-        return
-    (at, exporter), (wanted_at, wanting) = known.policies[source], known.policies[importer]
-    if at is not wanted_at and (not isinstance(at, str) or at != wanted_at):
-        return  # perhaps another CAS
-    for problem in _problems(exporter, wanting):
-        raise problem
+    for _, at, exporter in known.policies.get(source, ()):
+        for _, wanted_at, wanting in known.policies.get(importer, ()):
+            if _is_one_cas(at, wanted_at):
+                for problem in _problems(exporter, wanting):
+                    raise problem
+
+
+def _is_one_cas(at: object, other: object) -> bool:
+    """False where it is perhaps another one."""
+    return at is other or (isinstance(at, str) and at == other)
+
+
+def _refuse_twins(known: _Known, resource: str, at: object, session: Session) -> None:
+    for first, first_at, written in known.policies.get(session.name, ()):
+        found = sorted(_differences(written.canonical(), session.canonical())) if _is_one_cas(first_at, at) else []
+        if found:
+            raise SconeError(
+                f"{first} and {resource} of this program both write this policy, and not the same: they differ in "
+                f"{', '.join(found)}",
+                where=session.name,
+                fix="give one of them another session (in a mesh: another namespace or service), or make them equal",
+            )
+
+
+def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
+    """Sections that are not equal; what is not known yet may be."""
+    for key in one.keys() | other.keys():
+        if not _may_be_equal(one.get(key), other.get(key)):
+            yield key
+
+
+def _may_be_equal(one: object, other: object) -> bool:
+    if not isinstance(one, Mapping) or not isinstance(other, Mapping):
+        return one == other or has_hole(one) or has_hole(other)
+    if any(has_hole(key) for key in (*one, *other)):
+        return True
+    return one.keys() == other.keys() and all(_may_be_equal(one[key], other[key]) for key in one)
 
 
 def _problems(exporter: Session, wanting: Session) -> Iterator[SconeError]:

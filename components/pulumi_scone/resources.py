@@ -79,7 +79,7 @@ class SecurityPolicy(Resource, module="scone", name="SecurityPolicy"):
         with user_errors():
             check_keywords(cas=cas, policy_file=policy_file, adopt=adopt, overlap=overlap)
             given = GivenPolicy(policy, file=policy_file, variables=variables)
-            check_sharing(cas, given.session)
+            check_sharing(name, cas, given.session)
         props = {
             "cas": dict(cas),
             "policy": given.policy,

@@ -6,17 +6,17 @@
     │  └─ MissingObjectError       there is no such object in it
     RequestError                   a request is not answered as it was asked
     ├─ Refusal                     client port: a reason, and one line for the caller
-    ├─ EnclaveRefusal                enclave port: a code, and one line for the log of the container
+    ├─ EnclaveRefusal              enclave port: a code, and one line for the log of the container
     ├─ UndeliverableError          a value cannot be put where the policy wants it
-    ├─ MalformedError              (evidence) the bytes are not of the protocol
-    ├─ BadChallengeError           (challenges) not one of ours, too old, or used
-    ├─ MissingHostValueError       (hostvalues) the policy names a host argument that was not given
-    ├─ TokenError                  (entra) there is no token
-    └─ PeerError                   (peer_protocol) another CAS is not the one that was trusted, or does not do its part
-       └─ UnreachableError         (peer_client) nobody answers there
+    ├─ MalformedError              (strict_json) the bytes are not of the protocol
+    ├─ BadChallengeError           (attestation.challenges) not one of ours, too old, or used
+    ├─ MissingHostValueError       (sessions.host_values) the policy names a host argument that was not given
+    ├─ TokenError                  (entra.client) there is no token
+    └─ PeerError                   (federation.protocol) another CAS is not the one trusted, or does not do its part
+       └─ UnreachableError         (federation.connection) nobody answers there
 
-Apart from these: NeededError (needed) is no error but a way back, to fetch something and begin anew; BadEntryError
-(audit_entry) says that bytes are no entry of an audit log. Texts never hold a secret.
+Apart from these: PendingFetch (secrets.pending) is no error but a way back, to fetch something and begin anew;
+BadEntryError (audit.entry) says that bytes are no entry of an audit log. Texts never hold a secret.
 """
 
 from collections.abc import Iterable

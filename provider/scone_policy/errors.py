@@ -3,6 +3,7 @@
 SconeError                what is wrong, where, what to do
 ├─ PolicyError            a session description breaks a rule
 ├─ ManifestError          a service manifest or Meshfile breaks a rule (scone_provider.errors)
+├─ PreviewError           a text is no preview of Pulumi's (scone_provider.errors)
 ├─ TrustError             a CAS is not, or no longer, the one that was trusted
 ├─ CasError               a CAS refused or could not be reached
 ├─ ImageError             an image could not be resolved, built, pushed or removed

@@ -98,6 +98,18 @@ def _add_offline(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     derive.add_argument("--release", default="release", help="name of the Helm release (default: %(default)s)")
     derive.set_defaults(run=_derive)
 
+    review = commands.add_parser("review", help="say what a preview changes in who is trusted with what")
+    review.add_argument("file", nargs="?", default="-", metavar="FILE", help="of `pulumi preview --json`; default: -")
+    review.add_argument("--format", choices=("markdown", "json", "sarif", "schema"), default="markdown")
+    review.add_argument(
+        "--fail-on",
+        default="",
+        metavar="DIRECTIONS",
+        help="end with 3 when something widens, regenerates, restarts, narrows, changes (separated by commas)",
+    )
+    review.add_argument("--allow", metavar="FILE", help="findings that were accepted, as `--format json` prints them")
+    review.set_defaults(run=_review)
+
     schema = commands.add_parser("schema", help="print a JSON Schema for editors")
     schema.add_argument("document", nargs="?", choices=("session", "service", "mesh"), default="session")
     schema.set_defaults(run=_schema)
@@ -149,6 +161,19 @@ def _derive(parsed: argparse.Namespace) -> int:
         tell=print,
         warn=lambda line: print(line, file=sys.stderr),
         builder=parsed.builder,
+    )
+
+
+def _review(parsed: argparse.Namespace) -> int:
+    from scone_provider.commands import review  # noqa: PLC0415  keeps --help quick
+
+    return review.run(
+        parsed.file,
+        form=parsed.format,
+        fail_on=parsed.fail_on,
+        allow=parsed.allow,
+        tell=print,
+        warn=lambda line: print(line, file=sys.stderr),
     )
 
 

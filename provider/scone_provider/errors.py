@@ -2,11 +2,24 @@
 
 from scone_policy.errors import PolicyError, SconeError
 
-__all__ = ["CasError", "DeployError", "ImageError", "ManifestError", "PolicyError", "SconeError", "TrustError"]
+__all__ = [
+    "CasError",
+    "DeployError",
+    "ImageError",
+    "ManifestError",
+    "PolicyError",
+    "PreviewError",
+    "SconeError",
+    "TrustError",
+]
 
 
 class ManifestError(SconeError):
     """A service manifest or a Meshfile breaks a rule, or asks for what is not supported."""
+
+
+class PreviewError(SconeError):
+    """A text is no preview, or one that cannot be reviewed."""
 
 
 class TrustError(SconeError):

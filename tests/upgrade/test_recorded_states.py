@@ -1,26 +1,13 @@
 """States that earlier releases left: the program that made one, run by this version, has nothing to do."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
-from support.pulumi_project import PulumiProject
+from support.recorded_state import Recorded
 
 HERE = Path(__file__).parent
 RECORDED = sorted(path.parent for path in HERE.rglob("state.json"))
-
-
-class Recorded(PulumiProject):
-    """A recorded program with its settings, and its state in a backend of this test's own."""
-
-    def __init__(self, recorded: Path, folder: Path, *, environment: dict[str, str]) -> None:
-        shutil.copytree(recorded, folder)
-        super().__init__(folder, environment=environment)
-        settings = (folder / "Pulumi.dev.yaml").read_bytes()
-        self.pulumi("stack", "init", "dev")
-        (folder / "Pulumi.dev.yaml").write_bytes(settings)  # with the salt under which the state is encrypted
-        self.pulumi("stack", "import", "--file", "state.json")
 
 
 @pytest.mark.parametrize("recorded", RECORDED, ids=lambda path: path.relative_to(HERE).as_posix())

@@ -17,6 +17,7 @@ from scone_cas.attestation.lease_messages import LeaseMessages
 from scone_cas.attestation.leases import LIFETIME, Holder, Leases
 from scone_cas.attestation.one_time_passwords import Passwords
 from scone_cas.audit.audit_log import Journal, NullJournal
+from scone_cas.audit.refusals import RefusalJournal
 from scone_cas.errors import CALM, EnclaveRefusal, Refusal, UndeliverableError
 from scone_cas.registry.sessions import SessionRegistry
 from scone_cas.secrets.pending import ATTEMPTS, PendingFetch
@@ -26,7 +27,6 @@ from scone_cas.storage.database import Store
 from scone_cas.storage.failures import storage_error
 from scone_cas.storage.reserve import OTHERS
 from scone_cas.strict_json import MalformedError
-from scone_cas.tally import Tally
 from scone_policy.errors import SconeError
 from scone_policy.model.services import Service
 
@@ -82,7 +82,10 @@ class _Asked:
 
 
 class EnclaveApi:
-    """Answers the requests of one worker. Safe for threads. `clock` tells the time of day."""
+    """Answers the requests of one worker. Safe for threads. `clock` tells the time of day.
+
+    `steady` is a time that never jumps, or `clock`.
+    """
 
     def __init__(
         self,
@@ -92,15 +95,16 @@ class EnclaveApi:
         journal: Journal | None = None,
         *,
         clock: Callable[[], datetime],
+        steady: Callable[[], datetime] | None = None,
     ) -> None:
         self._sessions = sessions
         self._journal = journal or NullJournal()
         self._store = store
         self._challenges = challenges
-        self._refusals = Tally()
+        self._refusals = RefusalJournal(self._journal)
         self._terms = AppraisalPolicyCache()
-        self._passwords = Passwords(store, clock=clock)
-        self._leases = Leases(store, clock=clock)
+        self._passwords = Passwords(store, clock=clock, steady=steady)
+        self._leases = Leases(store, clock=steady or clock)
         self._keeping = LeaseMessages(store, sessions, self._leases, self._terms, self._journal)
         self._served = dict.fromkeys(["/v1/enclave/challenge", "/v1/enclave/attest", *self._keeping.routes], "POST")
         self._served[openapi.PATH] = "GET"
@@ -178,7 +182,7 @@ class EnclaveApi:
         try:
             asked, sealed = self._judge(evidence, live)
         except EnclaveRefusal as refusal:
-            self._tell_refused(refusal, _shown(named), evidence.measurement, request.address)
+            self._refusals.tell(refusal.code, _shown(named), evidence.measurement, request.address)
             raise
         told = self._journal.record(
             "service_attested",
@@ -192,22 +196,9 @@ class EnclaveApi:
             log.event("service-attested", config_id=named, address=request.address)
         return document(200, {"sealed": base64.b64encode(sealed).decode()})
 
-    def _tell_refused(self, refusal: EnclaveRefusal, named: str, measurement: str, address: str) -> None:
-        """Of who proved nothing: the first of a kind before its answer, then how many. So nobody fills the disk."""
-        self.tell_counted()
-        if self._refusals.is_news(refusal.code, (named, address)):
-            told = {"config_id": named, "code": refusal.code, "measurement": measurement, "address": address}
-            self._journal.record("service_refused", **told)
-            log.event("service-refused", config_id=named, code=refusal.code, address=address)
-
-    def tell_counted(self, *, at_once: bool = False) -> None:
-        """Record what was only counted, when it is time, or `at_once`. Raises SconeError."""
-        for counted in self._refusals.due(at_once=at_once):
-            named, address = counted.kind if isinstance(counted.kind, tuple) else (None, None)
-            told = {"config_id": named, "code": counted.group, "address": address}
-            told |= {"count": counted.count, "seconds": counted.seconds}
-            self._journal.record("refusals_counted", **told)
-            log.event("refusals-counted", **told)
+    def tell_counted(self) -> None:
+        """Record refusals that were only counted, when it is time. Raises SconeError."""
+        self._refusals.tell_counted()
 
     def _judge(self, evidence: Evidence, live: SessionSnapshot | None) -> tuple[_Asked, bytes]:
         try:

@@ -14,12 +14,12 @@ class UsageError(Exception):
     """The command line cannot be carried out as it stands. The text says why."""
 
 
-def text_of(file: str) -> str:
-    """The UTF-8 text of a file of at most 1 MiB. Raises UsageError."""
+def text_of(file: str, *, limit: int = MAX_BYTES) -> str:
+    """The UTF-8 text of a file of at most `limit` bytes. Raises UsageError."""
     path = Path(file)
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{file}: the file is larger than 1 MiB")
+        if path.stat().st_size > limit:
+            raise UsageError(f"{file}: the file is larger than {limit >> 20} MiB")
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise UsageError(f"{file}: the file is not UTF-8 text") from None

@@ -159,10 +159,26 @@ def _taken(wanted: Wanted, found: Record) -> DeployError:
     return DeployError(
         belongs,
         where=wanted.place,
-        fix="if a component was renamed or moved, give it `opts=pulumi.ResourceOptions(aliases=[pulumi.Alias("
-        'name="its old name")])`, and the release stays as it is; if it is to be replaced (--replace, `pulumi state '
-        "taint`): do not, an update changes it in place; else choose another `release` or `kubernetes_namespace`, or, "
-        f"{uninstall}",
+        fix=f"{_way_to_keep(owner, ours)}, and the release stays as it is; if it is to be replaced (--replace, `pulumi "
+        "state taint`): do not, an update changes it in place; else choose another `release` or "
+        f"`kubernetes_namespace`, or, {uninstall}",
+    )
+
+
+def _way_to_keep(owner: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+    """How the resource that is about to release can be the one that has released."""
+    old, _, stack = str(owner.get("name") or "its old name").partition(" in ")
+    new, _, here = str(ours.get("name") or "").partition(" in ")
+    if owner and stack != here:
+        return "if the component moves to this stack: `pulumi state move` brings it along"
+    if owner and old == new:
+        alias = "parent=its old parent"
+        hint = " (parent=pulumi.ROOT_STACK_RESOURCE where it had none)"
+    else:
+        alias, hint = f'name="{old}"', ""
+    return (
+        "if a component was renamed or moved, give it `opts=pulumi.ResourceOptions(aliases=[pulumi.Alias("
+        f"{alias})])`{hint}"
     )
 
 

@@ -11,7 +11,7 @@ import scone_policy
 from scone_policy.diff.compare import compare
 from scone_policy.model.session import Session
 from scone_policy.syntax.holes import has_hole
-from scone_provider.cas.client import StoredSession
+from scone_provider.cas.stored_session import StoredSession
 from scone_provider.errors import CasError, SconeError
 from scone_provider.policy.foreign import foreign_places, hidden, known_values
 from scone_provider.policy.history import Since, Walk, since

@@ -13,6 +13,7 @@ from scone_provider.kubernetes.watch import Expectation, wait_for_release
 from scone_provider.resources._engine import Props, SconeProvider, checked, clean, plain
 
 _CLUSTER = "cluster"
+_MADE = "made"
 
 
 class RolloutProvider(SconeProvider):
@@ -21,19 +22,22 @@ class RolloutProvider(SconeProvider):
     Inputs: `namespace`, `release`, `timeout_seconds`, `services`: name of the workload → {image, policy_digest,
     kind, replicas, service (its name in the Meshfile), where (file:line of its manifests)}, `chart` (a digest, so
     that every release is watched), `patient`: somebody else uploads the policies, so that a refusal may pass. A failure
-    leaves the record as it was, so that the next `up` watches again.
+    leaves the record as it was, so that the next `up` watches again. `made` is true where this run makes the release,
+    and is kept in no state: the record is then replaced, so that a watch that fails leaves none.
     """
 
     replace_on = ("namespace", "release")
 
     @checked
     def check(self, olds: Props, news: Props) -> Props:
-        """Nothing to compute: all of it comes from the derivation."""
-        del olds
-        return news
+        """Nothing to compute: all of it comes from the derivation. The first record needs no word of `made`."""
+        made = news.pop(_MADE, None)
+        return news | ({_MADE: True} if made and olds else {})
 
     def diff(self, _id: str, _olds: Props, _news: Props) -> DiffResult:
         """Lines that moved in a manifest, and credentials that were renewed, are no reason to watch again."""
+        if _news.get(_MADE):
+            return DiffResult(changes=True, replaces=[_MADE], delete_before_replace=True)
         news = {key: value for key, value in plain(_news).items() if key != _CLUSTER}
         if not self._is_elsewhere(_olds, _news) and all(
             _without_places(_olds.get(key)) == _without_places(value) for key, value in news.items()
@@ -54,8 +58,9 @@ class RolloutProvider(SconeProvider):
             raise DeployError(
                 "Helm has no release of this name on this cluster, although Pulumi's state has it",
                 where=f"{namespace}/{release}",
-                fix="if it was removed: `pulumi up --refresh`; if it is on another cluster: give the "
-                "`kubernetes.Provider` that cluster's kubeconfig first, and the other one in a later `pulumi up`",
+                fix="if it was removed, or is to be on this cluster from now on: `pulumi up --refresh` releases it "
+                "here. What another cluster has of it stays there: uninstall it by `helm`. To go back to that cluster: "
+                "restore the state from before (`pulumi stack export --version …`, `pulumi stack import`)",
             )
         return UpdateResult(self._watch(news))
 

@@ -13,7 +13,8 @@ from scone_policy.diff.regeneration import renewals
 from scone_policy.model.session import Session
 from scone_policy.rules.warnings import cautions
 from scone_policy.syntax.yaml_source import show
-from scone_provider.cas.client import CasClient, StoredSession
+from scone_provider.cas.client import CasClient
+from scone_provider.cas.stored_session import StoredSession
 from scone_provider.cas.trust import CasTrust
 from scone_provider.errors import CasError, SconeError, TrustError
 from scone_provider.policy.comparison import Comparison, parsed_if_possible

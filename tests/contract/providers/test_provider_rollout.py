@@ -106,3 +106,15 @@ def test_update_without_a_release_is_not_waited_for(provider_process: ProviderPr
             provider_process.update(RolloutProvider, "default/app", rollout(), news)
     assert "default/app: Helm has no release of this name on this cluster" in caught.value.details()
     assert "pulumi up --refresh" in caught.value.details()
+
+
+def test_release_that_is_made_anew_is_watched_anew(provider_process: ProviderProcess) -> None:
+    """The record goes first, so that a watch that fails leaves none; no state keeps the word of it."""
+    first, _ = provider_process.check(RolloutProvider, rollout(made=True))
+    assert first == rollout()
+    for made in (None, True):
+        again, _ = provider_process.check(RolloutProvider, rollout(made=made), olds=rollout())
+        assert again == rollout(**({"made": True} if made else {}))
+    found = provider_process.diff(RolloutProvider, "default/app", rollout(), rollout(made=True))
+    assert list(found.replaces) == ["made"]
+    assert found.deleteBeforeReplace

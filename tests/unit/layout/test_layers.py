@@ -47,6 +47,7 @@ LAYERS = {
         "catalogue",
         "derive",
         "resources",
+        "review",
         "commands",
         "cli",
     ],

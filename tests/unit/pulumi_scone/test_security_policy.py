@@ -266,3 +266,41 @@ def test_imports_of_what_is_not_there(run: Run) -> None:
         SecurityPolicy("named", cas=CAS, policy={**shared, "name": pulumi.Output.from_input("acme/shared")})
 
     assert len(run(elsewhere).resources) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, None),
+        ({"secrets": {"pw": {"kind": "ascii", "size": 8}}}, "they differ in secrets"),
+        ({"secrets": {}}, "they differ in secrets"),
+        ({"access_policy": {"read": ["ANY"]}}, "they differ in access_policy"),
+    ],
+)
+def test_two_resources_that_write_one_policy(run: Run, changes: dict[str, Any], words: str | None) -> None:
+    """The same has two owners; not the same would be undone by each other for ever: an error that names both."""
+    shared = {**SHARED, "secrets": {"pw": {"kind": "ascii", "size": 7}}}
+
+    def program() -> None:
+        SecurityPolicy("one", cas=CAS, policy=shared)
+        SecurityPolicy("elsewhere", cas={**CAS, "url": "other"}, policy={**shared, "secrets": {}})
+        SecurityPolicy("two", cas=CAS, policy={**shared, **changes})
+
+    if words is None:
+        assert len(run(program).resources) == 3
+        return
+    with pytest.raises(pulumi.RunError, match="acme/shared: one and two of this program both write this") as refusal:
+        run(program)
+    assert words in str(refusal.value)
+
+
+def test_two_resources_may_write_the_same_once_it_is_known(run: Run) -> None:
+    """What is an Output may turn out to be equal: nothing is said of it."""
+    shared = {**SHARED, "secrets": {"pw": {"kind": "ascii", "size": 7}}}
+    later = {"pw": {"kind": "ascii", "size": 7, "export": [{"session": pulumi.Output.from_input("acme/app")}]}}
+
+    def program() -> None:
+        SecurityPolicy("one", cas=CAS, policy={**shared, "secrets": later})
+        SecurityPolicy("two", cas=CAS, policy={**shared, "secrets": later})
+
+    assert len(run(program).resources) == 2

@@ -68,8 +68,25 @@ def test_release_of_another_component_is_refused_by_its_name(
     api.record(status=status, values={**VALUES, OWNER: OTHERS})
     text = refusal(api, only_look=only_look)
     assert text.startswith(f"apps/app: this release belongs to {OTHERS['name']} (revision 1 is {status})")
-    assert 'aliases=[pulumi.Alias(name="its old name")]' in text
     assert "helm -n apps uninstall app" in text
+
+
+@pytest.mark.parametrize(
+    ("owner", "way"),
+    [
+        ("old in acme/shop/dev", 'aliases=[pulumi.Alias(name="old")]'),
+        ("app in acme/shop/dev", "aliases=[pulumi.Alias(parent=its old parent)]"),
+        ("old in acme/shop/prod", "`pulumi state move`"),
+        ("app in acme/shop/prod", "`pulumi state move`"),
+        (None, 'aliases=[pulumi.Alias(name="its old name")]'),
+    ],
+)
+def test_refusal_names_the_way_to_keep_it(api: KubernetesApi, owner: str | None, way: str) -> None:
+    """By what its owner and the one who releases have in common: renamed, put elsewhere, of another stack, unknown."""
+    api.record(values={**VALUES, **({OWNER: {"id": "1", "name": owner}} if owner else {})})
+    text = refusal(api, values={**VALUES, OWNER: {"id": "2", "name": "app in acme/shop/dev"}})
+    assert way in text
+    assert (way == "`pulumi state move`") != ("aliases" in text)
 
 
 @pytest.mark.parametrize("status", [*FINISHED, *UNFINISHED])
