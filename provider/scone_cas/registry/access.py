@@ -52,11 +52,7 @@ class Access:
 def check_create(session: Session, above: Access) -> None:
     """Raises Refusal unless the caller may create a session in the namespace that stands `above` it."""
     namespace = above.live
-    if not above.decision.permits(above.policy.may_create_sessions):
-        raise Refusal(
-            Reason.FORBIDDEN,
-            f"no permission to create sessions in the namespace '{namespace.session.name}'{above.asker}",
-        )
+    check_may_create(above)
     if session.namespace_hash not in (None, namespace.hash):
         raise Refusal(
             Reason.CONFLICT, f"the namespace '{namespace.session.name}' has another hash than namespace_hash says"
@@ -70,8 +66,7 @@ def check_update(session: Session, before: Access, *, sealed: Callable[[], bool]
 
     `sealed`: whether that is the root namespace, and too late to claim it.
     """
-    if not before.decision.permits(before.policy.update):
-        raise Refusal(Reason.FORBIDDEN, f"no permission to update the session '{session.name}'{before.asker}")
+    check_may_update(before)
     if sealed():
         raise Refusal(
             Reason.FORBIDDEN,
@@ -84,6 +79,22 @@ def check_update(session: Session, before: Access, *, sealed: Callable[[], bool]
         )
     if session.predecessor != before.live.hash:
         raise Refusal(Reason.CONFLICT, lost(session.predecessor))
+
+
+def check_may_create(above: Access) -> None:
+    """Raises Refusal unless the caller may create anything in that namespace."""
+    if not above.decision.permits(above.policy.may_create_sessions):
+        raise Refusal(
+            Reason.FORBIDDEN,
+            f"no permission to create sessions in the namespace '{above.live.session.name}'{above.asker}",
+        )
+
+
+def check_may_update(before: Access) -> None:
+    """Raises Refusal unless the caller may replace it by anything."""
+    if not before.decision.permits(before.policy.update):
+        name = before.live.session.name
+        raise Refusal(Reason.FORBIDDEN, f"no permission to update the session '{name}'{before.asker}")
 
 
 def lost(predecessor: str | None) -> str:
