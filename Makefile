@@ -1,7 +1,7 @@
 # Thin: everything stands in tools/devstack.
 devstack := python3 -m tools.devstack
 
-.PHONY: demo test test-long up down down-machine status lint unit contract lock clean-cache
+.PHONY: demo test test-long up down down-machine status lint unit contract mutants lock clean-cache
 
 demo: ## set up what is missing, deploy the demo, show the confidential service's log
 	@$(devstack) demo
@@ -23,6 +23,8 @@ unit: ## the fast tests
 	@$(devstack) unit
 contract: ## provider, CAS and registry client against each other, without the engine
 	@$(devstack) contract
+mutants: ## changes of the code that unit tests have to notice: a sample in half an hour (SEED=2: another; ALL=1: all, many hours)
+	@$(devstack) mutants $(if $(ALL),--all,--seed $(or $(SEED),1))
 lock: ## resolve the versions of all Python packages anew
 	@$(devstack) lock
 clean-cache: ## remove the toolchain's cache

@@ -7,7 +7,7 @@ Generated examples are the same in every run, so that a run says something about
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from support.golden import Golden
 
@@ -15,6 +15,9 @@ from support.golden import Golden
 _UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("repeatable", _UNHURRIED, derandomize=True)
 settings.register_profile("explore", _UNHURRIED, max_examples=1_000)
+settings.register_profile(  # tools/mutants: often and fast; the smallest example is of no use there
+    "mutants", _UNHURRIED, derandomize=True, max_examples=15, phases=(Phase.explicit, Phase.generate)
+)
 settings.load_profile("repeatable")
 
 

@@ -11,7 +11,7 @@ from pulumi_scone._outputs import is_later, user_errors
 from scone_policy.errors import SconeError
 from scone_provider.errors import ImageError
 from scone_provider.image.oci.reference import parse_reference
-from scone_provider.image.registry.transport import RegistryOptions
+from scone_provider.image.registry.connection import RegistryOptions
 from scone_provider.kubernetes.pull_secret import SECRET_KEY, SECRET_TYPE, docker_config
 
 

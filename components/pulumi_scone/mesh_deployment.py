@@ -1,6 +1,6 @@
 """`MeshDeployment`: a Meshfile and its services, from manifests to running pods."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -8,7 +8,7 @@ from pulumi_kubernetes.core.v1 import Secret
 from pulumi_kubernetes.helm.v3 import Release, ReleaseArgs
 
 from pulumi_scone._arguments import MeshDeploymentArgs
-from pulumi_scone._cluster import cluster_of
+from pulumi_scone._cluster import ClusterInputs, cluster_of
 from pulumi_scone._given_policy import as_secrets
 from pulumi_scone._image_component import ImageComponent
 from pulumi_scone._inputs import check_arguments
@@ -67,21 +67,8 @@ class MeshDeployment(pulumi.ComponentResource):
         values = draft.chart_values()
         secrets = self._pull_secrets(name, args, draft, values["services"])
         hooks = ReleaseHooks(name, cluster)
-        self.chart = Release(
-            name,
-            ReleaseArgs(
-                chart=draft.chart,
-                name=draft.release,
-                namespace=args.get("kubernetes_namespace", "default"),
-                values={**values, **objects_value(kept), **owner_value(self, name)},
-                skip_await=True,  # Rollout waits, and says why a pod does not come up
-            ),
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                depends_on=[*(one.policy for one in kept), *images.values(), *secrets],
-                hooks=hooks.binding,
-                ignore_changes=[OWNER_PATH],
-            ),
+        self.chart = self._release(
+            name, args, draft, values=values, kept=kept, before=[*images.values(), *secrets], hooks=hooks
         )
         uploaded = {service: policy.hash for service, policy in policies.items() if isinstance(policy, SecurityPolicy)}
         by_hand = [one.session for one in kept if one.way.mode in (NO_UPLOAD, ENCRYPTED_ONLY)]
@@ -92,20 +79,7 @@ class MeshDeployment(pulumi.ComponentResource):
                 self,
             )
         else:
-            self.rollout = Rollout(
-                name,
-                inputs=rollout_inputs(
-                    args,
-                    chart=draft.chart,
-                    release=draft.release,
-                    values=values,
-                    manifests=(draft.mesh, draft.manifests),
-                    patient=any(one.way.in_chart for one in kept),
-                    cluster=cluster,
-                    made=hooks.made(self.chart),
-                ),
-                opts=pulumi.ResourceOptions(parent=self, depends_on=[self.chart], delete_before_replace=True),
-            )
+            self.rollout = self._rollout(name, args, draft, values=values, kept=kept, cluster=cluster, hooks=hooks)
             uploaded |= self._released(name, draft, namespace, policies)
         self.namespace = namespace.namespace
         self.images = pulumi.Output.all(**{service: image.reference for service, image in images.items()})
@@ -120,6 +94,61 @@ class MeshDeployment(pulumi.ComponentResource):
                 "documents": self.documents,
                 "release": self.release,
             }
+        )
+
+    def _release(
+        self,
+        name: str,
+        args: MeshDeploymentArgs,
+        draft: MeshBuilder,
+        *,
+        values: Mapping[str, Any],
+        kept: Sequence[MeshPolicy],
+        before: Sequence[pulumi.Resource],
+        hooks: ReleaseHooks,
+    ) -> Release:
+        """The chart, after its policies and what else is to be there `before`."""
+        return Release(
+            name,
+            ReleaseArgs(
+                chart=draft.chart,
+                name=draft.release,
+                namespace=args.get("kubernetes_namespace", "default"),
+                values={**values, **objects_value(kept), **owner_value(self, name)},
+                skip_await=True,  # Rollout waits, and says why a pod does not come up
+            ),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[*(one.policy for one in kept), *before],
+                hooks=hooks.binding,
+                ignore_changes=[OWNER_PATH],
+            ),
+        )
+
+    def _rollout(
+        self,
+        name: str,
+        args: MeshDeploymentArgs,
+        draft: MeshBuilder,
+        *,
+        values: Mapping[str, Any],
+        kept: Sequence[MeshPolicy],
+        cluster: ClusterInputs | None,
+        hooks: ReleaseHooks,
+    ) -> Rollout:
+        return Rollout(
+            name,
+            inputs=rollout_inputs(
+                args,
+                chart=draft.chart,
+                release=draft.release,
+                values=values,
+                manifests=(draft.mesh, draft.manifests),
+                patient=any(one.way.in_chart for one in kept),
+                cluster=cluster,
+                made=hooks.made(self.chart),
+            ),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[self.chart], delete_before_replace=True),
         )
 
     def _namespace(self, name: str, args: MeshDeploymentArgs, draft: MeshBuilder) -> CasNamespace:

@@ -6,17 +6,17 @@
     │  └─ MissingObjectError       there is no such object in it
     RequestError                   a request is not answered as it was asked
     ├─ Refusal                     client port: a reason, and one line for the caller
-    ├─ EnclaveRefusal                enclave port: a code, and one line for the log of the container
+    ├─ EnclaveRefusal              enclave port: a code, and one line for the log of the container
     ├─ UndeliverableError          a value cannot be put where the policy wants it
-    ├─ MalformedError              (evidence) the bytes are not of the protocol
-    ├─ BadChallengeError           (challenges) not one of ours, too old, or used
-    ├─ MissingHostValueError       (hostvalues) the policy names a host argument that was not given
-    ├─ TokenError                  (entra) there is no token
-    └─ PeerError                   (peer_protocol) another CAS is not the one that was trusted, or does not do its part
-       └─ UnreachableError         (peer_client) nobody answers there
+    ├─ MalformedError              (strict_json) the bytes are not of the protocol
+    ├─ BadChallengeError           (attestation.challenges) not one of ours, too old, or used
+    ├─ MissingHostValueError       (sessions.host_values) the policy names a host argument that was not given
+    ├─ TokenError                  (entra.client) there is no token
+    └─ PeerError                   (federation.protocol) another CAS is not the one trusted, or does not do its part
+       └─ UnreachableError         (federation.connection) nobody answers there
 
-Apart from these: NeededError (needed) is no error but a way back, to fetch something and begin anew; BadEntryError
-(audit_entry) says that bytes are no entry of an audit log. Texts never hold a secret.
+Apart from these: PendingFetch (secrets.pending) is no error but a way back, to fetch something and begin anew;
+BadEntryError (audit.entry) says that bytes are no entry of an audit log. Texts never hold a secret.
 """
 
 from collections.abc import Iterable
@@ -66,15 +66,22 @@ class Refusal(RequestError):  # noqa: N818 - a refusal is an answer, not a fault
 class EnclaveRefusal(RequestError):  # noqa: N818 - what it is, not that it failed
     """An enclave's request is refused (docs/enclave-protocol.md, section 3).
 
-    `code` is one of the protocol, `message` one line without secrets; `expected` and `found` where both exist.
+    `code` is one of the protocol, `message` one line without secrets, `found` what the asker itself brought.
+    `expected`, and `meant` (a code that says more), are for the CAS's own logs: an answer may go to anybody.
     """
 
     def __init__(
-        self, code: str, message: str, *, expected: Iterable[str] | None = None, found: str | None = None
+        self,
+        code: str,
+        message: str,
+        *,
+        expected: Iterable[str] = (),
+        found: str | None = None,
+        meant: str | None = None,
     ) -> None:
         super().__init__(code, message)
-        self.code, self.message = code, message
-        self.expected, self.found = expected, found
+        self.code, self.message, self.meant = code, message, meant or code
+        self.expected, self.found = tuple(expected), found
 
 
 class UndeliverableError(RequestError):

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from scone_cas.api.http import Request
+from scone_cas.keystore.unseal import sealer
 from scone_cas.registry.snapshots import SnapshotCache
 from scone_cas.secrets.pending import PendingFetch
 from scone_cas.server.assembly import CasComponents, assemble, initialise
 from scone_cas.storage.database import Store
-from scone_cas.storage.state_directory import sealer
 from support.software_enclave import MEASUREMENT, SoftwareEnclave
 
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -49,7 +49,7 @@ def test_memory_is_bounded_by_bytes(state: Path) -> None:
     for number in range(10):
         upload(parts, large(f"n{number}", services=1_000))
     limit = 8 * _MIB
-    cache = SnapshotCache(Store(state, sealer(state)), memory=limit)
+    cache = SnapshotCache(Store(state, sealer(state, None)), memory=limit)
     gc.collect()
     tracemalloc.start()
     try:
@@ -67,7 +67,7 @@ def test_memory_is_bounded_by_bytes(state: Path) -> None:
 def test_one_that_is_larger_than_all_room_can_be_used(state: Path) -> None:
     """A session that takes more than the whole cache is still found, and at once the second time."""
     upload(assemble(state, clock=lambda: _NOW), large("n", services=500))
-    cache = SnapshotCache(Store(state, sealer(state)), memory=1000)
+    cache = SnapshotCache(Store(state, sealer(state, None)), memory=1000)
     with pytest.raises(PendingFetch) as waiting:
         cache.at_once("n")
     waiting.value.ask()

@@ -15,7 +15,9 @@ import urllib3.util.connection
 
 from scone_provider.errors import ImageError
 from scone_provider.image.oci.layers import bytes_blob
-from scone_provider.image.registry.client import OCI_MANIFEST, Registry, Repository
+from scone_provider.image.registry.client import Registry
+from scone_provider.image.registry.manifests import OCI_MANIFEST
+from scone_provider.image.registry.repository import Repository
 from support.quirky_client import AUTH, BASIC, BEARER, HOST, MANIFEST, REALM, Client, Play
 from support.quirky_registry import IDENTITY, SECRETS, STORAGE, Quirks, QuirkyRegistry
 

@@ -9,7 +9,7 @@ from tools.devstack.paths import REGISTRY
 from scone_provider.image.oci.reference import parse_reference
 from scone_provider.image.publish.cosign import signature_tag
 from scone_provider.image.registry.client import Registry
-from scone_provider.image.registry.transport import RegistryOptions
+from scone_provider.image.registry.connection import RegistryOptions
 from support.mesh import MeshProject
 
 NATIVE = "docker-build:index:Image::native"

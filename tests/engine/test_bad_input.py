@@ -13,7 +13,8 @@ from engine.conftest import IMAGE_KEY, PULUMI_YAML, free_ports
 from scone_provider.cas.identity import Identity
 from scone_provider.image.oci.layers import bytes_blob
 from scone_provider.image.oci.reference import parse_reference
-from scone_provider.image.registry.client import OCI_MANIFEST, Registry
+from scone_provider.image.registry.client import Registry
+from scone_provider.image.registry.manifests import OCI_MANIFEST
 from support.embedded_cas import EmbeddedCas
 from support.pulumi_project import PulumiProject, Run
 from support.real_registry import RealRegistry

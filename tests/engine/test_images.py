@@ -8,7 +8,8 @@ import pytest
 
 from scone_provider.image.oci.layers import bytes_blob
 from scone_provider.image.oci.reference import parse_reference
-from scone_provider.image.registry.client import OCI_MANIFEST, Registry
+from scone_provider.image.registry.client import Registry
+from scone_provider.image.registry.manifests import OCI_MANIFEST
 from support.pulumi_project import PulumiProject
 from support.real_registry import RealRegistry
 from support.tiny_image import tiny_image

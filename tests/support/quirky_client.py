@@ -19,7 +19,8 @@ from cryptography.x509.oid import NameOID
 
 from scone_provider.image.oci.layers import Blob, bytes_blob
 from scone_provider.image.oci.reference import Reference
-from scone_provider.image.registry.client import OCI_MANIFEST, Registry
+from scone_provider.image.registry.client import Registry
+from scone_provider.image.registry.manifests import OCI_MANIFEST
 from support.quirky_registry import SECRETS, Quirks, QuirkyRegistry
 
 HOST = "registry.example.test"

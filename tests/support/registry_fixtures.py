@@ -8,8 +8,10 @@ import pytest
 from scone_provider.image.base.cache import BaseCache
 from scone_provider.image.oci.layers import bytes_blob
 from scone_provider.image.oci.reference import parse_reference
-from scone_provider.image.registry.client import OCI_MANIFEST, Registry, Repository
-from scone_provider.image.registry.transport import RegistryOptions
+from scone_provider.image.registry.client import Registry
+from scone_provider.image.registry.connection import RegistryOptions
+from scone_provider.image.registry.manifests import OCI_MANIFEST
+from scone_provider.image.registry.repository import Repository
 from support.real_registry import Liar, RealRegistry
 from support.tiny_image import TinyImage
 

@@ -16,7 +16,8 @@ from scone_provider.image.base.resolve import resolve_base
 from scone_provider.image.build.inputs import ImageInputs
 from scone_provider.image.build.layout import wanted_paths
 from scone_provider.image.build.source_files import scan_source
-from scone_provider.image.registry.client import OCI_INDEX, OCI_MANIFEST, Registry
+from scone_provider.image.registry.client import Registry
+from scone_provider.image.registry.manifests import OCI_INDEX, OCI_MANIFEST
 
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 IMAGE_KEY = bytes(range(32))

@@ -112,6 +112,11 @@ class Commands:
         self._bring_up_venv()
         checks.run(self._paths, checks.suite_phases(self._paths, suites=(name,), long=False))
 
+    def mutants(self, options: argparse.Namespace) -> None:
+        """Small changes of the code that some unit test has to notice."""
+        self._bring_up_venv()
+        checks.run(self._paths, [checks.mutants_phase(self._paths, options.rest)])
+
     def lock(self, _: argparse.Namespace) -> None:
         """Resolve the versions of all Python packages anew."""
         self._bring_up_venv()
@@ -206,6 +211,10 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("lint", help="style and types")
     commands.add_parser("unit", help="the fast tests")
     commands.add_parser("contract", help="provider, CAS and registry client against each other, without the engine")
+    mutants = commands.add_parser(
+        "mutants", help="changes of the code that some unit test has to notice; tools.mutants --help tells the rest"
+    )
+    mutants.add_argument("rest", nargs=argparse.REMAINDER, help="for tools.mutants, after --")
     commands.add_parser("lock", help="write the newest versions of all Python packages to lock.txt")
     test = commands.add_parser("test", help="set up, lint, every test")
     test.add_argument("--long", action="store_true", help="also the long forms: about half an hour more")

@@ -76,6 +76,12 @@ def suite_phases(paths: Paths, *, suites: tuple[str, ...], long: bool) -> Iterat
             )
 
 
+def mutants_phase(paths: Paths, options: Iterable[str]) -> Phase:
+    """The mutation tester with its `options`; without any a sample that takes half an hour."""
+    argv = (str(paths.venv / "bin" / "python"), "-m", "tools.mutants", *(name for name in options if name != "--"))
+    return Phase(name="mutants", argv=argv, cwd=paths.root)
+
+
 def run(paths: Paths, phases: Iterable[Phase]) -> None:
     """Run all phases, also after one has failed, and print what each took. Raises DevstackError naming the failed."""
     variables = environment(paths) | {

@@ -124,7 +124,7 @@ class LeaseMessages:
         return lease.answer(message, {"number": said["number"], "expires_in": 0})
 
     def _expect(self, holder: Holder) -> None:
-        """Raises NeededError when something must be fetched to judge: no transaction waits for a network."""
+        """Raises PendingFetch when something must be fetched to judge: no transaction waits for a network."""
         self._sessions.ready(holder.session, measurement=holder.measurement)
 
     def _judged(self, holder: Holder) -> tuple[SessionSnapshot, Service]:

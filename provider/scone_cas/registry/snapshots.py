@@ -78,8 +78,11 @@ class SnapshotCache:
         if found is not None:
             return found
         if session_hash is not None and self._store.length(name, session_hash) > _LONG:
-            raise PendingFetch([partial(self.find, name)])
+            raise PendingFetch([partial(self._keep, name)])
         return self.find(name)
+
+    def _keep(self, name: str) -> None:
+        self.find(name)
 
     def drop(self, session_hash: str) -> None:
         """Read this version anew when it is asked for: its stored values have changed."""

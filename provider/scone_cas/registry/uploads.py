@@ -10,7 +10,16 @@ from scone_cas.errors import Reason, Refusal
 from scone_cas.federation.peers import Peers, check_number
 from scone_cas.filesystems import volumes
 from scone_cas.filesystems.tags import Tags
-from scone_cas.registry.access import Access, check_create, check_may_create, check_may_update, check_update, lost
+from scone_cas.registry.access import (
+    Access,
+    check_create,
+    check_may_create,
+    check_may_update,
+    check_update,
+    lost,
+    nearest_namespace,
+    no_upload,
+)
 from scone_cas.registry.resolvers import ResolverFactory
 from scone_cas.registry.results import Uploaded
 from scone_cas.registry.snapshots import SnapshotCache, is_salted, note_maker, note_salt
@@ -49,7 +58,7 @@ class SessionWriter:
         wanted = self._judge(signed)
         # Judged again in the transaction: here so that nobody makes the CAS work who may not.
         before, complete = self._permitted(wanted, caller)
-        self._ask_others(complete)
+        self._ask_others(complete, caller)
         ready = generation.slow(self._resolvers.view(), wanted.session, before)
         try:
             return self._announced(wanted, caller, ready)
@@ -71,13 +80,13 @@ class SessionWriter:
             )
         return done
 
-    def _ask_others(self, wanted: descriptions.Description) -> None:
+    def _ask_others(self, wanted: descriptions.Description, caller: Caller) -> None:
         """Ask other CASes for what is imported from them, before the writer's turn: nobody waits for a network there.
 
         What was found out is judged in that turn.
         """
         view = self._resolvers.asking(asks=True)
-        found = imports.imports(wanted.session, wanted.hash, view.live)
+        found = imports.imports(wanted.session, wanted.hash, view.live, self._comparison(caller))
         remote = [one for one in found.values() if isinstance(one, RemoteSecret)]
         check_number(remote)
         if remote and self._peers is not None:
@@ -94,7 +103,7 @@ class SessionWriter:
         if before is not None:
             check_may_update(self._resolvers.access(before, caller))
         elif name is not None:
-            check_may_create(self._above(name, caller, self._snapshots.find))
+            check_may_create(name, self._above(name, caller, self._snapshots.find))
 
     def _permitted(
         self, wanted: descriptions.Description, caller: Caller
@@ -108,12 +117,18 @@ class SessionWriter:
             check_update(wanted.session, access, sealed=lambda: self._is_sealed(before))
         return before, wanted.created_by(caller)
 
+    def _comparison(self, caller: Caller) -> Callable[[SessionSnapshot], bool]:
+        return lambda live: self._resolvers.access(live, caller).may_compare
+
     def _above(self, name: str, caller: Caller, find: Callable[[str], SessionSnapshot | None]) -> Access:
         """What the caller may do to the namespace of a session. Raises Refusal."""
         namespace = parent(name)
         assert namespace is not None
         above = find(namespace)
         if above is None:
+            nearest = self._resolvers.access(nearest_namespace(name, find), caller)
+            if not nearest.may_create:
+                raise no_upload(name, nearest)
             raise Refusal(Reason.UNKNOWN, f"the namespace '{namespace}' of '{name}' does not exist: create it first")
         return self._resolvers.access(above, caller)
 
@@ -124,7 +139,7 @@ class SessionWriter:
         before, wanted = self._permitted(wanted, caller)
         session = wanted.session
         view = self._resolvers.view()
-        for found in imports.imports(session, wanted.hash, view.live).values():
+        for found in imports.imports(session, wanted.hash, view.live, self._comparison(caller)).values():
             if isinstance(found, RemoteSecret):
                 view.elsewhere(found)
         volumes.check_volumes(session, wanted.hash, view.live)

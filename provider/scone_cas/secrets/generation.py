@@ -121,7 +121,7 @@ def _in_order(session: Session) -> Iterator[str]:
 def _sources(secret: Secret, kinds: Mapping[str, str | None]) -> Iterator[str]:
     texts = [secret.application_secret, *(secret.payload or {}).values()]
     named = [secret.private_key, secret.issuer, secret.signer]
-    yield from (text for text in named if text in kinds)
+    yield from (text for text in named if text is not None and text in kinds)
     for text in filter(None, [*texts, *(item for item in named if item and "-----" not in item)]):
         for part in parts(text):
             if isinstance(part, Placeholder) and not part.name.startswith("self::"):

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import yaml
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -29,7 +30,10 @@ from scone_policy.syntax.yaml_source import LOADER, MAX_BYTES, MAX_DEPTH, MAX_NO
 _DOMAIN = b"scone-cas session v1\0"
 _MOST_CAUTIONS = 20
 """Lines of the log that an upload may cause."""
-_BASE = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+if TYPE_CHECKING:
+    _BASE = yaml.SafeDumper
+else:
+    _BASE = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _ROOM = {"creator": {"signer": ""}}
 """What a creator adds in values: a description without one must still be readable with one."""
 
@@ -79,7 +83,7 @@ class Description:
         return self.base if creator is None else self.base + _written({"creator": creator})
 
 
-class _Dumper(_BASE):  # type: ignore[misc, valid-type]
+class _Dumper(_BASE):
     """Writes numbers that the reader kept as text (`0.10`) as that text, and everything out in full."""
 
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - PyYAML's signature

@@ -199,9 +199,6 @@ Printed = Annotated[None, PlainValidator(_printed, json_schema_input_type=str | 
 Text = Annotated[str, PlainValidator(text, json_schema_input_type=str)]
 OptionalText = Annotated[str | None, PlainValidator(optional(text), json_schema_input_type=str | None)]
 OptionalWhole = Annotated[int | str | None, PlainValidator(optional(whole), json_schema_input_type=int | None)]
-ReferableWhole = Annotated[
-    int | str | None, PlainValidator(optional(or_reference(whole)), json_schema_input_type=int | str | None)
-]
 ReferableSwitch = Annotated[
     bool | str | None, PlainValidator(optional(or_reference(switch)), json_schema_input_type=bool | str | None)
 ]

@@ -161,7 +161,7 @@ class Reader:
             )
 
     def _alias(self, event: yaml.AliasEvent, path: Path) -> object:
-        found = self._anchors.get(event.anchor)
+        found = self._anchors.get(event.anchor or "")
         if found is None:
             raise self._refuse(
                 "this alias (*…) stands for nothing before it", event, "A text that begins with * needs quotes."

@@ -8,20 +8,17 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import scone_policy
-from scone_policy.errors import PolicyError, SconeError
 from scone_policy.keys.cas_evidence import CasEvidence
-from scone_policy.model.session import Session
-from scone_policy.syntax.yaml_source import load
 from scone_provider.cas.address import CasAddress
 from scone_provider.cas.attest import Attested, UnknownEvidence, attest, read_evidence, unreachable
 from scone_provider.cas.attestation_cache import AttestationCache
 from scone_provider.cas.errors import CasConflict, CasForbidden, CasUnreachable
 from scone_provider.cas.identity import Identity
+from scone_provider.cas.stored_session import StoredSession, predecessor_of
 from scone_provider.cas.tolerance import Tolerance
 from scone_provider.cas.transport import shared_client
 from scone_provider.errors import CasError, TrustError
@@ -36,27 +33,6 @@ _LONGEST_PAUSE = 5.0
 _LONGEST_HISTORY = 10_000
 _ID = re.compile(r"id=([0-9a-f]{64})\b")
 _HASH = re.compile("[0-9a-f]{64}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoredSession:
-    """One version of a session as the CAS keeps it. `hash` and `predecessor`: 64 hex digits."""
-
-    name: str
-    hash: str
-    description_yaml: str = field(repr=False)
-    predecessor: str | None = None
-
-    def parsed(self) -> Session:
-        """What it says. Raises CasError when this version of the program does not understand it."""
-        try:
-            return scone_policy.parse(self.description_yaml, file=f"CAS: {self.name}")
-        except SconeError as error:
-            raise CasError(
-                f"CAS has a version of this policy that cannot be understood: {error}",
-                where=self.name,
-                fix="was it written by hand, with a newer session language? Upgrade pulumi-scone, or replace it there",
-            ) from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,7 +207,7 @@ class CasClient:
             raise CasError(f"the CAS {self.url} answers something that is no session", where=name)
         if session_hash is not None and hash_ != session_hash:
             raise CasError(f"the CAS {self.url} answers with another version than the one asked for", where=name)
-        return StoredSession(name=name, hash=hash_, description_yaml=text, predecessor=_predecessor(text, name))
+        return StoredSession(name=name, hash=hash_, description_yaml=text, predecessor=predecessor_of(text, name))
 
     def _get(self, path: str, *, missing_is_fine: bool = False) -> _Answer:
         """A GET, repeated after what may pass: it changes nothing."""
@@ -313,18 +289,6 @@ def _document(answer: _Answer, what: str, url: str) -> Mapping[str, object]:
     if not isinstance(found, dict):
         raise CasError(f"the CAS {url} answers something that is no {what}")
     return found
-
-
-def _predecessor(description: str, name: str) -> str | None:
-    """What the description says itself: a field of the answer could differ from what was hashed."""
-    try:
-        data = load(description).data
-    except PolicyError:
-        data = None
-    if not isinstance(data, dict):
-        raise CasError("the CAS answers a session description that cannot be read", where=name)
-    found = data.get("predecessor")
-    return str(found).lower() if found is not None else None
 
 
 def _retry_after(headers: "httpx.Headers") -> float:

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 from scone_provider.errors import ImageError
 from scone_provider.image.oci.reference import DOCKER_HUB
+from scone_provider.image.registry.connection import RegistryOptions
 from scone_provider.image.registry.credentials import HUB_KEY, CredentialStore
-from scone_provider.image.registry.transport import RegistryOptions
 
 SECRET_TYPE = "kubernetes.io/dockerconfigjson"  # noqa: S105 - a type's name
 SECRET_KEY = ".dockerconfigjson"  # noqa: S105 - a key's name

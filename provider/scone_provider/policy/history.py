@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from scone_policy.model.access import entry_map
 from scone_policy.model.session import Session
-from scone_provider.cas.client import CasClient, StoredSession
+from scone_provider.cas.client import CasClient
+from scone_provider.cas.stored_session import StoredSession
 from scone_provider.errors import TrustError
 from scone_provider.policy.state import creator_key
 

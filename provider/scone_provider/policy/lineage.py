@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import scone_policy
 from scone_policy.model.session import Session
-from scone_provider.cas.client import StoredSession
+from scone_provider.cas.stored_session import StoredSession
 from scone_provider.errors import SconeError
 from scone_provider.policy.history import Walk
 from scone_provider.policy.owners import owners, without_owners

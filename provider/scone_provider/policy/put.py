@@ -1,8 +1,9 @@
 """Puts a version of a stack's policy on top of the one it knows, or says what stands in the way."""
 
 from scone_policy.model.session import Session
-from scone_provider.cas.client import CasClient, StoredSession
+from scone_provider.cas.client import CasClient
 from scone_provider.cas.errors import CasConflict
+from scone_provider.cas.stored_session import StoredSession
 from scone_provider.policy.comparison import Comparison
 from scone_provider.policy.history import walk
 from scone_provider.policy.owners import Owners, marked, owners

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
-from scone_provider.cas.client import CasClient, StoredSession
+from scone_provider.cas.client import CasClient
 from scone_provider.cas.errors import CasConflict, CasUnreachable
+from scone_provider.cas.stored_session import StoredSession
 
 _TRIES = 3
 _LOOK_AGAIN = "run this again when CAS answers: it first looks what became of the upload"

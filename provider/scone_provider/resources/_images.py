@@ -10,7 +10,8 @@ from scone_provider.image.oci.reference import parse_reference
 from scone_provider.image.publish.ownership import claim, new_owner, release
 from scone_provider.image.publish.push import alone
 from scone_provider.image.registry.client import Registry
-from scone_provider.image.registry.transport import RegistryOptions, RegistryUnavailableError
+from scone_provider.image.registry.connection import RegistryOptions
+from scone_provider.image.registry.errors import RegistryUnavailableError
 from scone_provider.resources._engine import warn
 from scone_provider.stack.settings import Settings
 

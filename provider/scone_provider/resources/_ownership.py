@@ -1,6 +1,7 @@
 """Who has the policy of a resource: what its state says against what stands at CAS (docs/adr/004-ownership.md)."""
 
-from scone_provider.cas.client import CasClient, StoredSession
+from scone_provider.cas.client import CasClient
+from scone_provider.cas.stored_session import StoredSession
 from scone_provider.errors import CasError
 from scone_provider.policy.loss import keys_made_anew
 from scone_provider.policy.owners import Owner, Owners, marked, owners, without_owners

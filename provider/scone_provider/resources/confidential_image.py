@@ -34,7 +34,7 @@ from scone_provider.image.oci.reference import parse_reference
 from scone_provider.image.protection.measurement import MeasuredEnvironment
 from scone_provider.image.publish.cosign import parse_key, public_pem, push_signature, read_key, stack_key
 from scone_provider.image.publish.push import alone, image_exists, push_image
-from scone_provider.image.registry.transport import RegistryUnavailableError
+from scone_provider.image.registry.errors import RegistryUnavailableError
 from scone_provider.resources._engine import Props, SconeProvider, Unknowns, checked, clean, warn
 from scone_provider.resources._images import OWNERSHIP, check_demanded, claimed, let_go, public_name, registry_of, tell
 

@@ -3,7 +3,8 @@
 import pulumi
 from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 
-from scone_provider.cas.client import CasClient, StoredSession
+from scone_provider.cas.client import CasClient
+from scone_provider.cas.stored_session import StoredSession
 from scone_provider.cas.trust import CasTrust
 from scone_provider.errors import CasError
 from scone_provider.policy.history import walk

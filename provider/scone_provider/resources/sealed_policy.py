@@ -14,7 +14,8 @@ import scone_policy
 from scone_policy.model.session import Session
 from scone_policy.sealed.encrypted import encrypt_session
 from scone_policy.sealed.signed import sign_session
-from scone_provider.cas.client import CasClient, StoredSession
+from scone_provider.cas.client import CasClient
+from scone_provider.cas.stored_session import StoredSession
 from scone_provider.errors import CasError
 from scone_provider.manifest.mesh import ENCRYPTED, ENCRYPTED_ONLY, MODES, NO_UPLOAD, SIGNED
 from scone_provider.policy.files import remove_policy, write_policy

@@ -13,7 +13,8 @@ from scone_provider.cas.identity import Identity
 from scone_provider.cas.transport import close_clients
 from scone_provider.image.oci.layers import bytes_blob
 from scone_provider.image.oci.reference import parse_reference
-from scone_provider.image.registry.client import OCI_MANIFEST, Registry
+from scone_provider.image.registry.client import Registry
+from scone_provider.image.registry.manifests import OCI_MANIFEST
 from support.policy_stack import PolicyStack, policy, put, versions
 from support.provider_process import ProviderProcess, started
 from support.real_cas import RealCas

@@ -11,8 +11,9 @@ import grpc
 import pytest
 
 import scone_policy
-from scone_provider.cas.client import CasClient, StoredSession
+from scone_provider.cas.client import CasClient
 from scone_provider.cas.identity import Identity
+from scone_provider.cas.stored_session import StoredSession
 from scone_provider.policy.owners import owners
 from scone_provider.resources.sealed_policy import SealedPolicyProvider
 from support.policy_stack import SWITCHES, PolicyStack, plain, policy, put

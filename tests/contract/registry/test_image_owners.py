@@ -9,7 +9,9 @@ from scone_provider.errors import ImageError
 from scone_provider.image.oci.reference import parse_reference
 from scone_provider.image.publish.cosign import push_signature, signature_tag, stack_key
 from scone_provider.image.publish.ownership import Kind, Release, claim, new_owner, record_tag, release
-from scone_provider.image.registry.client import OCI_MANIFEST, Deletion, Registry, Repository
+from scone_provider.image.registry.client import Registry
+from scone_provider.image.registry.manifests import OCI_MANIFEST
+from scone_provider.image.registry.repository import Deletion, Repository
 from support.real_registry import RealRegistry
 from support.tiny_image import TinyImage, tiny_image
 

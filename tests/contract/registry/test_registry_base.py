@@ -12,8 +12,10 @@ from scone_provider.errors import ImageError
 from scone_provider.image.base.cache import BaseCache
 from scone_provider.image.base.resolve import resolve_base
 from scone_provider.image.oci.reference import parse_reference
-from scone_provider.image.registry.client import OCI_INDEX, OCI_MANIFEST, Registry
-from scone_provider.image.registry.transport import RegistryOptions, RegistryUnavailableError
+from scone_provider.image.registry.client import Registry
+from scone_provider.image.registry.connection import RegistryOptions
+from scone_provider.image.registry.errors import RegistryUnavailableError
+from scone_provider.image.registry.manifests import OCI_INDEX, OCI_MANIFEST
 from support.real_registry import Liar, RealRegistry
 from support.tiny_image import LAYER, TinyImage, digest_of, tiny_image
 

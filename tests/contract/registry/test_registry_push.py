@@ -17,8 +17,9 @@ from scone_provider.image.build.layout import wanted_paths
 from scone_provider.image.build.plan import ImagePlan, plan_image
 from scone_provider.image.oci.reference import parse_reference
 from scone_provider.image.publish.push import alone, delete_image, image_exists, push_image, tag_digest
-from scone_provider.image.registry.client import Deletion, Registry
-from scone_provider.image.registry.transport import RegistryUnavailableError
+from scone_provider.image.registry.client import Registry
+from scone_provider.image.registry.errors import RegistryUnavailableError
+from scone_provider.image.registry.repository import Deletion
 from support.real_registry import RealRegistry
 from support.tiny_image import IMAGE_KEY, LAUNCHER, TinyImage, digest_of, service, tiny_image
 

@@ -17,7 +17,9 @@ from scone_provider.errors import ImageError
 from scone_provider.image.oci.layers import bytes_blob
 from scone_provider.image.oci.reference import Reference
 from scone_provider.image.publish.ownership import Kind, claim, release
-from scone_provider.image.registry.client import OCI_MANIFEST, Deletion, Registry
+from scone_provider.image.registry.client import Registry
+from scone_provider.image.registry.manifests import OCI_MANIFEST
+from scone_provider.image.registry.repository import Deletion
 from support.quirky_client import AUTH, BASIC, BEARER, BLOB, HOST, MANIFEST, REALM, Authority, Play
 from support.quirky_registry import IDENTITY, PASSWORD, SECRETS, STORAGE, USER, Quirks, QuirkyRegistry
 

@@ -11,7 +11,7 @@ from scone_cas.api.client import STATUS
 from scone_cas.errors import Reason
 from scone_policy.errors import SconeError
 
-APART = {"NeededError", "BadEntryError"}
+APART = {"PendingFetch", "BadEntryError"}
 OWN_TO_A_PORT = {"TooLargeError"}
 
 
@@ -38,7 +38,7 @@ def test_every_exception_stands_in_the_tree() -> None:
         if issubclass(item, errors.RequestError | SconeError) and name != "RequestError"
     }
     assert {name: base for name, base in drawn.items() if base} == actual
-    assert set(_exceptions()) - set(drawn) <= APART | OWN_TO_A_PORT | {"PendingFetch"}
+    assert set(_exceptions()) - set(drawn) <= APART | OWN_TO_A_PORT
 
 
 def test_every_reason_has_a_status() -> None:

@@ -1,17 +1,14 @@
 """Turns `python:3.11-slim` into a `LockedBase`: by registry or cache, all bytes verified, flattened once per digest."""
 
 import hashlib
-import json
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from scone_provider.errors import ImageError
+from scone_provider.image.base.base_facts import FactFinder, Progress, silent
 from scone_provider.image.base.cache import BaseCache
-from scone_provider.image.base.layer_archive import Budget, Limits, check_media_type, read_layer
+from scone_provider.image.base.layer_archive import Limits
 from scone_provider.image.base.locked_base import (
-    Descriptor,
     LockedBase,
     ProtectionPart,
     check_configuration,
@@ -20,47 +17,23 @@ from scone_provider.image.base.locked_base import (
     find_program,
     layers_of,
     search_path_of,
-    tree_of,
 )
-from scone_provider.image.oci.canonical_json import canonical_json, parse_object
+from scone_provider.image.oci.canonical_json import parse_object
 from scone_provider.image.oci.reference import Reference, is_digest, parse_reference
-from scone_provider.image.oci.tree import Tree
-from scone_provider.image.protection.protection_file import Entry, base_entries, base_protection, base_protection_layer
-from scone_provider.image.registry.client import (
+from scone_provider.image.protection.protection_file import base_protection_layer
+from scone_provider.image.registry.client import Registry
+from scone_provider.image.registry.errors import RegistryUnavailableError
+from scone_provider.image.registry.manifests import (
     DOCKER_INDEX,
     DOCKER_MANIFEST,
     MANIFEST_LIMIT,
     OCI_INDEX,
     OCI_MANIFEST,
     Manifest,
-    Registry,
-    Repository,
 )
-from scone_provider.image.registry.transport import RegistryUnavailableError
 
-Progress = Callable[[str], None]
 _CONFIG_LIMIT = 8 << 20
-_FACTS_LIMIT = 256 << 20
-_FACTS_VERSION = "1"  # part of the name, so that another reading of layers never meets old facts
-_PARALLEL_DOWNLOADS = 4
 _KEPT_MANIFESTS = "manifest-"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Facts:
-    """What flattening a base gives, and what it takes minutes to learn again for a big one."""
-
-    base_json: bytes
-    programs: dict[str, str]
-
-    @property
-    def tree(self) -> Tree:
-        entries: dict[str, Entry] = json.loads(self.base_json)["entries"]
-        return tree_of(entries, self.programs)
-
-
-def silent(_: str) -> None:
-    """The progress of someone who does not want to know."""
 
 
 def resolve_base(
@@ -107,7 +80,7 @@ def base_protection_bytes(
 ) -> bytes:
     """`base.json` of a locked base, from the cache or computed. Raises ImageError when it is not what was locked."""
     resolver = _Resolver(registry, cache, limits or Limits(), progress)
-    base_json = resolver.facts(base.source, base.digest, base.layers, base.diff_ids).base_json
+    base_json = resolver.facts.of(base.source, base.digest, base.layers, base.diff_ids).base_json
     if hashlib.sha256(base_json).hexdigest() != base.protection.digest:
         raise ImageError(
             "the base's protection is not the one that was locked",
@@ -120,6 +93,7 @@ def base_protection_bytes(
 class _Resolver:
     def __init__(self, registry: Registry, cache: BaseCache, limits: Limits, progress: Progress) -> None:
         self._registry, self._cache, self._limits, self._progress = registry, cache, limits, progress
+        self.facts = FactFinder(registry, cache, limits, progress)
 
     def resolve(self, text: str, programs: tuple[str, ...], paths: tuple[str, ...]) -> LockedBase:
         reference = parse_reference(text)
@@ -173,7 +147,7 @@ class _Resolver:
             raise ImageError(f"the base is for {platform[0]}/{platform[1]}; linux/amd64 is needed", where=text)
         if len(layers) != len(diff_ids) or len(layers) > self._limits.layers:
             raise ImageError("the base has too many layers, or its configuration names other ones", where=text)
-        facts = self.facts(reference, found.digest, layers, diff_ids)
+        facts = self.facts.of(reference, found.digest, layers, diff_ids)
         layer, tree = base_protection_layer(facts.base_json), facts.tree
         locked = LockedBase(
             reference=text,
@@ -193,70 +167,6 @@ class _Resolver:
         )
         # What would not come back out of the state must not go in.
         return LockedBase.from_dict(locked.to_dict())
-
-    def facts(
-        self, reference: Reference, digest: str, layers: tuple[Descriptor, ...], diff_ids: tuple[str, ...]
-    ) -> _Facts:
-        """What flattening the image `digest` gives; from the cache where it was done before."""
-        name = f"{digest.removeprefix('sha256:')}.{_FACTS_VERSION}"
-        with self._cache.lock(name):
-            known = self._known_facts(name)
-            if known is not None:
-                return known
-            self._download(reference, layers)
-            entries, programs = self._flatten(layers, diff_ids)
-            facts = _Facts(base_json=base_protection(entries), programs=programs)
-            checksum = hashlib.sha256(facts.base_json).hexdigest()
-            self._cache.keep_fact(f"{name}.base.json", facts.base_json)
-            self._cache.keep_fact(f"{name}.programs.json", canonical_json({"base": checksum, "programs": programs}))
-            return facts
-
-    def _known_facts(self, name: str) -> _Facts | None:
-        base_json, about = self._cache.fact(f"{name}.base.json"), self._cache.fact(f"{name}.programs.json")
-        if base_json is None or about is None:
-            return None
-        try:
-            programs = parse_object(about, what="a cached fact", limit=_FACTS_LIMIT)
-        except ImageError:
-            return None
-        if programs.get("base") != hashlib.sha256(base_json).hexdigest():
-            return None
-        table: Any = programs.get("programs")
-        return _Facts(base_json=base_json, programs=table) if isinstance(table, dict) else None
-
-    def _download(self, reference: Reference, layers: tuple[Descriptor, ...]) -> None:
-        for layer in layers:
-            check_media_type(layer.media_type)
-        if sum(layer.size for layer in layers) > self._limits.compressed:
-            raise ImageError(f"the base has more than {self._limits.compressed} bytes", where=str(reference))
-        wanted = {
-            layer.digest: layer for layer in layers if not self._cache.has(layer.digest, size=layer.size)
-        }.values()
-        if not wanted:
-            return
-        self._progress(f"{reference}: downloading {len(wanted)} layers, {sum(layer.size for layer in wanted)} bytes")
-        source = self._registry.source(reference)
-        with ThreadPoolExecutor(max_workers=_PARALLEL_DOWNLOADS) as pool:
-            for _ in pool.map(lambda layer: fetch_layer(source, self._cache, layer), wanted):
-                pass
-
-    def _flatten(
-        self, layers: tuple[Descriptor, ...], diff_ids: tuple[str, ...]
-    ) -> tuple[dict[str, Entry], dict[str, str]]:
-        tree, budget = Tree(), Budget(self._limits)
-        for layer, diff_id in zip(layers, diff_ids, strict=True):
-            try:
-                with self._cache.open(layer.digest) as stream:
-                    members = read_layer(
-                        stream, media_type=layer.media_type, digest=layer.digest, diff_id=diff_id, budget=budget
-                    )
-            except ImageError:
-                self._cache.drop(layer.digest)  # a damaged file must not stand in the way of the next try
-                raise
-            tree.apply(members)
-        entries = base_entries(tree)
-        programs = {path: node.program for path, node in tree.walk() if node.program and path in entries}
-        return entries, programs
 
     def _platform(self, reference: Reference, found: Manifest) -> Manifest:
         if found.media_type in {OCI_MANIFEST, DOCKER_MANIFEST}:
@@ -326,8 +236,3 @@ def _baseline(index: Mapping[str, Any]) -> str | None:
     if found:
         return min(found, key=lambda one: one[0])[1]  # the first of equals
     return unsaid[0] if len(unsaid) == 1 else None
-
-
-def fetch_layer(source: Repository, cache: BaseCache, layer: Descriptor) -> None:
-    """Downloads one layer of a base into the cache, verified."""
-    cache.fetch(layer.digest, lambda file: source.download(layer.digest, size=layer.size, into=file))

@@ -9,7 +9,7 @@ from scone_provider.image.build.inputs import ImageInputs
 from scone_provider.image.oci.canonical_json import canonical_json
 from scone_provider.image.oci.layers import LAYER_MEDIA_TYPE, Blob
 from scone_provider.image.protection.protection_file import SCONE
-from scone_provider.image.registry.client import OCI_MANIFEST
+from scone_provider.image.registry.manifests import OCI_MANIFEST
 
 LABEL_PREFIX = "org.pulumi-scone."
 RUNTIME_USER = "65532:65532"

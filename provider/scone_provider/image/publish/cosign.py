@@ -20,7 +20,9 @@ from scone_provider.file_errors import file_reason
 from scone_provider.image.oci.canonical_json import canonical_json, parse_object
 from scone_provider.image.oci.layers import bytes_blob
 from scone_provider.image.oci.reference import parse_reference
-from scone_provider.image.registry.client import MANIFEST_LIMIT, OCI_MANIFEST, Registry, Repository
+from scone_provider.image.registry.client import Registry
+from scone_provider.image.registry.manifests import MANIFEST_LIMIT, OCI_MANIFEST
+from scone_provider.image.registry.repository import Repository
 
 PAYLOAD_TYPE = "application/vnd.dev.cosign.simplesigning.v1+json"
 ANNOTATION = "dev.cosignproject.cosign/signature"

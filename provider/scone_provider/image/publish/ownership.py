@@ -17,7 +17,10 @@ from scone_provider.image.oci.canonical_json import canonical_json
 from scone_provider.image.oci.layers import bytes_blob
 from scone_provider.image.oci.reference import Reference, parse_reference
 from scone_provider.image.publish.cosign import companion_configuration, delete_signature
-from scone_provider.image.registry.client import OCI_MANIFEST, Deletion, Manifest, Registry, UnsupportedError
+from scone_provider.image.registry.client import Registry
+from scone_provider.image.registry.errors import UnsupportedError
+from scone_provider.image.registry.manifests import OCI_MANIFEST, Manifest
+from scone_provider.image.registry.repository import Deletion
 
 RECORD_TYPE = "application/vnd.pulumi-scone.image-owner.v1+json"
 _CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"

@@ -6,14 +6,17 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from scone_provider.errors import ImageError
+from scone_provider.image.base.base_facts import Progress, fetch_layer, silent
 from scone_provider.image.base.cache import BaseCache
 from scone_provider.image.base.locked_base import Descriptor, LockedBase
-from scone_provider.image.base.resolve import Progress, base_protection_bytes, fetch_layer, silent
+from scone_provider.image.base.resolve import base_protection_bytes
 from scone_provider.image.build.plan import ImagePlan
 from scone_provider.image.oci.layers import Blob
 from scone_provider.image.oci.reference import parse_reference
 from scone_provider.image.protection.protection_file import base_protection_layer
-from scone_provider.image.registry.client import OCI_MANIFEST, Deletion, Registry, Repository
+from scone_provider.image.registry.client import Registry
+from scone_provider.image.registry.manifests import OCI_MANIFEST
+from scone_provider.image.registry.repository import Deletion, Repository
 
 
 @dataclass(frozen=True, kw_only=True)

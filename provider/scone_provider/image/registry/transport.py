@@ -1,19 +1,12 @@
-"""Requests to one registry: addresses, redirects, retries, deadlines, proxies, and errors without secrets.
+"""Requests to one registry: addresses, redirects, retries, deadlines, and errors without secrets.
 
-`requests` brings the connections. Who we are is `credentials`, what a registry wants to see of it `authorization`.
+`connection` sends one. Who we are is `credentials`, what a registry wants to see of it `authorization`.
 """
 
-import email.utils
-import importlib.util
-import json
-import ssl
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from http.cookiejar import DefaultCookiePolicy
-from pathlib import Path
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import requests
@@ -23,10 +16,12 @@ import urllib3.exceptions
 from scone_provider.errors import ImageError
 from scone_provider.image.oci.reference import DOCKER_HUB, is_loopback
 from scone_provider.image.registry.addresses import PORTS, joined, not_an_address, origin, parts_of
+from scone_provider.image.registry.answers import retry_after
 from scone_provider.image.registry.authorization import Authorizer, Scopes, TokenAnswer
 from scone_provider.image.registry.challenges import Challenge, parse_challenges
+from scone_provider.image.registry.connection import Body, Connection, RegistryOptions
 from scone_provider.image.registry.credentials import CredentialStore
-from scone_provider.image.registry.trust_store import trust_store
+from scone_provider.image.registry.errors import DeniedError, RegistryUnavailableError, TransientError
 
 _T = TypeVar("_T")
 _RETRY_STATUS = frozenset({408, 429, 500, 502, 503, 504})
@@ -41,72 +36,6 @@ _silent: dict[str, float] = {}
 """Hosts of this process that nobody answered for, and when: the next image does not wait for the same host again."""
 
 
-class RegistryUnavailableError(ImageError):
-    """A registry cannot be reached, or goes on answering that it is out of order."""
-
-
-class DeniedError(ImageError):
-    """A registry wants credentials that are not known here, or that its token service does not take."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RegistryOptions:
-    """How registries are reached. Times in seconds; `pause` and `clock` are `time.sleep` and `time.monotonic`."""
-
-    mirrors: Mapping[str, str] = field(default_factory=dict)
-    insecure_registries: frozenset[str] = frozenset()
-    docker_config: Path | None = None
-    connect_timeout: float = 5.0
-    read_timeout: float = 60.0
-    deadline: float = 900.0
-    attempts: int = 5
-    pause: Callable[[float], None] = time.sleep
-    clock: Callable[[], float] = time.monotonic
-
-
-class TransientError(Exception):
-    """Something that may go away: the operation is tried again. Never leaves this package's network modules."""
-
-    def __init__(self, why: str, *, retry_after: float = 0.0) -> None:
-        self.why, self.retry_after = why, retry_after
-        super().__init__(why)
-
-
-class Body:
-    """Content of known size for an upload, produced while it is sent."""
-
-    def __init__(self, chunks: Callable[[], Iterator[bytes]], size: int) -> None:
-        self._chunks, self._size = chunks, size
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __iter__(self) -> Iterator[bytes]:
-        return (chunk for chunk in self._chunks() if chunk)
-
-
-class _Adapter(requests.adapters.HTTPAdapter):
-    """Gives every request of the session a timeout, and trusts whom `trust_store` trusts."""
-
-    def __init__(self, timeout: tuple[float, float]) -> None:
-        self._timeout = timeout
-        self._context = trust_store()
-        super().__init__(pool_maxsize=8)
-
-    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # type: ignore[override]  # noqa: ANN401
-        options["timeout"] = options.get("timeout") or self._timeout
-        return super().send(request, **options)
-
-    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:  # noqa: ANN401, FBT001, FBT002
-        super().init_poolmanager(connections, maxsize, block=block, ssl_context=self._context, **options)
-
-    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:  # noqa: ANN401
-        return super().proxy_manager_for(proxy, ssl_context=self._context, **options)
-
-    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:  # noqa: ANN401, ARG002
-        conn.cert_reqs = "CERT_REQUIRED"  # by the context, to which requests would add certifi's list
-
-
 class Transport:
     """The connection to one registry host. Safe to use from several threads."""
 
@@ -115,16 +44,7 @@ class Transport:
         self.host, self._options = host, options
         plain = is_loopback(host) or host in options.insecure_registries
         self._base = f"{'http' if plain else 'https'}://{_HUB_ENDPOINT if host == DOCKER_HUB else host}"
-        self._session = requests.Session()
-        # Proxies and authorities are read here, and nothing else: ~/.netrc must not take the place of a login.
-        self._session.trust_env = False
-        # Nor may a name and password in an address that a registry made up.
-        self._session.auth = lambda request: request
-        # A client with cookies is a browser to some registries.
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        adapter = _Adapter((options.connect_timeout, options.read_timeout))
-        for prefix in ("http://", "https://"):
-            self._session.mount(prefix, adapter)
+        self._connection = Connection(host, options)
         self._authorizer = Authorizer(
             host, plain=plain, store=CredentialStore(options.docker_config), fetch=self._token, clock=options.clock
         )
@@ -200,7 +120,7 @@ class Transport:
             if not tried and response.status_code == 401:
                 raise self._denied(repository)
         if response.status_code in _RETRY_STATUS:
-            status, wait = response.status_code, self._retry_after(response)
+            status, wait = response.status_code, retry_after(response)
             response.close()
             later = f", and to come back in {wait:.0f} seconds" if wait > _LONGEST_PAUSE else ""
             raise TransientError(f"the registry answers {status}{later}", retry_after=wait)
@@ -253,7 +173,7 @@ class Transport:
             headers = {"Accept-Encoding": "identity", "User-Agent": "pulumi-scone", **send.headers}
             if authorization and self._is_own(url) and all(self._is_own(one.url) for one in passed):
                 headers["Authorization"] = authorization
-            response = self._exchange(method, url, headers, body)
+            response = self._connection.exchange(method, url, headers, body)
             response.history = [*passed]
             location = response.headers.get("Location")
             # An upload is sent on unchanged by 307 and 308 alone.
@@ -292,73 +212,13 @@ class Transport:
         """Whether nobody but the registry's own API had a part in the answer."""
         return all(self._is_own(one.url) for one in (*response.history, response))
 
-    def _exchange(
-        self, method: str, url: str, headers: Mapping[str, str], body: Body | bytes | None
-    ) -> requests.Response:
-        proxies = self._proxies(url)
-        try:
-            return self._session.request(
-                method, url, headers=headers, data=body, stream=True, proxies=proxies, allow_redirects=False
-            )
-        except requests.exceptions.SSLError as error:
-            raise self._broken_tls(error, urlsplit(url).netloc) from None
-        except (
-            requests.exceptions.InvalidURL,
-            requests.exceptions.InvalidSchema,
-            requests.exceptions.MissingSchema,
-            requests.exceptions.InvalidHeader,
-            UnicodeError,
-        ) as error:
-            raise ImageError(
-                f"the registry cannot be asked ({type(error).__name__})",
-                where=self.host,
-                fix="check the registry's address, and HTTPS_PROXY where it is set",
-            ) from None
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise TransientError(f"the registry cannot be reached ({type(error).__name__})") from None
-
-    def _broken_tls(self, error: Exception, netloc: str) -> Exception:
-        """A certificate that nobody vouches for and a server without TLS stay as they are; the rest may go away."""
-        causes = _causes(error)
-        if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
-            return ImageError(
-                f"the TLS certificate of {netloc} is not trusted",
-                where=self.host,
-                fix="add its CA to the system's trust store, or name it in SSL_CERT_FILE or REQUESTS_CA_BUNDLE",
-            )
-        reasons = {getattr(cause, "reason", None) for cause in causes if isinstance(cause, ssl.SSLError)}
-        if reasons & {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"}:
-            return ImageError(
-                f"{netloc} does not speak TLS",
-                where=self.host,
-                fix=f"check the port; a registry without TLS has to be named: "
-                f"pulumi config set --path 'scone:insecureRegistries[\"{self.host}\"]' true",
-            )
-        return TransientError("the TLS connection to the registry broke off")
-
-    def _proxies(self, url: str) -> dict[str, str]:
-        """The environment's proxies for `url`. Raises ImageError for one that this Python cannot speak with."""
-        # A proxy cannot reach this machine's loopback: go there directly.
-        if is_loopback(urlsplit(url).netloc):
-            return {"http": "", "https": ""}
-        proxies = dict(requests.utils.get_environ_proxies(url))
-        proxy = requests.utils.select_proxy(url, proxies) or ""
-        kind = urlsplit(proxy).scheme.lower()
-        if kind.startswith("socks") and importlib.util.find_spec("socks") is None:
-            raise ImageError(
-                f"the environment names a SOCKS proxy ({kind}://{urlsplit(proxy).hostname}), which needs a library",
-                where=self.host,
-                fix="pip install 'requests[socks]', or name an HTTP proxy in HTTPS_PROXY, or this host in NO_PROXY",
-            )
-        return proxies
-
     def _token(self, method: str, url: str, headers: Mapping[str, str], form: bytes | None) -> TokenAnswer:
         """One request to a token service, sent on only within the same host and port. Raises TransientError."""
         first = origin(url)
         for _ in range(_MAX_REDIRECTS + 1):
             sent = {"Accept": "application/json", "User-Agent": "pulumi-scone", **headers}
             try:
-                response = self._exchange(method, url, sent, form)
+                response = self._connection.exchange(method, url, sent, form)
             except TransientError:
                 raise TransientError("the registry's token service cannot be reached") from None
             location = response.headers.get("Location")
@@ -366,7 +226,7 @@ class Transport:
                 response.close()
                 raise TransientError(
                     f"the registry's token service answers {response.status_code}",
-                    retry_after=self._retry_after(response),
+                    retry_after=retry_after(response),
                 )
             if response.status_code not in _REDIRECTS or not location:
                 try:
@@ -382,16 +242,6 @@ class Transport:
             if origin(url) not in (first, ("https", first[1], PORTS["https"])):
                 break
         return TokenAnswer(status=403, body=b"")
-
-    def _retry_after(self, response: requests.Response) -> float:
-        """Seconds to wait, as the answer asks: a number or a date (RFC 9110, 10.2.3); 0 where it does not."""
-        text = response.headers.get("Retry-After", "").strip()
-        if text.isdecimal():
-            return float(text[:9])
-        try:
-            return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-        except (ValueError, TypeError, OverflowError):
-            return 0.0
 
     def _denied(self, repository: str) -> DeniedError:
         notes = "".join(f"; {note}" for note in self._authorizer.problems)
@@ -410,29 +260,3 @@ class _Sending:
     url: str
     headers: Mapping[str, str]
     body: Body | bytes | None
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """The error and all that it wraps: each library on the way wraps it in another manner."""
-    found: list[BaseException] = []
-    pending: list[object] = [error]
-    while pending:
-        one = pending.pop()
-        if isinstance(one, BaseException) and not any(one is other for other in found):
-            found.append(one)
-            pending += [*one.args, getattr(one, "reason", None), one.__cause__, one.__context__]
-    return found
-
-
-def said(response: requests.Response) -> str:
-    """What a registry gave as its reason, fit for an error text: its codes and messages, printable and short."""
-    try:
-        text = response.raw.read(64 << 10, decode_content=False)
-        errors = json.loads(text)["errors"]
-        reason = "; ".join(f"{error.get('code', '')} {error.get('message', '')}".strip() for error in errors)
-    except (ValueError, KeyError, TypeError, AttributeError, OSError, urllib3.exceptions.HTTPError):
-        reason = ""
-    finally:
-        response.close()
-    reason = "".join(c for c in reason if c.isprintable())[:200]
-    return f"{response.status_code}: {reason}" if reason else str(response.status_code)

@@ -8,7 +8,8 @@ import requests
 
 from scone_provider.image.oci.layers import Blob
 from scone_provider.image.registry.addresses import joined
-from scone_provider.image.registry.transport import Body, TransientError
+from scone_provider.image.registry.connection import Body
+from scone_provider.image.registry.errors import TransientError
 
 Send = Callable[[str, str, Mapping[str, str], Body | bytes], requests.Response]
 """(method, path or URL, headers, body) → answer, to be closed by whoever asked."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from scone_provider.errors import ImageError
-from scone_provider.image.registry.transport import RegistryOptions
+from scone_provider.image.registry.connection import RegistryOptions
 from scone_provider.kubernetes.pull_secret import docker_config
 
 CONFIG = {
