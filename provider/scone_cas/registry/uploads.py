@@ -24,6 +24,7 @@ from scone_cas.registry.resolvers import ResolverFactory
 from scone_cas.registry.results import Uploaded
 from scone_cas.registry.snapshots import SnapshotCache, is_salted, note_maker, note_salt
 from scone_cas.secrets import generation, imports
+from scone_cas.secrets.delivered_size import check_delivered
 from scone_cas.secrets.imports import LocalSecret
 from scone_cas.secrets.remote import RemoteSecret
 from scone_cas.sessions import descriptions, root_namespace
@@ -56,6 +57,7 @@ class SessionWriter:
         caller = caller.signed_by(signed.signers)
         self._may_upload(signed.text, caller)
         wanted = self._judge(signed)
+        check_delivered(wanted.session)
         # Judged again in the transaction: here so that nobody makes the CAS work who may not.
         before, complete = self._permitted(wanted, caller)
         self._ask_others(complete, caller)

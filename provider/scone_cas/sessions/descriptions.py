@@ -12,7 +12,6 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from scone_cas import log
 from scone_cas.errors import Reason, Refusal
-from scone_cas.secrets.delivered_size import check_delivered
 from scone_cas.sessions.authorization import Caller, check_certificates, creator_of, may_name_creator, names_creator
 from scone_cas.sessions.unsupported_features import refuse_unserved
 from scone_cas.sessions.wire_form import wire_problems
@@ -267,6 +266,5 @@ def stored(text: str) -> Session:
 def _check(session: Session) -> None:
     refuse_unserved(session)
     check_certificates(session.access_policy)
-    check_delivered(session)
     for caution in cautions(session)[:_MOST_CAUTIONS]:
         log.event("caution", session=session.name, where=show(caution.path), what=caution.rule)
