@@ -26,6 +26,8 @@ class ServeOptions:
     rate: float = 2000.0
     start_time: float = 120.0
     audit_log: bool = True
+    rollback_counter: Path | None = None
+    accept_rollback: bool = False
     entra: EntraSettings = field(default_factory=EntraSettings)
     peers: PeerSettings = field(default_factory=PeerSettings)
     key_store: "KeyStoreSettings | None" = None
@@ -44,6 +46,8 @@ class ServeOptions:
             rate=options.rate,
             start_time=options.start_time,
             audit_log=options.audit_log,
+            rollback_counter=options.rollback_counter,
+            accept_rollback=options.accept_rollback,
             entra=EntraSettings.parse(options),
             peers=PeerSettings.parse(connect_to=options.connect_to, trusted_peers=options.trusted_peer),
             key_store=read_settings(options.config) if options.config is not None else None,
@@ -81,6 +85,13 @@ def add_serve_options(parser: argparse.ArgumentParser) -> None:
         help="until both ports must serve: more for a machine that is busy or slow (default: %(default)s)",
     )
     parser.add_argument("--no-audit-log", dest="audit_log", action="store_false", help="record nothing in audit.log")
+    parser.add_argument(
+        "--rollback-counter",
+        metavar="FILE",
+        type=Path,
+        help="a file elsewhere that tells when an older state was restored: docs/security.md (default: none)",
+    )
+    parser.add_argument("--accept-rollback", action="store_true", help="start once on a state that the counter refuses")
     add_entra_options(parser)
     add_peer_options(parser)
     parser.add_argument("--config", metavar="FILE", type=Path, help="its key store: docs/key-stores.md (default: none)")

@@ -46,6 +46,8 @@ def serve(options: ServeOptions) -> None:
             options.state,
             random=secrets.token_bytes(KEY_SIZE),
             audit_log=options.audit_log,
+            rollback_counter=options.rollback_counter,
+            accept_rollback=options.accept_rollback,
             entra=options.entra,
             peers=options.peers,
             unlocked=unlocked,

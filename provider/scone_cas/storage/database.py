@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from scone_cas.storage import schema
 from scone_cas.storage.failures import storage_error
@@ -27,6 +27,16 @@ _BEYOND = "\x7f"
 
 AUDIT_NOTE = "audit note"
 """Kept: number and signature of the audit log's newest entry that a transaction of the store was announced with."""
+
+
+class Guard(Protocol):
+    """What a change of the store has to do for a rollback counter."""
+
+    def advance(self) -> None:
+        """Inside the change's transaction."""
+
+    def publish(self) -> None:
+        """After it, and before the next one. Raises SconeError."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +57,7 @@ class Store:
         self._path = directory / DATABASE
         self._sealer = sealer
         self.reserve = Reserve(directory)
+        self.guard: Guard | None = None
         self._local = threading.local()
 
     def initialise(self, kept: Mapping[str, bytes]) -> None:
