@@ -9,7 +9,7 @@ from scone_cas import log
 from scone_cas.api import openapi
 from scone_cas.api.http import Request, Response, document
 from scone_cas.attestation import delivery
-from scone_cas.attestation.appraisal import AppraisalPolicyCache
+from scone_cas.attestation.appraisal import DECOY, AppraisalPolicyCache, not_taken
 from scone_cas.attestation.challenges import LIFETIME as CHALLENGE_LIFETIME
 from scone_cas.attestation.challenges import BadChallengeError, Challenges
 from scone_cas.attestation.evidence import FORMAT, Evidence, read_challenge_request, read_evidence, read_message
@@ -17,16 +17,18 @@ from scone_cas.attestation.lease_messages import LeaseMessages
 from scone_cas.attestation.leases import LIFETIME, Holder, Leases
 from scone_cas.attestation.one_time_passwords import Passwords
 from scone_cas.audit.audit_log import Journal, NullJournal
+from scone_cas.audit.refusals import RefusalJournal
 from scone_cas.errors import CALM, EnclaveRefusal, Refusal, UndeliverableError
 from scone_cas.registry.sessions import SessionRegistry
 from scone_cas.secrets.pending import ATTEMPTS, PendingFetch
+from scone_cas.sessions import root_namespace
 from scone_cas.sessions.host_values import MissingHostValueError
 from scone_cas.sessions.snapshot import SessionSnapshot
 from scone_cas.storage.database import Store
 from scone_cas.storage.failures import storage_error
 from scone_cas.storage.reserve import OTHERS
+from scone_cas.storage.rollback_counter import RollbackCounterError
 from scone_cas.strict_json import MalformedError
-from scone_cas.tally import Tally
 from scone_policy.errors import SconeError
 from scone_policy.model.services import Service
 
@@ -48,7 +50,9 @@ def busy(status: int, seconds: int) -> Response:
 
 def failed(problem: BaseException | None = None) -> Response:
     """500: the CAS's own fault; 503 in words where its disk is full or broken, which may pass."""
-    disk = None if problem is None else storage_error(problem)
+    disk: SconeError | None = None if problem is None else storage_error(problem)
+    if isinstance(problem, RollbackCounterError):
+        disk = problem
     if disk is not None:
         log.repeated("storage-fault", what=disk.what)
         error = {"code": "storage", "message": f"{disk.what}; nothing was delivered"}
@@ -66,8 +70,8 @@ def malformed(message: str) -> Response:
 def refused(refusal: EnclaveRefusal) -> Response:
     """The answer that says so."""
     error: dict[str, object] = {"code": refusal.code, "message": refusal.message}
-    if refusal.expected is not None and refusal.found is not None:
-        error |= {"expected": list(refusal.expected), "found": refusal.found}
+    if refusal.found is not None:
+        error["found"] = refusal.found  # what the asker brought; what was expected is for those who may read the policy
     return document(_STATUS.get(refusal.code, 403), {"error": error})
 
 
@@ -82,7 +86,10 @@ class _Asked:
 
 
 class EnclaveApi:
-    """Answers the requests of one worker. Safe for threads. `clock` tells the time of day."""
+    """Answers the requests of one worker. Safe for threads. `clock` tells the time of day.
+
+    `steady` is a time that never jumps, or `clock`.
+    """
 
     def __init__(
         self,
@@ -92,15 +99,16 @@ class EnclaveApi:
         journal: Journal | None = None,
         *,
         clock: Callable[[], datetime],
+        steady: Callable[[], datetime] | None = None,
     ) -> None:
         self._sessions = sessions
         self._journal = journal or NullJournal()
         self._store = store
         self._challenges = challenges
-        self._refusals = Tally()
+        self._refusals = RefusalJournal(self._journal)
         self._terms = AppraisalPolicyCache()
-        self._passwords = Passwords(store, clock=clock)
-        self._leases = Leases(store, clock=clock)
+        self._passwords = Passwords(store, clock=clock, steady=steady)
+        self._leases = Leases(store, clock=steady or clock)
         self._keeping = LeaseMessages(store, sessions, self._leases, self._terms, self._journal)
         self._served = dict.fromkeys(["/v1/enclave/challenge", "/v1/enclave/attest", *self._keeping.routes], "POST")
         self._served[openapi.PATH] = "GET"
@@ -178,7 +186,9 @@ class EnclaveApi:
         try:
             asked, sealed = self._judge(evidence, live)
         except EnclaveRefusal as refusal:
-            self._tell_refused(refusal, _shown(named), evidence.measurement, request.address)
+            self._refusals.tell(
+                refusal.meant, _shown(named), evidence.measurement, request.address, expected=refusal.expected
+            )
             raise
         told = self._journal.record(
             "service_attested",
@@ -192,22 +202,9 @@ class EnclaveApi:
             log.event("service-attested", config_id=named, address=request.address)
         return document(200, {"sealed": base64.b64encode(sealed).decode()})
 
-    def _tell_refused(self, refusal: EnclaveRefusal, named: str, measurement: str, address: str) -> None:
-        """Of who proved nothing: the first of a kind before its answer, then how many. So nobody fills the disk."""
-        self.tell_counted()
-        if self._refusals.is_news(refusal.code, (named, address)):
-            told = {"config_id": named, "code": refusal.code, "measurement": measurement, "address": address}
-            self._journal.record("service_refused", **told)
-            log.event("service-refused", config_id=named, code=refusal.code, address=address)
-
-    def tell_counted(self, *, at_once: bool = False) -> None:
-        """Record what was only counted, when it is time, or `at_once`. Raises SconeError."""
-        for counted in self._refusals.due(at_once=at_once):
-            named, address = counted.kind if isinstance(counted.kind, tuple) else (None, None)
-            told = {"config_id": named, "code": counted.group, "address": address}
-            told |= {"count": counted.count, "seconds": counted.seconds}
-            self._journal.record("refusals_counted", **told)
-            log.event("refusals-counted", **told)
+    def tell_counted(self) -> None:
+        """Record refusals that were only counted, when it is time. Raises SconeError."""
+        self._refusals.tell_counted()
 
     def _judge(self, evidence: Evidence, live: SessionSnapshot | None) -> tuple[_Asked, bytes]:
         try:
@@ -222,13 +219,31 @@ class EnclaveApi:
             raise EnclaveRefusal("unsupported_evidence", "simulated evidence that does not say it is debug")
         if evidence.countersigned:
             raise EnclaveRefusal("unsupported_evidence", "this CAS does not judge countersignatures")
-        asked = _asked(evidence.config_id, live)
+        asked = self._asked(evidence, live)
         try:
             return asked, self._deliver(asked, evidence)
         except MissingHostValueError as problem:
             raise EnclaveRefusal("missing_host_value", str(problem)) from None
         except (Refusal, UndeliverableError) as problem:
             raise _unavailable(problem) from None
+
+    def _asked(self, evidence: Evidence, live: SessionSnapshot | None) -> _Asked:
+        """What a config id names in its session. Raises EnclaveRefusal, as a measurement that is none of the policy's.
+
+        Names are not there to be tried: the same is done, and answered, as for a service that is there.
+        """
+        named, at, password = evidence.config_id.partition("@")
+        name = named.rpartition("/")[2]
+        service = None if live is None else live.session.services.get(name)
+        if live is None or service is None:
+            self._keeping.filler(root_namespace.LIVE, evidence.measurement)
+            meant = "retired" if live is not None and live.retired else "unknown_service"
+            try:
+                DECOY.appraise(measurement=evidence.measurement, quoting_key=evidence.quoting_key)
+            except EnclaveRefusal:
+                raise not_taken(evidence.measurement, meant) from None
+            raise not_taken(evidence.measurement, meant)
+        return _Asked(live=live, name=name, service=service, password=password if at else None)
 
     def _deliver(self, asked: _Asked, evidence: Evidence) -> bytes:
         live, name, service = asked.live, asked.name, asked.service
@@ -272,20 +287,6 @@ class EnclaveApi:
             return delivery.seal(evidence, plaintext)
         except ValueError:
             raise EnclaveRefusal("malformed", "public_key is not a usable X25519 key") from None
-
-
-def _asked(config_id: str, live: SessionSnapshot | None) -> _Asked:
-    """What a config id names in its session. Raises EnclaveRefusal."""
-    named, at, password = config_id.partition("@")
-    session_name, _, service_name = named.rpartition("/")
-    if live is None:
-        raise EnclaveRefusal("unknown_service", f"there is no session '{_shown(session_name)}'")
-    service = live.session.services.get(service_name)
-    if service is None and live.retired:
-        raise EnclaveRefusal("retired", f"the session '{session_name}' was retired")
-    if service is None:
-        raise EnclaveRefusal("unknown_service", f"the session '{session_name}' has no service '{_shown(service_name)}'")
-    return _Asked(live=live, name=service_name, service=service, password=password if at else None)
 
 
 def _unavailable(problem: Refusal | UndeliverableError) -> EnclaveRefusal:

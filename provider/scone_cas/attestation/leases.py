@@ -40,7 +40,7 @@ class Holder:
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """A lease as stored. `number` is that of the last message; `expires` is Unix time."""
+    """A lease as stored. `number` is that of the last message; `expires` is a time of the state, in seconds."""
 
     id: str
     holder: Holder
@@ -60,7 +60,7 @@ class Lease:
 
 
 class Leases:
-    """The leases in a store. `clock` tells the time of day."""
+    """The leases in a store. `clock` tells a time that never jumps: no clock that is set ends or prolongs a lease."""
 
     def __init__(self, store: Store, *, clock: Callable[[], datetime]) -> None:
         self._store = store

@@ -23,6 +23,8 @@ MOST_FAILURES = 5
 PERIOD = 300
 """Seconds within which that many wrong passwords for one shared secret are looked at, and no more."""
 
+_REMEMBERED = 256
+"""Passwords of a secret that are remembered as used: a clock that was set back may make them good again."""
 _DIGITS = re.compile("[0-9]{6}")
 _CONTEXT = b"scone-cas one-time password v1\0"
 
@@ -36,11 +38,16 @@ def password(shared_secret: str, step: int) -> str:
 
 
 class Passwords:
-    """Judges passwords and uses them up. `clock` tells the time of day."""
+    """Judges passwords and uses them up. `clock` tells the time of day, by which passwords are made; `steady` a time
+    that never jumps, by which guesses are counted.
+    """
 
-    def __init__(self, store: Store, *, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: Store, *, clock: Callable[[], datetime], steady: Callable[[], datetime] | None = None
+    ) -> None:
         self._store = store
         self._clock = clock
+        self._steady = steady or clock
 
     def use(self, shared_secret: str, given: str | None) -> None:
         """Use a password up. Raises EnclaveRefusal: missing, wrong, used before, or too many wrong ones came."""
@@ -48,15 +55,15 @@ class Passwords:
             raise EnclaveRefusal(
                 "otp_missing", "the service needs a one-time password: add @ and its six digits to SCONE_CONFIG_ID"
             )
-        now = int(self._clock().timestamp())
+        current, now = int(self._clock().timestamp()) // STEP, int(self._steady().timestamp())
         key = hashlib.sha256(_CONTEXT + shared_secret.encode()).digest()
         problem = None
         with self._store.writing() as db:
-            row = db.execute("SELECT step, failures, since FROM password WHERE secret = ?", (key,)).fetchone()
-            last, failures, since = row or (0, 0, now)
-            if not since <= now < since + PERIOD:
+            row = db.execute("SELECT failures, since FROM password WHERE secret = ?", (key,)).fetchone()
+            failures, since = row or (0, now)
+            if now >= since + PERIOD:
                 failures, since = 0, now
-            step = next(_fitting(shared_secret, given, now // STEP), None)
+            step = next(_fitting(shared_secret, given, current), None)
             if failures >= MOST_FAILURES:
                 problem = EnclaveRefusal(
                     "otp_throttled",
@@ -65,13 +72,38 @@ class Passwords:
             elif step is None:
                 failures += 1
                 problem = EnclaveRefusal("otp_wrong", "the one-time password is wrong, or not of this half minute")
-            elif step <= last:
+            elif _was_used(db, key, step, current):
                 problem = EnclaveRefusal("otp_used", "the one-time password was used before: wait for the next one")
             else:
-                last, failures, since = step, 0, now
-            _keep(db, (key, last, failures, since), now)
+                failures, since = 0, now
+                _use_up(db, key, step, now)
+            _keep(db, key, failures, since, now)
         if problem is not None:
             raise problem
+
+
+def _was_used(db: sqlite3.Connection, key: bytes, step: int, current: int) -> bool:
+    """True for a step that was used, or is older than one that was.
+
+    Steps that lie in the future were used while the clock was ahead: once it is right again they are used up, and say
+    nothing about the steps before them.
+    """
+    return (
+        db.execute(
+            "SELECT 1 FROM used_password WHERE secret = ?1 AND (step = ?2 OR step BETWEEN ?2 AND ?3)",
+            (key, step, current + WINDOW),
+        ).fetchone()
+        is not None
+    )
+
+
+def _use_up(db: sqlite3.Connection, key: bytes, step: int, now: int) -> None:
+    db.execute("INSERT INTO used_password VALUES (?, ?, ?)", (key, step, now))
+    db.execute(
+        "DELETE FROM used_password WHERE secret = ?1 AND step NOT IN "
+        "(SELECT step FROM used_password WHERE secret = ?1 ORDER BY since DESC, step DESC LIMIT ?2)",
+        (key, _REMEMBERED),
+    )
 
 
 def _fitting(shared_secret: str, given: str, current: int) -> Iterator[int]:
@@ -82,7 +114,7 @@ def _fitting(shared_secret: str, given: str, current: int) -> Iterator[int]:
     yield from (step for step, fit in zip(steps, fits, strict=True) if fit)
 
 
-def _keep(db: sqlite3.Connection, row: tuple[bytes, int, int, int], now: int) -> None:
-    """What is older than its period and window says nothing any more, and goes."""
-    db.execute("INSERT OR REPLACE INTO password VALUES (?, ?, ?, ?)", row)
-    db.execute("DELETE FROM password WHERE since < ? AND step < ?", (now - PERIOD, now // STEP - WINDOW))
+def _keep(db: sqlite3.Connection, key: bytes, failures: int, since: int, now: int) -> None:
+    """What is older than its period says nothing any more, and goes."""
+    db.execute("INSERT OR REPLACE INTO password VALUES (?, 0, ?, ?)", (key, failures, since))
+    db.execute("DELETE FROM password WHERE since < ?", (now - PERIOD,))

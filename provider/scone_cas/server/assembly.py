@@ -9,9 +9,11 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from scone_cas import log
 from scone_cas.api.client import ClientApi
 from scone_cas.api.enclave import EnclaveApi
 from scone_cas.attestation.challenges import Challenges
+from scone_cas.attestation.leases import LIFETIME
 from scone_cas.audit import recovery
 from scone_cas.audit.audit_log import AuditLog, NullJournal
 from scone_cas.entra.client import Entra
@@ -22,9 +24,12 @@ from scone_cas.identity.cas_evidence import CasEvidenceIssuer, measure
 from scone_cas.identity.cas_identity import CasIdentity, TlsKey
 from scone_cas.keystore.unseal import UnsealedKeys, first_identity, first_sealer, known_identity, sealer
 from scone_cas.registry.sessions import SessionRegistry
+from scone_cas.storage import timeline
 from scone_cas.storage.database import Store
 from scone_cas.storage.failures import storage_error
 from scone_cas.storage.reserve import Reserve
+from scone_cas.storage.rollback_counter import begin as rollback_counter_begin
+from scone_cas.storage.rollback_counter import guard_of
 from scone_cas.storage.sealing import KEY_SIZE
 from scone_cas.storage.state_directory import prepare_directory
 from scone_policy.errors import SconeError
@@ -57,6 +62,9 @@ def initialise(
     entra: EntraSettings | None = None,
     peers: PeerSettings | None = None,
     unlocked: UnsealedKeys | None = None,
+    machine: timeline.Machine | None = None,
+    rollback_counter: Path | None = None,
+    accept_rollback: bool = False,
 ) -> CasIdentity:
     """Make or check the state of a CAS that starts, and void the challenges of its last run. Raises SconeError.
 
@@ -80,6 +88,8 @@ def initialise(
                 _PEERS: (peers or PeerSettings()).to_json(),
             },
             unlocked=unlocked,
+            machine=machine,
+            counter=(rollback_counter, accept_rollback),
         )
     except (OSError, sqlite3.Error) as problem:
         disk = storage_error(problem, where=str(directory))
@@ -100,6 +110,8 @@ def _initialise(
     audit_log: bool,
     settings: Mapping[str, bytes],
     unlocked: UnsealedKeys | None,
+    machine: timeline.Machine | None,
+    counter: tuple[Path | None, bool],
 ) -> CasIdentity:
     store = Store(directory, first_sealer(directory, unlocked))
     try:
@@ -112,7 +124,15 @@ def _initialise(
                 store.keep(name, value)
         Challenges.reset(directory)
         identity = known_identity(store.kept(_IDENTITY), unlocked)
+        place, accept = counter
+        rolled_back = rollback_counter_begin(store, place, identity.key_hash, accept=accept)
+        jump = timeline.begin(store, machine or timeline.Machine.read(), longest_lease=LIFETIME)
         recovery.begin(directory, store, identity, enabled=audit_log, clock=lambda: now)
+        if rolled_back:
+            log.event("rollback-accepted")
+            _record(directory, store, "rollback_accepted")
+        if jump is not None:
+            _tell_jump(directory, store, jump)
         return identity
     finally:
         store.close()
@@ -127,20 +147,50 @@ def finish(directory: Path, *, reason: str, unlocked: UnsealedKeys | None = None
         store.close()
 
 
+def tell_moved_clock(directory: Path, seconds: float, *, unlocked: UnsealedKeys | None = None) -> None:
+    """Say that the clock was moved while the CAS runs, in its log and the audit log. Raises SconeError."""
+    store = Store(directory, sealer(directory, unlocked))
+    try:
+        _tell_jump(directory, store, seconds)
+    finally:
+        store.close()
+
+
+def _tell_jump(directory: Path, store: Store, seconds: float) -> None:
+    log.event("clock-jumped", seconds=round(seconds, 1))
+    _record(directory, store, "clock_jumped", seconds=round(seconds))
+
+
+def _record(directory: Path, store: Store, event: str, **fields: object) -> None:
+    journal = recovery.opened(directory, store, clock=_now)
+    try:
+        journal.record(event, **fields)
+    finally:
+        journal.close()
+
+
 def assemble(
-    directory: Path, *, clock: Callable[[], datetime] | None = None, unlocked: UnsealedKeys | None = None
+    directory: Path,
+    *,
+    clock: Callable[[], datetime] | None = None,
+    steady: Callable[[], datetime] | None = None,
+    unlocked: UnsealedKeys | None = None,
 ) -> CasComponents:
-    """The parts over an initialised state; `clock` is the system's unless given. Raises SconeError.
+    """The parts over an initialised state. Raises SconeError.
+
+    `clock` is the system's unless given; `steady`, which never jumps, the state's own, or `clock` where that is given.
 
     Asks nothing of the key store yet: the token's session must not be carried over a fork.
     """
-    clock = clock or _now
     store = Store(directory, sealer(directory, unlocked))
+    steady = steady or clock or timeline.steady_clock(store)
+    clock = clock or _now
     key_store = unlocked.key_store() if unlocked is not None else None
     identity = known_identity(store.kept(_IDENTITY), unlocked, key_store)
     tls = unlocked.tls if unlocked is not None and unlocked.tls is not None else identity.tls
     session_key = X25519PrivateKey.from_private_bytes(store.kept(_SESSION_KEY))
     challenges = Challenges(directory, store.kept(_CHALLENGE_KEY), clock=time.monotonic)
+    store.guard = guard_of(store, identity.key_hash)
     # Opens its file with the first entry: processes are forked before that.
     journal = recovery.opened(directory, store, clock=clock)
     entra = EntraSettings.from_json(store.kept(_ENTRA)) if store.keeps(_ENTRA) else EntraSettings()
@@ -154,7 +204,7 @@ def assemble(
         client_api=ClientApi(
             sessions, CasEvidenceIssuer(identity, measure(), session_key.public_key(), tls), session_key, journal
         ),
-        enclave_api=EnclaveApi(store, sessions, challenges, journal, clock=clock),
+        enclave_api=EnclaveApi(store, sessions, challenges, journal, clock=clock, steady=steady),
         challenges=challenges,
         journal=journal,
     )

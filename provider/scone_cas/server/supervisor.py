@@ -17,15 +17,16 @@ import scone_cas
 from scone_cas import VERSION, log
 from scone_cas.keystore.settings import KeyStoreSettings
 from scone_cas.keystore.unseal import UnsealedKeys, unlock
-from scone_cas.server.assembly import finish, initialise
+from scone_cas.server.assembly import finish, initialise, tell_moved_clock
 from scone_cas.server.options import ServeOptions
 from scone_cas.storage.sealing import KEY_SIZE
 from scone_cas.storage.state_directory import lock, prepare_directory
+from scone_cas.storage.timeline import ClockWatch
 from scone_policy.errors import SconeError
 from scone_policy.keys.cas_certificate import cas_key_hash
 
-_START_TIME = 120.0
-"""Seconds until both ports must serve. A process that ends is noticed at once; a busy machine is no reason to stop."""
+_CLOCK_PERIOD = 5.0
+"""Seconds between two looks whether the clock was moved."""
 _STOP_TIME = 15.0
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - only where the operator asked for it
@@ -45,6 +46,8 @@ def serve(options: ServeOptions) -> None:
             options.state,
             random=secrets.token_bytes(KEY_SIZE),
             audit_log=options.audit_log,
+            rollback_counter=options.rollback_counter,
+            accept_rollback=options.accept_rollback,
             entra=options.entra,
             peers=options.peers,
             unlocked=unlocked,
@@ -76,6 +79,7 @@ class _Children:
         self._options = options
         self._inherited = [held]
         self._unlocked: list[str] = []
+        self._keys = unlocked
         if unlocked is not None:
             descriptor = unlocked.to_descriptor()
             self._inherited.append(descriptor)
@@ -100,23 +104,37 @@ class _Children:
     def supervise(self, ports: tuple[int, int], key_hash: str) -> None:
         """Wait until both serve, say so, wait for the end. Raises SconeError when a process ended by itself."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        watch = ClockWatch()
         try:
-            deadline = time.monotonic() + _START_TIME
+            # A process that ends is noticed at once; a busy machine is no reason to stop.
+            deadline = time.monotonic() + self._options.start_time
             while not self._ready(ports, key_hash):
                 if self._stop_asked(0.05):
                     return
                 if time.monotonic() > deadline:
-                    raise SconeError("the CAS did not start in time", fix="read its log above")
+                    raise SconeError(
+                        "the CAS did not start in time",
+                        fix="read its log above; on a busy machine, give it more --start-time",
+                    )
             host = self._options.host
             log.event(
                 "serving", version=VERSION, client=f"{host}:{ports[0]}", enclave=f"{host}:{ports[1]}", key=key_hash
             )
-            while not self._stop_asked(3600):
-                pass
+            while not self._stop_asked(_CLOCK_PERIOD):
+                self._tell_moved(watch)
         finally:
             self._stop()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             log.event("stopped")
+
+    def _tell_moved(self, watch: ClockWatch) -> None:
+        moved = watch.moved()
+        if moved is None:
+            return
+        try:
+            tell_moved_clock(self._options.state, moved, unlocked=self._keys)
+        except SconeError as problem:
+            log.event("cas-fault", what=problem.what)
 
     def _stop_asked(self, seconds: float) -> bool:
         for name, process in self._processes.items():

@@ -2,7 +2,7 @@
 
 import sqlite3
 
-NEWEST = 2
+NEWEST = 3
 """The schema that this CAS writes."""
 
 _TABLES = """
@@ -51,7 +51,16 @@ CREATE TABLE lease (
 CREATE INDEX lease_service ON lease (session, service);
 CREATE INDEX lease_expires ON lease (expires);
 """
-_ADDED = {1: _TABLES, 2: _SINCE_2}
+_SINCE_3 = """
+CREATE TABLE used_password (
+    secret BLOB NOT NULL,
+    step INTEGER NOT NULL,
+    since INTEGER NOT NULL,
+    PRIMARY KEY (secret, step)
+) STRICT, WITHOUT ROWID;
+INSERT INTO used_password SELECT secret, step, since FROM password WHERE step > 0
+"""
+_ADDED = {1: _TABLES, 2: _SINCE_2, 3: _SINCE_3}
 """Schema → what it adds to the one before."""
 
 

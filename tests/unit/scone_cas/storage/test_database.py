@@ -92,7 +92,7 @@ def test_newer_schema_is_refused(tmp_path) -> None:
     with sqlite3.connect(tmp_path / "cas.db") as db:
         db.execute("INSERT INTO schema VALUES (9)")
     db.close()
-    with pytest.raises(SconeError, match="schema 9, and this CAS knows schema 2"):
+    with pytest.raises(SconeError, match="schema 9, and this CAS knows schema 3"):
         start(tmp_path)
 
 
@@ -101,9 +101,9 @@ def test_older_schema_is_extended(cas, person) -> None:
     cas.upload("name: x\nversion: '0.3'\nsecrets: [{name: b, kind: ascii, size: 40}]\n", person("ann"))
     value = cas.store.values(cas.store.current("x"))
     with cas.store.writing() as db:
-        for table in ("tag", "password", "lease"):
+        for table in ("tag", "password", "lease", "used_password"):
             db.execute(f"DROP TABLE {table}")
-        db.execute("DELETE FROM schema WHERE version = 2")
+        db.execute("DELETE FROM schema WHERE version > 1")
     cas.store.close()
     initialise(cas.state, now=NOW, random=bytes(32))
     assert cas.store.values(cas.store.current("x")) == value
