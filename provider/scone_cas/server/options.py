@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ServeOptions:
-    """How a CAS is served. Port 0 takes a free one; `rate` is requests a second from one address on each port."""
+    """How a CAS is served. Port 0 takes a free one; `rate` is requests a second from one address on each port,
+    `start_time` seconds until both ports must serve.
+    """
 
     state: Path
     host: str = "127.0.0.1"
@@ -22,6 +24,7 @@ class ServeOptions:
     enclave_port: int = 18765
     workers: int = 2
     rate: float = 2000.0
+    start_time: float = 120.0
     audit_log: bool = True
     rollback_counter: Path | None = None
     accept_rollback: bool = False
@@ -41,6 +44,7 @@ class ServeOptions:
             enclave_port=options.enclave_port,
             workers=options.workers,
             rate=options.rate,
+            start_time=options.start_time,
             audit_log=options.audit_log,
             rollback_counter=options.rollback_counter,
             accept_rollback=options.accept_rollback,
@@ -72,6 +76,13 @@ def add_serve_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--workers", type=int, default=defaults.workers, help="processes of the enclave port (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--start-time",
+        metavar="SECONDS",
+        type=float,
+        default=defaults.start_time,
+        help="until both ports must serve: more for a machine that is busy or slow (default: %(default)s)",
     )
     parser.add_argument("--no-audit-log", dest="audit_log", action="store_false", help="record nothing in audit.log")
     parser.add_argument(

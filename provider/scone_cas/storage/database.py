@@ -190,6 +190,13 @@ class Store:
         ).fetchone()
         return None if row is None else str(row[0])
 
+    def length(self, name: str, session_hash: str) -> int:
+        """About how many bytes a version's description has."""
+        row = self._db.execute(
+            "SELECT length(description) FROM session WHERE name = ? AND hash = ?", (name, session_hash)
+        ).fetchone()
+        return 0 if row is None else int(row[0])
+
     def holds_sessions(self) -> bool:
         """True when there is any session."""
         return self._db.execute("SELECT 1 FROM session LIMIT 1").fetchone() is not None
