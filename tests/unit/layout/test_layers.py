@@ -82,7 +82,19 @@ VOCABULARY = {"scone_provider.derive.kubernetes_values", "scone_provider.derive.
 """They take the shape of a pod from the models of the Kubernetes client, and ask nobody anything."""
 PURE = {
     *("base64", "binascii", "copy", "dataclasses", "datetime", "difflib", "enum", "fractions", "functools"),
-    *("graphlib", "hashlib", "hmac", "ipaddress", "itertools", "json", "math", "operator", "pathlib", "posixpath"),
+    *(
+        "graphlib",
+        "hashlib",
+        "heapq",
+        "hmac",
+        "ipaddress",
+        "itertools",
+        "json",
+        "math",
+        "operator",
+        "pathlib",
+        "posixpath",
+    ),
     *("re", "shlex", "string", "textwrap", "types", "typing", "unicodedata", "urllib.parse"),
     *("cryptography", "pydantic", "pydantic_core", "yaml"),
 }
