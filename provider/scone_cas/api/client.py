@@ -181,13 +181,13 @@ class ClientApi:
         if not {"session"} <= set(parts) <= {"session", "secret"}:
             raise Refusal(Reason.INVALID, "the path must be /v1/values/session=<name>[,secret=<secret>]")
         values = self._sessions.public_values(_name(parts["session"]), parts.get("secret"))
+        if not values:
+            raise Refusal(Reason.UNKNOWN, "there is no such session, or nothing of it is public")
         if "secret" not in parts:
             return document(
                 200,
                 {"values": {name: {"kind": value.kind, "value": public_form(value)} for name, value in values.items()}},
             )
-        if parts["secret"] not in values:
-            raise Refusal(Reason.UNKNOWN, "there is no such secret, or it is not public")
         return document(200, {"value": public_form(values[parts["secret"]])})
 
     def _shared(self, request: Request, caller: Caller) -> Response:

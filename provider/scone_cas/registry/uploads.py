@@ -1,7 +1,7 @@
 """Uploads of sessions: judged, made complete, announced in the log, and stored, all of it or nothing."""
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from scone_cas.audit.audit_log import Journal
@@ -10,7 +10,7 @@ from scone_cas.errors import Reason, Refusal
 from scone_cas.federation.peers import Peers, check_number
 from scone_cas.filesystems import volumes
 from scone_cas.filesystems.tags import Tags
-from scone_cas.registry.access import check_create, check_update, lost
+from scone_cas.registry.access import check_create, check_update, lost, nearest_namespace, no_upload
 from scone_cas.registry.resolvers import ResolverFactory
 from scone_cas.registry.results import Uploaded
 from scone_cas.registry.snapshots import SnapshotCache, is_salted, note_maker, note_salt
@@ -46,7 +46,7 @@ class SessionWriter:
         caller = caller.signed_by(wanted.signers)
         # Judged again in the transaction: here so that nobody makes the CAS work who may not.
         before, complete = self._permitted(wanted, caller)
-        self._ask_others(complete)
+        self._ask_others(complete, caller)
         ready = generation.slow(self._resolvers.view(), wanted.session, before)
         try:
             return self._announced(wanted, caller, ready)
@@ -68,13 +68,13 @@ class SessionWriter:
             )
         return done
 
-    def _ask_others(self, wanted: descriptions.Description) -> None:
+    def _ask_others(self, wanted: descriptions.Description, caller: Caller) -> None:
         """Ask other CASes for what is imported from them, before the writer's turn: nobody waits for a network there.
 
         What was found out is judged in that turn.
         """
         view = self._resolvers.asking(asks=True)
-        found = imports.imports(wanted.session, wanted.hash, view.live)
+        found = imports.imports(wanted.session, wanted.hash, view.live, self._comparison(caller))
         remote = [one for one in found.values() if isinstance(one, RemoteSecret)]
         check_number(remote)
         if remote and self._peers is not None:
@@ -96,11 +96,17 @@ class SessionWriter:
             check_update(wanted.session, access, sealed=lambda: self._is_sealed(before))
         return before, wanted.created_by(caller)
 
+    def _comparison(self, caller: Caller) -> Callable[[SessionSnapshot], bool]:
+        return lambda live: self._resolvers.access(live, caller).may_compare
+
     def _may_create(self, session: Session, caller: Caller) -> None:
         namespace = parent(session.name)
         assert namespace is not None
         above = self._snapshots.load(namespace)
         if above is None:
+            nearest = self._resolvers.access(nearest_namespace(session.name, self._snapshots.load), caller)
+            if not nearest.may_create:
+                raise no_upload(session.name, nearest)
             raise Refusal(
                 Reason.UNKNOWN, f"the namespace '{namespace}' of '{session.name}' does not exist: create it first"
             )
@@ -113,7 +119,7 @@ class SessionWriter:
         before, wanted = self._permitted(wanted, caller)
         session = wanted.session
         view = self._resolvers.view()
-        for found in imports.imports(session, wanted.hash, view.live).values():
+        for found in imports.imports(session, wanted.hash, view.live, self._comparison(caller)).values():
             if isinstance(found, RemoteSecret):
                 view.elsewhere(found)
         volumes.check_volumes(session, wanted.hash, view.live)
