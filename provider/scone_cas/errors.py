@@ -1,6 +1,7 @@
 """Errors of the embedded CAS. Domain code raises reasons; `api.client` and `api.enclave` map them to HTTP statuses.
 
     SconeError                     (scone_policy.errors) what an operator can cause: said in words, with what to do
+    ├─ RollbackCounterError        (storage.rollback_counter) it cannot be read or raised
     ├─ StorageError                (storage.failures) the disk is full, or broken
     ├─ KeyStoreError               the key store does not give what is asked of it
     │  └─ MissingObjectError       there is no such object in it

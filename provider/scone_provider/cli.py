@@ -10,6 +10,7 @@ from pathlib import Path
 from scone_cas.server.options import ServeOptions, add_serve_options
 from scone_policy.errors import SconeError
 from scone_provider.commands.files import UsageError
+from scone_provider.process import keep_memory
 
 _BUILDER = "another toolchain's builder, as scone:builder of a stack: any build.kind is in order; it is not run"
 
@@ -17,6 +18,7 @@ _BUILDER = "another toolchain's builder, as scone:builder of a stack: any build.
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0, 1 after an error that was printed, 2 on wrong usage, 141 when nobody reads on."""
     parsed = _parser().parse_args(arguments)
+    keep_memory()
     try:
         status = int(parsed.run(parsed))
         sys.stdout.flush()

@@ -129,6 +129,53 @@ def test_the_image_that_runs_stays_whatever_becomes_of_its_resource(new_project:
     assert {tag for tag in Registry().reader(parse_reference(reference)).tags() if "owner" in tag} == set()
 
 
+def test_the_image_that_runs_stays_when_its_resource_is_tainted_kept_or_left_out(
+    new_project: Make, registry: RealRegistry
+) -> None:
+    """With delete_images: a taint, another parent, `--target`, `protect`, `retain_on_delete`: the image
+    is in the registry after each, and no preview has anything left to do where nothing is asked for.
+    """
+    project = image_project(new_project, registry, name="here", delete=True)
+    project.up()
+    reference = project.outputs()["reference"]
+    image = "pulumi-python:dynamic/scone:ConfidentialImage"
+
+    def settled() -> None:
+        assert there(reference)
+        assert project.preview_steps() == {}
+
+    state = project.state()
+    (found,) = [one for one in state["deployment"]["resources"] if one["urn"].endswith(f"{image}::api")]
+    found["taint"] = True
+    project.pulumi("stack", "import", stdin=json.dumps(state))
+    assert "1 replaced" in project.up().text
+    settled()
+    rename(
+        project, "api", "api", options='\n    pulumi.ResourceOptions(parent=pulumi.ComponentResource("t:i:G", "g")),'
+    )
+    project.up()
+    settled()
+    main = project.folder / "__main__.py"
+    main.write_text(main.read_text().replace('"api",\n    {', '"other",\n    {'))
+    (urn,) = [
+        str(one["urn"]) for one in project.state()["deployment"]["resources"] if one["urn"].endswith(f"{image}::api")
+    ]
+    project.pulumi("up", "--yes", "--skip-preview", "--target", urn.replace("::api", "::other"), check=False)
+    assert there(reference)
+    project.up()
+    settled()
+    main.write_text(main.read_text().replace('"g")),', '"g"), retain_on_delete=True),'))
+    project.up()
+    main.write_text(main.read_text().replace('"other",\n    {', '"third",\n    {'))
+    project.up()
+    settled()
+    main.write_text(main.read_text().replace("retain_on_delete=True", "protect=True"))
+    project.up()
+    refused = project.destroy(check=False)
+    assert refused.status != 0
+    settled()
+
+
 def test_a_stack_made_before_images_had_owners(new_project: Make, registry: RealRegistry) -> None:
     """Its state is no difference, and destroy leaves the image, which another old stack may use, and says so."""
     project = image_project(new_project, registry, name="here", delete=True)

@@ -27,6 +27,7 @@ from scone_cas.sessions.snapshot import SessionSnapshot
 from scone_cas.storage.database import Store
 from scone_cas.storage.failures import storage_error
 from scone_cas.storage.reserve import OTHERS
+from scone_cas.storage.rollback_counter import RollbackCounterError
 from scone_cas.strict_json import MalformedError
 from scone_policy.errors import SconeError
 from scone_policy.model.services import Service
@@ -49,7 +50,9 @@ def busy(status: int, seconds: int) -> Response:
 
 def failed(problem: BaseException | None = None) -> Response:
     """500: the CAS's own fault; 503 in words where its disk is full or broken, which may pass."""
-    disk = None if problem is None else storage_error(problem)
+    disk: SconeError | None = None if problem is None else storage_error(problem)
+    if isinstance(problem, RollbackCounterError):
+        disk = problem
     if disk is not None:
         log.repeated("storage-fault", what=disk.what)
         error = {"code": "storage", "message": f"{disk.what}; nothing was delivered"}

@@ -99,8 +99,7 @@ def withheld(name: str, what: str, *, asked: Access, above: Access, missing: boo
 def check_create(session: Session, above: Access) -> None:
     """Raises Refusal unless the caller may create a session in the namespace that stands `above` it."""
     namespace = above.live
-    if not above.may_create:
-        raise no_upload(session.name, above)
+    check_may_create(session.name, above)
     if session.namespace_hash is not None and not above.may_compare:
         raise Refusal(
             Reason.FORBIDDEN,
@@ -120,8 +119,7 @@ def check_update(session: Session, before: Access, *, sealed: Callable[[], bool]
 
     `sealed`: whether that is the root namespace, and too late to claim it.
     """
-    if not before.decision.permits(before.policy.update):
-        raise no_upload(session.name, before)
+    check_may_update(before)
     if sealed():
         raise Refusal(
             Reason.FORBIDDEN,
@@ -134,6 +132,18 @@ def check_update(session: Session, before: Access, *, sealed: Callable[[], bool]
         )
     if session.predecessor != before.live.hash:
         raise Refusal(Reason.CONFLICT, lost(session.predecessor))
+
+
+def check_may_create(name: str, above: Access) -> None:
+    """Raises Refusal unless the caller may create anything in that namespace."""
+    if not above.may_create:
+        raise no_upload(name, above)
+
+
+def check_may_update(before: Access) -> None:
+    """Raises Refusal unless the caller may replace it by anything."""
+    if not before.decision.permits(before.policy.update):
+        raise no_upload(before.live.session.name, before)
 
 
 def lost(predecessor: str | None) -> str:

@@ -64,9 +64,9 @@ class SessionRegistry:
     def ready(self, name: str, *, measurement: str) -> SessionSnapshot | None:
         """The newest version of a session whose services can have their values without waiting.
 
-        Raises PendingFetch when something must be fetched first.
+        Raises PendingFetch when something must be fetched first, or when reading it takes long.
         """
-        live = self.live(name)
+        live = self._snapshots.at_once(name)
         if live is not None and live.reaches_out:
             self._resolvers.expecting(measurement).expect(live)
         return live

@@ -59,10 +59,8 @@ def foreign_places(canonical: Mapping[str, Any], known: frozenset[str]) -> dict[
 def replaced(tree: Any, places: object, by: Callable[[Any], object]) -> Any:  # noqa: ANN401  any part of a policy
     """`tree` with `by(value)` for each value at one of `places`."""
     if isinstance(tree, Mapping):
-        below: Callable[[str], object] = (
-            (lambda _: True) if places is True else places.get if isinstance(places, Mapping) else {}.get
-        )
-        return {key: replaced(value, below(key), by) for key, value in tree.items()}
+        below = places if isinstance(places, Mapping) else dict.fromkeys(tree, places is True)
+        return {key: replaced(value, below.get(key), by) for key, value in tree.items()}
     return by(tree) if places is True and not isinstance(tree, bool | None) else tree
 
 

@@ -30,6 +30,7 @@ LAYERS = {
     "scone_policy": ["errors", "syntax", "forms", "keys", "model", "sealed", "rules", "diff"],
     "scone_provider": [
         "errors",
+        "process",
         "file_errors",
         "chart",
         "image.oci",
@@ -54,6 +55,7 @@ LAYERS = {
     "scone_cas": [
         "tally",
         "log",
+        "process",
         "limits",
         "errors",
         "strict_json",
