@@ -143,6 +143,10 @@ def _audit_verify(parsed: argparse.Namespace) -> int:
     return verify_files(parsed.files, cas_key=parsed.key, known=parsed.last, as_json=parsed.json, tell=print)
 
 
+def _warn(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
 def _check(parsed: argparse.Namespace) -> int:
     from scone_provider.commands import check  # noqa: PLC0415  keeps --help quick
 
@@ -151,7 +155,7 @@ def _check(parsed: argparse.Namespace) -> int:
         variables=parsed.set,
         as_json=parsed.json,
         tell=print,
-        warn=lambda line: print(line, file=sys.stderr),
+        warn=_warn,
         builder=parsed.builder,
     )
 
@@ -167,7 +171,7 @@ def _derive(parsed: argparse.Namespace) -> int:
         owners=parsed.owner,
         release=parsed.release,
         tell=print,
-        warn=lambda line: print(line, file=sys.stderr),
+        warn=_warn,
         builder=parsed.builder,
     )
 
@@ -181,7 +185,7 @@ def _review(parsed: argparse.Namespace) -> int:
         fail_on=parsed.fail_on,
         allow=parsed.allow,
         tell=print,
-        warn=lambda line: print(line, file=sys.stderr),
+        warn=_warn,
     )
 
 

@@ -86,10 +86,10 @@ def test_nothing_of_it_is_written_as_it_is(own_cas, ann, name, kind: str) -> Non
         json.dumps({"session": text, "signatures": [{"signer": text, "signature": text}]}),
     ):
         ask(own.port, "POST", "/session", body.encode("utf-8", "surrogateescape"))
-    for body in ({text: text}, {"session": text, "secret": text, "importer": text, "importer_hash": text}):
-        ask(own.port, "POST", "/v1/shared_secrets", json.dumps(body).encode())
-        ask(own.port, "PUT", "/v1/encrypted_sessions", json.dumps(body).encode())
-        ask(own.enclave_port, "POST", "/v1/enclave/attest", json.dumps(body).encode())
+    for message in ({text: text}, {"session": text, "secret": text, "importer": text, "importer_hash": text}):
+        ask(own.port, "POST", "/v1/shared_secrets", json.dumps(message).encode())
+        ask(own.port, "PUT", "/v1/encrypted_sessions", json.dumps(message).encode())
+        ask(own.enclave_port, "POST", "/v1/enclave/attest", json.dumps(message).encode())
     for changes in (
         {"config_id": text[:1000]},
         {"config_id": f"{name}/{text[:900]}"},

@@ -134,7 +134,7 @@ class AppraisalPolicyCache:
 
 def not_taken(measurement: str, meant: str, *, expected: Iterable[str] = ()) -> EnclaveRefusal:
     """The one answer to who brings no measurement of a service, be the service there or not; `meant` is for the log."""
-    message = "unexpected measurement, or no such service"
+    message = f"unexpected measurement, or no such service: found {measurement}"
     return EnclaveRefusal("unexpected_measurement", message, expected=expected, found=measurement, meant=meant)
 
 

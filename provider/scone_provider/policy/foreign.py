@@ -35,7 +35,7 @@ def known_values(props: Props) -> frozenset[str]:
     own: Any = masked(policy_of(props), secret=Hidden)
     for places in (private_of(props), places_of(props)):
         own = hidden(own, places)
-    return frozenset(canonical_json(leaf) for _, leaf in _leaves(own, ()) if not isinstance(leaf, Hidden))
+    return frozenset(_compared(leaf) for _, leaf in _leaves(own, ()) if not isinstance(leaf, Hidden))
 
 
 def places_of(props: Props) -> Places:
@@ -48,7 +48,7 @@ def foreign_places(canonical: Mapping[str, Any], known: frozenset[str]) -> dict[
     """Where a policy has values that are not `known`, as nested maps that end in True."""
     found: dict[str, Any] = {}
     for path, leaf in _leaves(canonical, ()):
-        if not isinstance(leaf, bool | None) and not _is_plain(path) and canonical_json(leaf) not in known:
+        if not isinstance(leaf, bool | None) and not _is_plain(path) and _compared(leaf) not in known:
             place = found
             for step in path[:-1]:
                 place = place.setdefault(step, {})
@@ -75,6 +75,11 @@ def _leaves(tree: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ..
             yield from _leaves(value, (*path, key))
     elif path:
         yield path, tree
+
+
+def _compared(leaf: object) -> str:
+    """A value as text; the engine's wire knows floats only, so 20.0 from a state is the program's 20."""
+    return canonical_json(int(leaf) if isinstance(leaf, float) and leaf.is_integer() else leaf)
 
 
 def _is_plain(path: tuple[str, ...]) -> bool:

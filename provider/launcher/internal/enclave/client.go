@@ -211,8 +211,8 @@ type Refusal struct {
 	Status   int
 	Code     string
 	Message  string
-	Expected []string // by a CAS of an earlier release; now it is for those alone who may read the policy
-	Found    string   // what the evidence brought, where the refusal compares
+	Expected []string // empty unless the refusal compares
+	Found    string
 }
 
 func parseRefusal(status int, content []byte) error {
@@ -242,13 +242,10 @@ func parseRefusal(status int, content []byte) error {
 	return refusal
 }
 
-// Error returns the message, with what was found, and with what was expected where a CAS of an earlier release says it.
+// Error returns the message, with expected and found where the refusal compares.
 func (refusal *Refusal) Error() string {
-	if refusal.Found == "" {
+	if len(refusal.Expected) == 0 || refusal.Found == "" {
 		return refusal.Message
-	}
-	if len(refusal.Expected) == 0 {
-		return refusal.Message + ": found " + refusal.Found
 	}
 	text := refusal.Message + ": expected "
 	for index, expected := range refusal.Expected {
