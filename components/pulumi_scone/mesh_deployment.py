@@ -1,6 +1,7 @@
 """`MeshDeployment`: a Meshfile and its services, from manifests to running pods."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pulumi
@@ -22,6 +23,15 @@ from pulumi_scone.cas_namespace import CasNamespace
 from pulumi_scone.resources import Cas, ReleasedRevision, Rollout, SecurityPolicy
 from scone_provider.manifest.mesh import ENCRYPTED_ONLY, NO_UPLOAD, UPLOAD
 from scone_provider.policy.files import FOLDER
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Installed:
+    """What the chart is installed with: its values, the policies that it is made for, what happens around it."""
+
+    values: Mapping[str, Any]
+    kept: Sequence[MeshPolicy]
+    hooks: ReleaseHooks
 
 
 class MeshDeployment(pulumi.ComponentResource):
@@ -66,10 +76,8 @@ class MeshDeployment(pulumi.ComponentResource):
         ]
         values = draft.chart_values()
         secrets = self._pull_secrets(name, args, draft, values["services"])
-        hooks = ReleaseHooks(name, cluster)
-        self.chart = self._release(
-            name, args, draft, values=values, kept=kept, before=[*images.values(), *secrets], hooks=hooks
-        )
+        installed = _Installed(values=values, kept=kept, hooks=ReleaseHooks(name, cluster))
+        self.chart = self._release(name, args, draft, installed, before=[*images.values(), *secrets])
         uploaded = {service: policy.hash for service, policy in policies.items() if isinstance(policy, SecurityPolicy)}
         by_hand = [one.session for one in kept if one.way.mode in (NO_UPLOAD, ENCRYPTED_ONLY)]
         if by_hand:
@@ -79,7 +87,7 @@ class MeshDeployment(pulumi.ComponentResource):
                 self,
             )
         else:
-            self.rollout = self._rollout(name, args, draft, values=values, kept=kept, cluster=cluster, hooks=hooks)
+            self.rollout = self._rollout(name, args, draft, installed, cluster=cluster)
             uploaded |= self._released(name, draft, namespace, policies)
         self.namespace = namespace.namespace
         self.images = pulumi.Output.all(**{service: image.reference for service, image in images.items()})
@@ -101,11 +109,9 @@ class MeshDeployment(pulumi.ComponentResource):
         name: str,
         args: MeshDeploymentArgs,
         draft: MeshBuilder,
+        installed: _Installed,
         *,
-        values: Mapping[str, Any],
-        kept: Sequence[MeshPolicy],
         before: Sequence[pulumi.Resource],
-        hooks: ReleaseHooks,
     ) -> Release:
         """The chart, after its policies and what else is to be there `before`."""
         return Release(
@@ -114,13 +120,13 @@ class MeshDeployment(pulumi.ComponentResource):
                 chart=draft.chart,
                 name=draft.release,
                 namespace=args.get("kubernetes_namespace", "default"),
-                values={**values, **objects_value(kept), **owner_value(self, name)},
+                values={**installed.values, **objects_value(installed.kept), **owner_value(self, name)},
                 skip_await=True,  # Rollout waits, and says why a pod does not come up
             ),
             opts=pulumi.ResourceOptions(
                 parent=self,
-                depends_on=[*(one.policy for one in kept), *before],
-                hooks=hooks.binding,
+                depends_on=[*(one.policy for one in installed.kept), *before],
+                hooks=installed.hooks.binding,
                 ignore_changes=[OWNER_PATH],
             ),
         )
@@ -130,11 +136,9 @@ class MeshDeployment(pulumi.ComponentResource):
         name: str,
         args: MeshDeploymentArgs,
         draft: MeshBuilder,
+        installed: _Installed,
         *,
-        values: Mapping[str, Any],
-        kept: Sequence[MeshPolicy],
         cluster: ClusterInputs | None,
-        hooks: ReleaseHooks,
     ) -> Rollout:
         return Rollout(
             name,
@@ -142,14 +146,14 @@ class MeshDeployment(pulumi.ComponentResource):
                 args,
                 chart=draft.chart,
                 release=draft.release,
-                values=values,
+                values=installed.values,
                 manifests=(draft.mesh, draft.manifests),
-                patient=any(one.way.in_chart for one in kept),
+                patient=any(one.way.in_chart for one in installed.kept),
                 cluster=cluster,
                 policies=draft.values.show(
-                    policies_value(draft.plan, {one.session for one in kept if one.way.mode == UPLOAD})
+                    policies_value(draft.plan, {one.session for one in installed.kept if one.way.mode == UPLOAD})
                 ),
-                made=hooks.made(self.chart),
+                made=installed.hooks.made(self.chart),
             ),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self.chart], delete_before_replace=True),
         )

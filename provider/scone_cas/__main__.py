@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from scone_cas.keystore.unseal import UnsealedKeys
+from scone_cas.process import keep_memory
 from scone_cas.server.options import ServeOptions, add_serve_options, add_shared_options
 from scone_cas.server.supervisor import serve
 from scone_policy.errors import SconeError
@@ -12,6 +13,7 @@ from scone_policy.errors import SconeError
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit code is 0, or 1 after an error in words."""
     options = _parser().parse_args(arguments)
+    keep_memory()
     try:
         _run(options)
     except SconeError as problem:

@@ -1,6 +1,7 @@
 """Errors of the embedded CAS. Domain code raises reasons; `api.client` and `api.enclave` map them to HTTP statuses.
 
     SconeError                     (scone_policy.errors) what an operator can cause: said in words, with what to do
+    ├─ RollbackCounterError        (storage.rollback_counter) it cannot be read or raised
     ├─ StorageError                (storage.failures) the disk is full, or broken
     ├─ KeyStoreError               the key store does not give what is asked of it
     │  └─ MissingObjectError       there is no such object in it
@@ -66,15 +67,22 @@ class Refusal(RequestError):  # noqa: N818 - a refusal is an answer, not a fault
 class EnclaveRefusal(RequestError):  # noqa: N818 - what it is, not that it failed
     """An enclave's request is refused (docs/enclave-protocol.md, section 3).
 
-    `code` is one of the protocol, `message` one line without secrets; `expected` and `found` where both exist.
+    `code` is one of the protocol, `message` one line without secrets, `found` what the asker itself brought.
+    `expected`, and `meant` (a code that says more), are for the CAS's own logs: an answer may go to anybody.
     """
 
     def __init__(
-        self, code: str, message: str, *, expected: Iterable[str] | None = None, found: str | None = None
+        self,
+        code: str,
+        message: str,
+        *,
+        expected: Iterable[str] = (),
+        found: str | None = None,
+        meant: str | None = None,
     ) -> None:
         super().__init__(code, message)
-        self.code, self.message = code, message
-        self.expected, self.found = expected, found
+        self.code, self.message, self.meant = code, message, meant or code
+        self.expected, self.found = tuple(expected), found
 
 
 class UndeliverableError(RequestError):

@@ -10,6 +10,7 @@ from pathlib import Path
 from scone_cas.server.options import ServeOptions, add_serve_options
 from scone_policy.errors import SconeError
 from scone_provider.commands.files import UsageError
+from scone_provider.process import keep_memory
 
 _BUILDER = "another toolchain's builder, as scone:builder of a stack: any build.kind is in order; it is not run"
 
@@ -17,6 +18,7 @@ _BUILDER = "another toolchain's builder, as scone:builder of a stack: any build.
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0, 1 after an error that was printed, 2 on wrong usage, 141 when nobody reads on."""
     parsed = _parser().parse_args(arguments)
+    keep_memory()
     try:
         status = int(parsed.run(parsed))
         sys.stdout.flush()
@@ -135,6 +137,10 @@ def _audit_verify(parsed: argparse.Namespace) -> int:
     return verify_file(parsed.file, cas_key=parsed.key, known=parsed.last, as_json=parsed.json, tell=print)
 
 
+def _warn(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
 def _check(parsed: argparse.Namespace) -> int:
     from scone_provider.commands import check  # noqa: PLC0415  keeps --help quick
 
@@ -143,7 +149,7 @@ def _check(parsed: argparse.Namespace) -> int:
         variables=parsed.set,
         as_json=parsed.json,
         tell=print,
-        warn=lambda line: print(line, file=sys.stderr),
+        warn=_warn,
         builder=parsed.builder,
     )
 
@@ -159,7 +165,7 @@ def _derive(parsed: argparse.Namespace) -> int:
         owners=parsed.owner,
         release=parsed.release,
         tell=print,
-        warn=lambda line: print(line, file=sys.stderr),
+        warn=_warn,
         builder=parsed.builder,
     )
 
@@ -173,7 +179,7 @@ def _review(parsed: argparse.Namespace) -> int:
         fail_on=parsed.fail_on,
         allow=parsed.allow,
         tell=print,
-        warn=lambda line: print(line, file=sys.stderr),
+        warn=_warn,
     )
 
 

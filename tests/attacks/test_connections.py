@@ -4,6 +4,7 @@ import http.client
 import math
 import ssl
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -48,7 +49,7 @@ def longest(port: int, count: int = 30, *, address: str = "127.0.0.1") -> float:
 
 
 @pytest.fixture(scope="module")
-def target(tmp_path_factory) -> RealCas:
+def target(tmp_path_factory) -> Iterator[RealCas]:
     """A CAS for these tests alone: others of this file may hold its connections."""
     found = RealCas(tmp_path_factory.mktemp("target") / "state", "--rate", "100000").start()
     yield found

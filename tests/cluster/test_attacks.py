@@ -40,7 +40,7 @@ def test_other_heap_is_refused(mesh: MeshProject) -> None:
 
 
 def test_changed_interpreter_is_refused(mesh: MeshProject) -> None:
-    """One byte of the interpreter differs: the measurement is unexpected, and both are shown."""
+    """One byte of the interpreter differs: the measurement is unexpected, and the one that was brought is shown."""
     image = Tamperer(mesh.outputs()["images"][mesh.service])
     path = mesh.kube("exec", mesh.pod(), "--", "readlink", "-f", "/usr/bin/python3").strip()
     content = mesh.run("kubectl", "-n", mesh.kubernetes_namespace, "exec", mesh.pod(), "--", "base64", "-w0", path)
@@ -139,8 +139,5 @@ def test_untolerated_evidence_is_refused(
 
 def _refused_measurement(code: int, line: str) -> None:
     assert code == 65, line
-    found = re.search(
-        r"Attestation failed: unexpected measurement.*expected ([0-9a-f]{64}).*found ([0-9a-f]{64})", line
-    )
-    assert found is not None, line
-    assert found[1] != found[2]
+    assert re.search(r"Attestation failed: unexpected measurement.*: found [0-9a-f]{64}", line), line
+    assert "expected " not in line.replace("unexpected ", "")

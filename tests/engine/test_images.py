@@ -1,5 +1,6 @@
 """`ConfidentialImage` alone, through the real engine and a real registry."""
 
+import base64
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from scone_provider.image.oci.layers import bytes_blob
 from scone_provider.image.oci.reference import parse_reference
 from scone_provider.image.registry.client import Registry
 from scone_provider.image.registry.manifests import OCI_MANIFEST
+from support.interrupted_up import HANGING, edit_state, killed_when_hanging, with_other_pickles
 from support.pulumi_project import PulumiProject
 from support.real_registry import RealRegistry
 from support.tiny_image import tiny_image
@@ -53,13 +55,18 @@ pulumi.export("reference", image.reference)
 def registry(tmp_path: Path) -> Iterator[RealRegistry]:
     """A registry with a base image."""
     server = RealRegistry(tmp_path / "registry")
+    store_base(server)
+    yield server
+    server.kill()
+
+
+def store_base(server: RealRegistry) -> None:
+    """Give a registry the base image."""
     image = tiny_image()
     target = Registry().target(parse_reference(f"{server.host}/base:1"))
     for data in image.blobs.values():
         target.upload(bytes_blob(data, media_type="application/octet-stream"))
     target.put_manifest("1", image.manifest, media_type=OCI_MANIFEST)
-    yield server
-    server.kill()
 
 
 def image_project(new_project: Make, registry: RealRegistry, *, name: str, delete: bool = False) -> PulumiProject:
@@ -127,6 +134,171 @@ def test_the_image_that_runs_stays_whatever_becomes_of_its_resource(new_project:
     second.destroy()
     assert not there(reference)
     assert {tag for tag in Registry().reader(parse_reference(reference)).tags() if "owner" in tag} == set()
+
+
+def test_the_image_that_runs_stays_when_its_resource_is_tainted_kept_or_left_out(
+    new_project: Make, registry: RealRegistry
+) -> None:
+    """With delete_images: a taint, another parent, `--target`, `protect`, `retain_on_delete`: the image
+    is in the registry after each, and no preview has anything left to do where nothing is asked for.
+    """
+    project = image_project(new_project, registry, name="here", delete=True)
+    project.up()
+    reference = project.outputs()["reference"]
+    image = "pulumi-python:dynamic/scone:ConfidentialImage"
+
+    def settled() -> None:
+        assert there(reference)
+        assert project.preview_steps() == {}
+
+    state = project.state()
+    (found,) = [one for one in state["deployment"]["resources"] if one["urn"].endswith(f"{image}::api")]
+    found["taint"] = True
+    project.pulumi("stack", "import", stdin=json.dumps(state))
+    assert "1 replaced" in project.up().text
+    settled()
+    rename(
+        project, "api", "api", options='\n    pulumi.ResourceOptions(parent=pulumi.ComponentResource("t:i:G", "g")),'
+    )
+    project.up()
+    settled()
+    main = project.folder / "__main__.py"
+    main.write_text(main.read_text().replace('"api",\n    {', '"other",\n    {'))
+    (urn,) = [
+        str(one["urn"]) for one in project.state()["deployment"]["resources"] if one["urn"].endswith(f"{image}::api")
+    ]
+    project.pulumi("up", "--yes", "--skip-preview", "--target", urn.replace("::api", "::other"), check=False)
+    assert there(reference)
+    project.up()
+    settled()
+    main.write_text(main.read_text().replace('"g")),', '"g"), retain_on_delete=True),'))
+    project.up()
+    main.write_text(main.read_text().replace('"other",\n    {', '"third",\n    {'))
+    project.up()
+    settled()
+    main.write_text(main.read_text().replace("retain_on_delete=True", "protect=True"))
+    project.up()
+    refused = project.destroy(check=False)
+    assert refused.status != 0
+    settled()
+
+
+def login(folder: Path, host: str, user: str) -> str:
+    """Only this user may use the registry, and docker's configuration has the login; the registry's `auth`."""
+    # bcrypt of the password below, as `htpasswd -nbB` wrote it.
+    (folder / "htpasswd").write_text(f"{user}:$2y$05$M4pcyBwfiiGq87n/MALjEelfiwCwF61o9Y1ROFQzzyhQQFttAFA5m\n")
+    auth = base64.b64encode(f"{user}:pa55-word-of-the-test".encode()).decode()
+    (folder / "config.json").write_text(json.dumps({"auths": {host: {"auth": auth}}}))
+    return f"auth: {{htpasswd: {{realm: test, path: {folder}/htpasswd}}}}"
+
+
+@pytest.fixture
+def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RealRegistry]:
+    """A registry with a base image that wants a login, which DOCKER_CONFIG has."""
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    server = RealRegistry(tmp_path / "registry", auth=login(tmp_path, "", "robot"))
+    login(tmp_path, server.host, "robot")
+    store_base(server)
+    yield server
+    server.kill()
+
+
+ANOTHER_PROVIDER = """pulumi.ResourceOptions(providers={"pulumi-python": pulumi.ProviderResource(
+    "pulumi-python", "p", {"scone:imageKey": pulumi.Config("scone").require_secret("imageKey")})}),"""
+
+
+class MovedImage:
+    """A stack with one image that goes with its last owner, after each step looked at."""
+
+    def __init__(self, project: PulumiProject) -> None:
+        self.project = project
+        project.up()
+        self.reference: str = project.outputs()["reference"]
+
+    def urns(self, name: str) -> list[str]:
+        """Of the component and its image, the image last."""
+        found = [str(one["urn"]) for one in self.project.state()["deployment"]["resources"]]
+        return sorted((urn for urn in found if urn.endswith(f"ConfidentialImage::{name}")), key=len)
+
+    def assert_settled(self) -> None:
+        """The image is there, refresh finds it, and a preview has nothing to do, and nothing to tell."""
+        assert there(self.reference)
+        text = self.project.pulumi("preview", "--refresh", "--diff", "--color=never").text
+        for word in ("to create", "to update", "to delete", "to replace", "warning", "error"):
+            assert word not in text, text
+
+    def killed(self, *arguments: str) -> None:
+        """An `up` of the program as it is, killed when the image is made and the old one not yet gone; then a whole."""
+        main = self.project.folder / "__main__.py"
+        text = main.read_text()
+        main.write_text(f"{text}\nfound = image\n{HANGING}")
+        killed_when_hanging(self.project, *arguments)
+        assert there(self.reference)
+        main.write_text(text)
+        self.project.up()
+        self.assert_settled()
+
+    def moved(self, urns: list[str]) -> PulumiProject:
+        """All of it in another stack of the project, which the same program is then of."""
+        project = self.project
+        project.pulumi("stack", "init", "second")
+        project.pulumi("state", "move", "--source", "dev", "--dest", "second", "--yes", *urns)
+        key = project.run("pulumi", "config", "get", "scone:imageKey")
+        del project.transcripts[-1]
+        settings = {
+            name: project.run("pulumi", "config", "get", name).strip() for name in ("test:registry", "test:delete")
+        }
+        main = project.folder / "__main__.py"
+        text = main.read_text()
+        main.write_text("")
+        project.up()
+        main.write_text(text)
+        project.environment["PULUMI_STACK"] = "second"
+        project.pulumi("config", "set", "--secret", "scone:imageKey", stdin=key)
+        for name, value in settings.items():
+            project.pulumi("config", "set", name, value)
+        return project
+
+
+def test_the_image_that_runs_stays_with_another_provider_login_process_and_stack(
+    new_project: Make, guarded: RealRegistry, tmp_path: Path
+) -> None:
+    """With delete_images: a provider in other bytes, another login, another provider; `up` killed between create and
+    delete, of another name and of a replacement; `state rename`, `state move`, a creation that the state lost. It goes
+    with its last owner, or stays and is named where one of them is known to nobody.
+    """
+    project = image_project(new_project, guarded, name="here", delete=True)
+    project.environment["DOCKER_CONFIG"] = str(tmp_path)
+    image = MovedImage(project)
+    edit_state(project, with_other_pickles)
+    login(tmp_path, guarded.host, "another-robot")
+    assert list(project.preview_steps()) == [IMAGE]
+    project.up()
+    image.assert_settled()
+    rename(project, "api", "api", options=f"\n    {ANOTHER_PROVIDER}")
+    project.up()
+    assert project.resources()[IMAGE]["provider"].split("::")[-2] == "p"
+    image.assert_settled()
+    rename(project, "api", "two")
+    image.killed()
+    image.killed("--replace", image.urns("two")[-1])
+    for urn in image.urns("two"):
+        project.pulumi("state", "rename", urn, "three", "--yes")
+    rename(project, "two", "three")
+    image.assert_settled()
+    main = project.folder / "__main__.py"
+    main.write_text(main.read_text().replace(ANOTHER_PROVIDER, ""))
+    project.up()
+    image.moved(image.urns("three"))
+    image.assert_settled()
+    project.destroy()
+    assert not there(image.reference)
+    project.up()
+    project.pulumi("state", "delete", image.urns("three")[-1], "--yes")
+    project.up()
+    image.assert_settled()
+    assert "stays: another resource, of this stack or of another, uses it" in project.destroy().text
+    assert there(image.reference)
 
 
 def test_a_stack_made_before_images_had_owners(new_project: Make, registry: RealRegistry) -> None:

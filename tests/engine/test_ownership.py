@@ -1,10 +1,5 @@
 """Resources that get other names, places and stacks, through the real engine: their policies and secrets stay."""
 
-import json
-import os
-import signal
-import subprocess
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +9,7 @@ from scone_policy import is_retired
 from scone_provider.cas.client import CasClient, connect
 from scone_provider.cas.identity import Identity
 from support.embedded_cas import EmbeddedCas
+from support.interrupted_up import HANGING, edit_state, killed_when_hanging, with_other_pickles
 from support.pulumi_project import PulumiProject
 from support.software_enclave import MEASUREMENT, EnclavePort
 
@@ -46,7 +42,8 @@ def policy(name, above, session="app", user="me", opts=None, secrets=None, **mor
                      **(secrets or {{}})}},
         "services": {{"app": {{
             "command": "/app",
-            "environment": {{"USER": user, "PW": "$$SCONE::pw$$", "CA": "$$SCONE::ca$$"}},
+            "environment": {{"USER": user, "PW": "$$SCONE::pw$$", "CA": "$$SCONE::ca$$",
+                            **{{one.upper(): f"$$SCONE::{{one}}$$" for one in secrets or {{}}}}}},
             "attestation": {{"mrenclave": "{MEASUREMENT}"}},
         }}}},
         "security": {{"attestation": {{"tolerate": {{"debug-mode": True}}}}}},
@@ -78,7 +75,7 @@ class Case:
         """What CAS gives an attested program."""
         status, found = EnclavePort("127.0.0.1", self.cas.enclave_port).attest(f"{session}/app")
         assert status == 200, found
-        return {key: found["environment"][key] for key in ("PW", "CA")}
+        return {key: found["environment"][key] for key in ("PW", "CA", "KEY") if key in found["environment"]}
 
     def is_retired(self, session: str) -> bool:
         """Whether nothing of it is left."""
@@ -114,18 +111,13 @@ def changed(project: PulumiProject, body: str, *arguments: str) -> str:
 
 ONE = 'policy("one", namespace("ns"))\n'
 POLICY = f"{DYNAMIC}SecurityPolicy::one"
+NAMESPACE = f"{DYNAMIC}SecurityPolicy::ns"
+PROVIDER = 'pulumi.ProviderResource("pulumi-python", "p", {"scone:identity": identity})'
 
 
 def urn(project: PulumiProject, key: str = POLICY) -> str:
     """Of a resource in state."""
     return str(project.resources()[key]["urn"])
-
-
-def edit_state(project: PulumiProject, change: Callable[[dict[str, Any]], None]) -> None:
-    """Export the state, change it, import it."""
-    state = project.state()
-    change(state)
-    project.pulumi("stack", "import", stdin=json.dumps(state))
 
 
 def test_other_names_and_parents(case: Case) -> None:
@@ -171,8 +163,7 @@ def test_replacements(case: Case) -> None:
     edit_state(project, taint)
     assert "1 replaced" in changed(project, ONE)
     assert case.values() == values
-    provider = 'pulumi.ProviderResource("pulumi-python", "p", {"scone:identity": identity})'
-    changed(project, ONE.replace("))", f"), opts=Opts(provider={provider}))"))
+    changed(project, ONE.replace("))", f"), opts=Opts(provider={PROVIDER}))"))
     assert case.values() == values
     changed(project, ONE.replace("one", "two"), "--target", urn(project).replace("::one", "::two"))
     assert len([key for key in project.resources() if "SecurityPolicy" in key]) == 3
@@ -188,6 +179,72 @@ def test_replacements(case: Case) -> None:
     assert case.values() == values
 
 
+def test_namespaces(case: Case) -> None:
+    """A `CasNamespace` with its policies: replaced, tainted, by a provider in other bytes, under another provider, a
+    part of it by `--target`, retained and put back, protected, and as a `SecurityPolicy` of the program's own and back.
+    Nothing is retired, the values stay, refresh finds all, and previews have nothing left to do.
+    """
+    project = case.stack(ONE)
+    project.up()
+    values = case.values()
+
+    def settled() -> None:
+        assert case.values() == values
+        assert not case.is_retired("acme")
+        assert_settled(project)
+
+    def dynamic() -> list[str]:
+        return [one for one in _urns(project) if "dynamic/scone" in one]
+
+    assert "3 replaced" in changed(project, ONE, *(word for one in dynamic() for word in ("--replace", one)))
+    settled()
+    project.pulumi("state", "taint", *dynamic(), "--yes")
+    assert "3 replaced" in changed(project, ONE)
+    settled()
+    before = case.client.read("acme/app"), case.client.read("acme")
+    edit_state(project, with_other_pickles)
+    assert {step["op"] for step in project.preview_steps().values()} == {"update"}
+    project.up()
+    assert (case.client.read("acme/app"), case.client.read("acme")) == before
+    settled()
+    changed(project, ONE.replace('"ns"', f'"ns", opts=Opts(providers={{"pulumi-python": {PROVIDER}}})'))
+    assert project.resources()[NAMESPACE]["provider"].split("::")[-2] == "p"
+    assert case.client.read("acme") == before[1]
+    settled()
+    parts = [one.replace("::ns", "::other") for one in _urns(project) if one.endswith("::ns")]
+    changed(project, ONE.replace('"ns"', '"other"'), *(word for one in parts for word in ("--target", one)))
+    assert case.values() == values
+    project.up()
+    settled()
+    for name in ("other", "third", "other"):
+        changed(project, ONE.replace('"ns"', f'"{name}", opts=Opts(retain_on_delete=True)'))
+        settled()
+    changed(project, ONE.replace('"ns"', '"other", opts=Opts(protect=True)'))
+    write(project, ONE)
+    assert "protected" in project.up(check=False).text
+    assert case.values() == values
+    project.pulumi("state", "unprotect", "--all", "--yes")
+    project.up()
+    settled()
+    changed(project, _OWN_NAMESPACE)
+    settled()
+    changed(project, ONE)
+    settled()
+    # The retained lives are in no state: nobody can tell whether they still have it.
+    assert "acme: this policy belongs to another resource" in project.destroy().text
+    assert case.is_retired("acme/app")
+    assert not case.is_retired("acme")
+
+
+_OWN_NAMESPACE = f"""
+rights = {{one: {{"CREATOR": True}} for one in ("read", "update", "create_sessions")}}
+trust = {{"url": config.require("cas"), "tolerance": dict.fromkeys("{SWITCHES}".split(), True)}}
+above = SecurityPolicy("own", cas=trust, policy={{"name": "acme", "version": "0.3.10", "access_policy": rights}})
+above.trust = trust
+policy("one", above)
+"""
+
+
 def test_state_that_moves(case: Case) -> None:
     """Aliases, `state rename` and `state move` change no input, and the moved resource owns what it had."""
     project = case.stack(ONE)
@@ -196,11 +253,14 @@ def test_state_that_moves(case: Case) -> None:
     write(project, ONE.replace("one", "two").replace("))", '), opts=Opts(aliases=[Alias(name="one")]))'))
     assert_settled(project)
     project.pulumi("state", "rename", urn(project), "three", "--yes")
-    write(project, ONE.replace("one", "three"))
+    for found in [one for one in _urns(project) if one.endswith("::ns")]:
+        project.pulumi("state", "rename", found, "place", "--yes")
+    three = ONE.replace("one", "three").replace('"ns"', '"place"')
+    write(project, three)
     assert_settled(project)
     project.pulumi("stack", "init", "second")
     moved = [key for key in project.resources() if "scone" in key]
-    for key in ("scone:index:CasNamespace::ns", f"{DYNAMIC}SecurityPolicy::three"):
+    for key in ("scone:index:CasNamespace::place", f"{DYNAMIC}SecurityPolicy::three"):
         assert key in moved
     urns = [urn(project, key) for key in moved]
     project.pulumi("state", "move", "--source", "dev", "--dest", "second", "--yes", *urns)
@@ -214,10 +274,10 @@ def test_state_that_moves(case: Case) -> None:
     write(project, "")
     project.up()
     assert case.values() == values
-    write(project, ONE.replace("one", "three"))
+    write(project, three)
     project.pulumi("up", "--yes", "--skip-preview", "--color=never", environment=second)
     assert case.client.read("acme/app") == before
-    write(project, ONE.replace("one", "four"))
+    write(project, three.replace("three", "four"))
     project.pulumi("up", "--yes", "--skip-preview", "--color=never", environment=second)
     assert case.values() == values
     project.pulumi("destroy", "--yes", "--skip-preview", environment=second)
@@ -244,24 +304,23 @@ def test_two_stacks(case: Case, first: int) -> None:
 
 
 def test_killed_between_create_and_delete(case: Case) -> None:
-    """The one that takes over is in state, the old one not yet gone, and everything is killed: the next `up` deletes
-    the old one, and leaves the policy. The same for a replacement, whose old one waits in state for its deletion.
+    """Those that take policy and namespace over are in state, the old ones not yet gone, and everything is killed: the
+    next `up` deletes the old ones, and leaves both. The same for replacements, whose old ones wait for their deletion.
     """
     project = case.stack(ONE)
     project.up()
     values = case.values()
-    for body, arguments in (
-        (ONE.replace("one", "two"), ()),
-        (ONE.replace("one", "two"), ("--replace", urn(project).replace("::one", "::two"))),
-    ):
-        # The namespace's resource must wait: nothing is deleted before all has been created.
-        write(project, f"found = {body}{_HANGING}")
-        killed_when(project, lambda: "hanging" in text_of(project, "started"), *arguments)
-        assert len([key for key in _urns(project) if "SecurityPolicy::" in key]) == 3
+    body = ONE.replace("one", "two").replace('"ns"', '"other"')
+    two, other = urn(project).replace("::one", "::two"), urn(project, NAMESPACE).replace("::ns", "::other")
+    for arguments in ((), ("--replace", two, "--replace", other)):
+        # Nothing is deleted before all has been created.
+        write(project, f"found = {body}{HANGING}")
+        killed_when_hanging(project, *arguments)
+        assert len([key for key in _urns(project) if "SecurityPolicy::" in key]) == 4
         write(project, body)
         project.up()
         assert case.values() == values
-    assert_settled(project)
+        assert_settled(project)
     project.destroy()
     assert case.is_retired("acme/app")
 
@@ -283,26 +342,46 @@ def test_another_url_and_another_name_at_once(case: Case) -> None:
 
 
 def test_keys_that_cannot_come_along(case: Case) -> None:
-    """A private key without `migrate` would be made anew by whoever takes its policy over: refused before anything
-    happens, with the ways that work; and those do work.
+    """A private key without `migrate` would be made anew by whoever takes its policy over: `up` refuses before anything
+    of the policy is changed, names the key and the ways that keep it; the way back and each of those do work.
     """
     key = 'secrets={"key": {"kind": "private-key"}}'
-    project = case.stack(f'policy("one", namespace("ns"), {key})\n')
+    one = f'policy("one", namespace("ns"), {key})\n'
+    project = case.stack(one)
     project.up()
-    before = case.client.read("acme/app")
-    two = f'policy("two", namespace("ns"), {key}'
-    for body, arguments in (
-        (f"{two})\n", ()),
-        (f'policy("one", namespace("ns"), {key})\n', ("--replace", urn(project))),
-    ):
+    before, values = case.client.read("acme/app"), case.values()
+    assert "KEY" in values
+    replaced = ("--replace", urn(project))
+    for body, arguments in ((one.replace("one", "two").replace('"ns"', '"other"'), ()), (one, replaced)):
         write(project, body)
         done = project.pulumi("up", "--yes", "--skip-preview", "--color=never", *arguments, check=False)
         assert done.status != 0
-        assert "CAS makes secrets.key anew" in done.text
-        assert "aliases=[Alias(name='its old name')]" in done.text
+        for words in (
+            "acme/app: this policy is there already",
+            "CAS makes secrets.key anew",
+            "aliases=[Alias(name='its old name')]",
+            "`pulumi state untaint`",
+            "migrate: true",
+        ):
+            assert words in done.text
         assert case.client.read("acme/app") == before
-    changed(project, f'{two}, opts=Opts(aliases=[Alias(name="one")]))\n')
+        # The namespace was taken over, and is given back.
+        changed(project, one)
+        assert case.values() == values
+        assert_settled(project)
+    project.pulumi("state", "taint", urn(project), "--yes")
+    assert "CAS makes secrets.key anew" in project.up(check=False).text
+    project.pulumi("state", "untaint", urn(project), "--yes")
+    assert_settled(project)
+    two = one.replace("one", "two")
+    changed(project, two.replace("}})", '}}, opts=Opts(aliases=[Alias(name="one")]))'))
     assert case.client.read("acme/app") == before
+    assert_settled(project)
+    migrating = two.replace('-key"', '-key", "migrate": True')
+    assert "from then on the key is kept" in changed(project, migrating)
+    values = case.values()
+    changed(project, migrating.replace("two", "three"))
+    assert case.values() == values
     assert_settled(project)
 
 
@@ -350,54 +429,6 @@ def test_cas_that_is_gone_for_good(case: Case) -> None:
     project.pulumi("state", "delete", urn(project, f"{DYNAMIC}SecurityPolicy::ns"), "--yes")
     project.destroy()
     assert project.resources() == {}
-
-
-_HANGING = """
-import pathlib, time
-from pulumi.dynamic import CreateResult, Resource, ResourceProvider
-
-
-class Hanging(ResourceProvider):
-    def create(self, props):
-        import pathlib, time
-
-        pathlib.Path("started").write_text("hanging")
-        time.sleep(120)
-        return CreateResult("x", {})
-
-
-class Hang(Resource, module="test", name="Hang"):
-    pass
-
-
-Hang(Hanging(), "hang", {}, Opts(depends_on=[found]))
-"""
-
-
-def killed_when(project: PulumiProject, seen: Callable[[], bool], *arguments: str) -> None:
-    """`pulumi up`, killed with all its children once `seen` is true; its lock is taken off."""
-    with subprocess.Popen(
-        ["pulumi", "up", "--yes", "--skip-preview", "--non-interactive", *arguments],
-        cwd=project.folder,
-        env=project.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as process:
-        deadline = time.monotonic() + 120
-        while not seen():
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGKILL)
-    (project.folder / "started").unlink()
-    project.pulumi("cancel", "--yes")
-
-
-def text_of(project: PulumiProject, name: str) -> str:
-    """Of a file of the project; empty where there is none."""
-    path = project.folder / name
-    return path.read_text() if path.exists() else ""
 
 
 def _urns(project: PulumiProject) -> list[str]:

@@ -1,6 +1,5 @@
 """examples/ci/preview.sh, which a workflow runs for each pull request, on a real stack."""
 
-import re
 import shutil
 import subprocess
 import sys
@@ -36,31 +35,30 @@ SecurityPolicy("api", cas=acme.trust, policy=policy, opts=pulumi.ResourceOptions
 
 
 def test_comment_shows_what_changes(new_project: Callable[..., PulumiProject], cas: EmbeddedCas) -> None:
-    """The Markdown says how much changes, then each path as a diff; nothing secret; cut where a comment would be."""
+    """The Markdown says what changes, by direction and path; nothing secret; a gate ends with a code of its own."""
     project = new_project(PROGRAM, {"test:cas": f"127.0.0.1:{cas.port}"}, {"test:given": PLANTED})
     project.up()
-    unchanged = _comment(project)
-    assert unchanged.splitlines()[0] == "### Preview of `dev`: 5 unchanged"
+    assert _comment(project).splitlines()[0] == "### Preview of `dev`: no changes"
     main = project.folder / "__main__.py"
     main.write_text(main.read_text().replace('"myself"', '"someone"'))
-    comment = _comment(project)
-    assert comment.splitlines()[0] == "### Preview of `dev`: ~ 1 to update, 4 unchanged"
-    assert re.search(r'^! +USER: "myself" => "someone"$', comment, re.MULTILINE)
-    assert comment.count("```") == 2
+    comment = _comment(project, FAIL_ON="widens")
+    assert comment.splitlines()[0] == "### Preview of `dev`: changes what is trusted (1 updated)"
+    path = "`services.api.environment.USER` `myself` → `someone`"
+    assert any(line.startswith("- **api** ") and path in line for line in comment.splitlines())
     assert PLANTED not in comment
-    short = _comment(project, COMMENT_LIMIT="200")
-    assert len(short) < 600
-    assert "cut after 200 characters" in short
-    assert short.count("```") == 2
+    main.write_text(
+        main.read_text().replace('"version": "0.3.10"', '"version": "0.3.10", "access_policy": {"read": ["ANY"]}')
+    )
+    assert "**Widens who or what is trusted**" in _comment(project, status=3, FAIL_ON="widens")
     main.write_text(main.read_text().replace('"command": "python3 api.py"', '"commands": "python3 api.py"'))
     failed = _comment(project, status=1)
     assert failed.splitlines()[0] == "### Preview of `dev`: the preview failed"
-    assert "commands" in failed
+    assert "services.api.commands: unknown key" in failed
     assert PLANTED not in failed
 
 
 def test_reviewer_sees_what_must_not_be_missed(new_project: Callable[..., PulumiProject], cas: EmbeddedCas) -> None:
-    """Warnings and errors stand outside of the fold; a replacement stands out; a value cannot end the block."""
+    """Warnings stand at the top, a policy that is lost among what is lost; a value cannot end its place."""
     project = new_project(PROGRAM, {"test:cas": f"127.0.0.1:{cas.port}"}, {"test:given": PLANTED})
     project.up()
     main = project.folder / "__main__.py"
@@ -70,18 +68,14 @@ def test_reviewer_sees_what_must_not_be_missed(new_project: Callable[..., Pulumi
         + 'pulumi.log.warn("something to know")\n'
     )
     comment = _comment(project)
-    above, _, fold = comment.partition("<details>")
     lost = "acme/api becomes acme/other, which is another policy to CAS: once that is there, acme/api is retired"
-    assert above.endswith(f"````text\nwarning: something to know\nwarning: {lost}\n````\n\n")
-    assert re.search(r"^! *\+-.*SecurityPolicy: \(replace\)$", fold, re.MULTILINE)
-    fence = re.findall("^(`+)diff$", fold, re.MULTILINE)[0]
-    assert len(fence) > 3
-    assert fold.count(fence) == 2
-    assert fold.rstrip().endswith(f"{fence}\n\n</details>")
-    main.write_text(main.read_text().replace('"command": "python3 api.py"', '"commands": "python3 api.py"'))
-    above = _comment(project, status=1).partition("<details>")[0]
-    assert "services.api.commands: unknown key" in above
-    assert PLANTED not in comment + above
+    top = comment.partition("**Widens")[0]
+    assert f"- **warning** `{lost}`\n" in top
+    assert "- **warning** `something to know`\n" in top
+    assert "retired: no program is trusted by it any more" in comment
+    assert r"```` ```\u000a</details>\u000a**Approved** ````" in comment
+    assert "**Approved**" not in comment.replace("</details>\\u000a**Approved**", "")
+    assert PLANTED not in comment
 
 
 def test_preview_of_somebody_who_knows_no_secret(new_project: Callable[..., PulumiProject], cas: EmbeddedCas) -> None:
@@ -111,17 +105,15 @@ def test_preview_of_somebody_who_knows_no_secret(new_project: Callable[..., Pulu
         assert (project.folder / "Pulumi.dev.yaml").read_text() == settings
         return done.text.partition("--- messages ---")[0]
 
-    first = preview()
-    changed = re.findall(r"^[!+-] .*$", first.partition("<details>")[2], re.MULTILINE)
-    assert [line.split()[1] for line in changed] == ["pulumi-python:dynamic/scone:SecurityPolicy:", "digest:", "1"], (
-        first
-    )
-    assert "=> [unknown]" in changed[1]  # of a policy with a secret in it, which the image key is needed for
+    first = [line for line in preview().splitlines() if line.startswith("- ")]
+    assert len(first) == 1, first
+    assert first[0].startswith("- follows from what else is shown: `digest`"), first
+    assert "→ `[unknown]`" in first[0]  # of a policy with a secret in it, which the image key is needed for
     main = project.folder / "__main__.py"
     main.write_text(main.read_text().replace('"myself"', '"someone"'))
     comment = preview()
-    assert comment.splitlines()[0] == "### Preview of `dev`: ~ 1 to update, 4 unchanged"
-    assert re.search(r'^! +USER: "myself" => "someone"$', comment, re.MULTILINE)
+    assert comment.splitlines()[0] == "### Preview of `dev`: changes what is trusted (1 updated)"
+    assert "`services.api.environment.USER` `myself` → `someone`" in comment
 
 
 def _comment(project: PulumiProject, *, status: int = 0, **environment: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from OpenSSL import SSL
 
 _CONNECT_TIME = 5.0
+_ADDRESSES = ("127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5")
 
 
 @dataclass
@@ -54,7 +55,7 @@ class Crowd:
 
     port: int
     kinds: tuple[str, ...] = tuple(KINDS)
-    addresses: tuple[str, ...] = ("127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5")
+    addresses: tuple[str, ...] = _ADDRESSES
     open: list[tuple[Kind, Bad]] = field(default_factory=list)
 
     def grow(self, count: int) -> None:
@@ -80,9 +81,9 @@ class Crowd:
 
 
 @contextlib.contextmanager
-def crowd(port: int, count: int, *kinds: str, **options: tuple[str, ...]) -> Iterator[Crowd]:
+def crowd(port: int, count: int, *kinds: str, addresses: tuple[str, ...] = _ADDRESSES) -> Iterator[Crowd]:
     """A crowd of that many; closed at the end."""
-    found = Crowd(port, kinds or tuple(KINDS), **options)
+    found = Crowd(port, kinds or tuple(KINDS), addresses)
     try:
         found.grow(count)
         yield found

@@ -30,6 +30,9 @@ class PolicyStack:
         self.inputs: dict[str, Any] = {}
         self.state: dict[str, Any] | None = None
         self.id = ""
+        self.raw_inputs: dict[str, Any] = {}
+        """What the last refresh gave, secrets as the engine gets them; so `raw_outputs`."""
+        self.raw_outputs: dict[str, Any] = {}
 
     def check(self, wanted: dict[str, Any], **more: Any) -> dict[str, Any]:
         """The checked inputs."""
@@ -59,6 +62,7 @@ class PolicyStack:
         assert self.state is not None
         before = len(self._process.messages())
         id_, outs, inputs = self._process.read(SecurityPolicyProvider, self.id, self.state)
+        self.raw_inputs, self.raw_outputs = inputs, outs
         self.inputs, self.state = (plain(inputs), plain(outs)) if id_ else ({}, None)
         return self._process.messages()[before:]
 

@@ -1,5 +1,6 @@
 """A real CAS: the supervisor and its processes, on free ports of the loopback."""
 
+import json
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from scone_cas.audit.verify import Verdict, verify
 from scone_provider.cas.client import CasClient, connect
@@ -75,6 +77,11 @@ class RealCas:
         """The verdict on its audit log."""
         with (self.state / "audit.log").open("rb") as file:
             return verify(file)
+
+    def audit_entries(self, event: str) -> list[dict[str, Any]]:
+        """The fields of the entries of one kind, oldest first."""
+        lines = (self.state / "audit.log").read_text(encoding="utf-8").splitlines()
+        return [entry["fields"] for line in lines if (entry := json.loads(line)["entry"])["event"] == event]
 
     def children(self) -> list[int]:
         """Process ids of the processes behind the ports and their workers."""

@@ -20,6 +20,7 @@ from scone_cas.sessions.authorization import Caller
 from scone_cas.sessions.descriptions import open_upload
 from scone_cas.storage.database import Version
 from scone_cas.storage.failures import storage_error
+from scone_cas.storage.rollback_counter import RollbackCounterError
 from scone_cas.strict_json import MalformedError
 from scone_policy.errors import SconeError
 from scone_policy.keys.cas_certificate import cas_key_hash
@@ -112,6 +113,10 @@ class ClientApi:
                 log.repeated("storage-fault", what=disk.what)
                 # 507 is RFC 4918, section 11.5.
                 return fail(507 if disk.is_full else 503, disk.what, headers=(("Retry-After", str(_DISK_PAUSE)),))
+            if isinstance(problem, RollbackCounterError):
+                log.repeated("rollback-counter", what=problem.what)
+                # Not 503, which says that nothing was done.
+                return fail(500, f"{problem.what}; a change counts only when it is raised: read before you repeat it")
             what = problem.what if isinstance(problem, SconeError) else None
             log.repeated("client-fault", kind=type(problem).__name__, what=what)
         return fail(500, "the CAS failed; the server's log says more")
@@ -181,13 +186,13 @@ class ClientApi:
         if not {"session"} <= set(parts) <= {"session", "secret"}:
             raise Refusal(Reason.INVALID, "the path must be /v1/values/session=<name>[,secret=<secret>]")
         values = self._sessions.public_values(_name(parts["session"]), parts.get("secret"))
+        if not values:
+            raise Refusal(Reason.UNKNOWN, "there is no such session, or nothing of it is public")
         if "secret" not in parts:
             return document(
                 200,
                 {"values": {name: {"kind": value.kind, "value": public_form(value)} for name, value in values.items()}},
             )
-        if parts["secret"] not in values:
-            raise Refusal(Reason.UNKNOWN, "there is no such secret, or it is not public")
         return document(200, {"value": public_form(values[parts["secret"]])})
 
     def _shared(self, request: Request, caller: Caller) -> Response:

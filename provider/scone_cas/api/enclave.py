@@ -9,7 +9,7 @@ from scone_cas import log
 from scone_cas.api import openapi
 from scone_cas.api.http import Request, Response, document
 from scone_cas.attestation import delivery
-from scone_cas.attestation.appraisal import AppraisalPolicyCache
+from scone_cas.attestation.appraisal import DECOY, AppraisalPolicyCache, not_taken
 from scone_cas.attestation.challenges import LIFETIME as CHALLENGE_LIFETIME
 from scone_cas.attestation.challenges import BadChallengeError, Challenges
 from scone_cas.attestation.evidence import FORMAT, Evidence, read_challenge_request, read_evidence, read_message
@@ -21,11 +21,13 @@ from scone_cas.audit.refusals import RefusalJournal
 from scone_cas.errors import CALM, EnclaveRefusal, Refusal, UndeliverableError
 from scone_cas.registry.sessions import SessionRegistry
 from scone_cas.secrets.pending import ATTEMPTS, PendingFetch
+from scone_cas.sessions import root_namespace
 from scone_cas.sessions.host_values import MissingHostValueError
 from scone_cas.sessions.snapshot import SessionSnapshot
 from scone_cas.storage.database import Store
 from scone_cas.storage.failures import storage_error
 from scone_cas.storage.reserve import OTHERS
+from scone_cas.storage.rollback_counter import RollbackCounterError
 from scone_cas.strict_json import MalformedError
 from scone_policy.errors import SconeError
 from scone_policy.model.services import Service
@@ -48,7 +50,9 @@ def busy(status: int, seconds: int) -> Response:
 
 def failed(problem: BaseException | None = None) -> Response:
     """500: the CAS's own fault; 503 in words where its disk is full or broken, which may pass."""
-    disk = None if problem is None else storage_error(problem)
+    disk: SconeError | None = None if problem is None else storage_error(problem)
+    if isinstance(problem, RollbackCounterError):
+        disk = problem
     if disk is not None:
         log.repeated("storage-fault", what=disk.what)
         error = {"code": "storage", "message": f"{disk.what}; nothing was delivered"}
@@ -66,8 +70,8 @@ def malformed(message: str) -> Response:
 def refused(refusal: EnclaveRefusal) -> Response:
     """The answer that says so."""
     error: dict[str, object] = {"code": refusal.code, "message": refusal.message}
-    if refusal.expected is not None and refusal.found is not None:
-        error |= {"expected": list(refusal.expected), "found": refusal.found}
+    if refusal.found is not None:
+        error["found"] = refusal.found  # what the asker brought; what was expected is for those who may read the policy
     return document(_STATUS.get(refusal.code, 403), {"error": error})
 
 
@@ -182,7 +186,9 @@ class EnclaveApi:
         try:
             asked, sealed = self._judge(evidence, live)
         except EnclaveRefusal as refusal:
-            self._refusals.tell(refusal.code, _shown(named), evidence.measurement, request.address)
+            self._refusals.tell(
+                refusal.meant, _shown(named), evidence.measurement, request.address, expected=refusal.expected
+            )
             raise
         told = self._journal.record(
             "service_attested",
@@ -213,13 +219,31 @@ class EnclaveApi:
             raise EnclaveRefusal("unsupported_evidence", "simulated evidence that does not say it is debug")
         if evidence.countersigned:
             raise EnclaveRefusal("unsupported_evidence", "this CAS does not judge countersignatures")
-        asked = _asked(evidence.config_id, live)
+        asked = self._asked(evidence, live)
         try:
             return asked, self._deliver(asked, evidence)
         except MissingHostValueError as problem:
             raise EnclaveRefusal("missing_host_value", str(problem)) from None
         except (Refusal, UndeliverableError) as problem:
             raise _unavailable(problem) from None
+
+    def _asked(self, evidence: Evidence, live: SessionSnapshot | None) -> _Asked:
+        """What a config id names in its session. Raises EnclaveRefusal, as a measurement that is none of the policy's.
+
+        Names are not there to be tried: the same is done, and answered, as for a service that is there.
+        """
+        named, at, password = evidence.config_id.partition("@")
+        name = named.rpartition("/")[2]
+        service = None if live is None else live.session.services.get(name)
+        if live is None or service is None:
+            self._keeping.filler(root_namespace.LIVE, evidence.measurement)
+            meant = "retired" if live is not None and live.retired else "unknown_service"
+            try:
+                DECOY.appraise(measurement=evidence.measurement, quoting_key=evidence.quoting_key)
+            except EnclaveRefusal:
+                raise not_taken(evidence.measurement, meant) from None
+            raise not_taken(evidence.measurement, meant)
+        return _Asked(live=live, name=name, service=service, password=password if at else None)
 
     def _deliver(self, asked: _Asked, evidence: Evidence) -> bytes:
         live, name, service = asked.live, asked.name, asked.service
@@ -263,20 +287,6 @@ class EnclaveApi:
             return delivery.seal(evidence, plaintext)
         except ValueError:
             raise EnclaveRefusal("malformed", "public_key is not a usable X25519 key") from None
-
-
-def _asked(config_id: str, live: SessionSnapshot | None) -> _Asked:
-    """What a config id names in its session. Raises EnclaveRefusal."""
-    named, at, password = config_id.partition("@")
-    session_name, _, service_name = named.rpartition("/")
-    if live is None:
-        raise EnclaveRefusal("unknown_service", f"there is no session '{_shown(session_name)}'")
-    service = live.session.services.get(service_name)
-    if service is None and live.retired:
-        raise EnclaveRefusal("retired", f"the session '{session_name}' was retired")
-    if service is None:
-        raise EnclaveRefusal("unknown_service", f"the session '{session_name}' has no service '{_shown(service_name)}'")
-    return _Asked(live=live, name=service_name, service=service, password=password if at else None)
 
 
 def _unavailable(problem: Refusal | UndeliverableError) -> EnclaveRefusal:

@@ -3,7 +3,9 @@
 import base64
 import binascii
 import hmac
+import secrets
 import threading
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -33,14 +35,14 @@ Part = TypeVar("Part", Security, Service)
 class AppraisalPolicy:
     """The demands on one service. `open` tells that placeholders stand in them: then they hold for one request only.
 
-    `signed` tells that every variant of its attestation names a signer, so that no measurement alone suffices.
+    `signed`: measurements of a policy in which each needs a signer, too, which simulated evidence has none of.
     """
 
     attested: bool
     debug: bool
     local: bool
     measurements: tuple[str, ...]
-    signed: bool
+    signed: tuple[str, ...]
     platforms: tuple[str, ...]
     quoting_keys: tuple[str, ...]
     singleton: bool
@@ -48,9 +50,17 @@ class AppraisalPolicy:
     open: bool
 
     def appraise(self, *, measurement: str, quoting_key: bytes) -> None:
-        """Whether simulated evidence satisfies the policy. Raises EnclaveRefusal."""
+        """Whether simulated evidence satisfies the policy. Raises EnclaveRefusal.
+
+        The measurement comes first: who does not bring one of the policy's hears what is heard of a name that is not
+        there. The others hear what is missing.
+        """
         if not self.attested:
             return
+        signed = _is_among(measurement, self.signed)
+        if not _is_among(measurement, self.measurements) and not signed:
+            meant = "unexpected_measurement" if self.measurements else "no_signer"
+            raise not_taken(measurement, meant, expected=(*self.measurements, *self.signed))
         if not self.debug:
             raise EnclaveRefusal(
                 "debug_not_tolerated",
@@ -58,13 +68,12 @@ class AppraisalPolicy:
                 expected=["production"],
                 found=DEBUG_MODE,
             )
-        if self.signed:
+        if not _is_among(measurement, self.measurements):
             raise EnclaveRefusal(
                 "no_signer",
                 "the policy names a signer, and simulated evidence has none: only a variant of attestation with "
                 "mrenclave alone takes it",
             )
-        _one_of("unexpected_measurement", "unexpected measurement", self.measurements, measurement)
         found = quoting_key.hex()
         if self.platforms:
             _one_of("unexpected_platform", "the platform is none of the policy's", self.platforms, found)
@@ -93,7 +102,7 @@ def terms(session: Session, service: Service, fill: PlaceholderSubstituter) -> A
         debug=DEBUG_MODE in attestation.tolerate,
         local=attestation.must_be_sgx_local is True,
         measurements=tuple(sorted({value for variant in measured for value in variant.mrenclave})),
-        signed=bool(variants) and not measured,
+        signed=() if measured else tuple(sorted({value for one in variants for value in one.mrenclave})),
         platforms=_platforms(service, fill),
         quoting_keys=tuple(_ed25519(key) or key for key in attestation.trusted_scone_qe_pubkeys),
         singleton=security.singleton_enclaves is True,
@@ -123,8 +132,33 @@ class AppraisalPolicyCache:
         return found
 
 
+def not_taken(measurement: str, meant: str, *, expected: Iterable[str] = ()) -> EnclaveRefusal:
+    """The one answer to who brings no measurement of a service, be the service there or not; `meant` is for the log."""
+    message = f"unexpected measurement, or no such service: found {measurement}"
+    return EnclaveRefusal("unexpected_measurement", message, expected=expected, found=measurement, meant=meant)
+
+
+DECOY = AppraisalPolicy(
+    attested=True,
+    debug=False,
+    local=False,
+    measurements=(secrets.token_hex(32),),
+    signed=(),
+    platforms=(),
+    quoting_keys=(),
+    singleton=False,
+    shared_secret=None,
+    open=False,
+)
+"""What a service that is not there demands, so that saying no to it takes as long."""
+
+
+def _is_among(found: str, values: Sequence[str]) -> bool:
+    return sum(hmac.compare_digest(value.encode(), found.encode()) for value in values) > 0  # all are compared
+
+
 def _one_of(code: str, message: str, expected: tuple[str, ...], found: str) -> None:
-    if not any(hmac.compare_digest(value.encode(), found.encode()) for value in expected):
+    if not _is_among(found, expected):
         raise EnclaveRefusal(code, message, expected=expected, found=found)
 
 

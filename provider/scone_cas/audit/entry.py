@@ -36,7 +36,6 @@ EVENTS = frozenset(
         "refusals_counted",
         "clock_jumped",
         "rollback_accepted",
-        "log_continued",
         "service_exited",
     }
 )

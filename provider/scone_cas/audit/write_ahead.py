@@ -27,13 +27,23 @@ class Change:
 
 @contextmanager
 def changing(store: Store, journal: Journal) -> Iterator[Change]:
-    """A transaction as `Store.writing`. When it fails after it was announced, that is recorded too."""
+    """A transaction as `Store.writing`. When it fails after it was announced, that is recorded too.
+
+    Where a rollback counter guards the store, it is raised after the commit; and no change begins while it is behind.
+    """
     change: Change | None = None
+    guard = store.guard
+    if guard is not None:
+        guard.publish()
     try:
         with store.writing() as db:
             change = Change(db, store, journal)
             yield change
+            if guard is not None:
+                guard.advance()
     except BaseException:
         if change is not None and change.number is not None:
             journal.record("session_failed", of=change.number)
         raise
+    if guard is not None:
+        guard.publish()

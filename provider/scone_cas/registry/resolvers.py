@@ -44,6 +44,7 @@ class ResolverFactory:
             key_store=key_store,
         )
         self._unchanged = replace(self._means, renew=_as_stored)
+        self._expecting = replace(self._unchanged, find=snapshots.at_once)
 
     def view(self, *, measurement: str | None = None) -> SecretResolver:
         """For the CAS itself, or for an attested service with this `measurement`."""
@@ -51,7 +52,7 @@ class ResolverFactory:
 
     def expecting(self, measurement: str) -> SecretResolver:
         """To find out what must be fetched before that service can be answered; changes nothing."""
-        return SecretResolver(self._unchanged, measurement=measurement, waits=False)
+        return SecretResolver(self._expecting, measurement=measurement, waits=False)
 
     def asking(self, *, asks: bool) -> SecretResolver:
         """For decisions: takes certificates as they are stored, and waits for no token; `asks` other CASes or not."""

@@ -10,6 +10,7 @@ from scone_cas.errors import Reason, Refusal
 from scone_cas.federation.peers import Peers
 from scone_cas.federation.protocol import Ask, Shared
 from scone_cas.keystore.key_store import KeyStore
+from scone_cas.registry.access import Access, nearest_namespace, withheld
 from scone_cas.registry.resolvers import ResolverFactory
 from scone_cas.registry.results import Listed, Uploaded
 from scone_cas.registry.snapshots import SnapshotCache, is_salted
@@ -63,9 +64,9 @@ class SessionRegistry:
     def ready(self, name: str, *, measurement: str) -> SessionSnapshot | None:
         """The newest version of a session whose services can have their values without waiting.
 
-        Raises PendingFetch when something must be fetched first.
+        Raises PendingFetch when something must be fetched first, or when reading it takes long.
         """
-        live = self.live(name)
+        live = self._snapshots.at_once(name)
         if live is not None and live.reaches_out:
             self._resolvers.expecting(measurement).expect(live)
         return live
@@ -77,10 +78,7 @@ class SessionRegistry:
 
     def read(self, name: str, caller: Caller, *, session_hash: str | None = None) -> Version:
         """The newest version, or the one with that hash. The newest version decides who may read. Raises Refusal."""
-        live = self._existing(name)
-        access = self._resolvers.access(live, caller)
-        if not access.may_read:
-            raise Refusal(Reason.FORBIDDEN, f"no permission to read the session '{name}'{access.asker}")
+        live = self._permitted(name, caller, lambda access: access.may_read, "read the session")
         version = self._version(name, session_hash or live.hash)
         if version is None:
             raise Refusal(Reason.UNKNOWN, f"the session '{name}' has no version with this hash")
@@ -92,26 +90,15 @@ class SessionRegistry:
 
     def hash(self, name: str, caller: Caller) -> str:
         """The hash of the newest version, for those who may read it; with a salt for anyone. Raises Refusal."""
-        live = self._existing(name)
-        if live.public_hash is None:
-            access = self._resolvers.access(live, caller)
-            if not access.may_read:
-                raise Refusal(
-                    Reason.FORBIDDEN,
-                    f"no permission to read the session '{name}', and no salt is in it{access.asker}",
-                )
-        return live.hash
+        what = "read the session"
+        return self._permitted(name, caller, lambda access: access.may_compare, what).hash
 
     def listed(self, namespace: str, caller: Caller, *, after: str | None, limit: int) -> Listed:
         """Up to `limit` names right below a namespace, those after `after`. Raises Refusal.
 
         Time grows with the number of names given, and with the logarithm of the number of sessions.
         """
-        access = self._resolvers.access(self._existing(namespace), caller)
-        if not access.may_list:
-            raise Refusal(
-                Reason.FORBIDDEN, f"no permission to list the sessions of the namespace '{namespace}'{access.asker}"
-            )
+        self._permitted(namespace, caller, lambda access: access.may_list, "list the sessions of the namespace")
         names = tuple(islice(self._store.below(namespace, after=after), limit + 1))
         return Listed(names=names[:limit], following=names[limit - 1] if len(names) > limit else None)
 
@@ -136,7 +123,9 @@ class SessionRegistry:
     def public_values(self, name: str, secret: str | None = None) -> dict[str, Value]:
         """Secret → value of those with `export_public`, of all or of one, for anyone. Raises Refusal."""
         view = self._resolvers.anyone()
-        live = self._existing(name)
+        live = self.live(name)
+        if live is None:
+            return {}
         found, size = {}, 0
         for key, definition in sorted(live.session.secrets.items()):
             if definition.export_public is True and secret in (None, key):
@@ -149,11 +138,15 @@ class SessionRegistry:
                     )
         return found
 
-    def _existing(self, name: str) -> SessionSnapshot:
+    def _permitted(self, name: str, caller: Caller, may: Callable[[Access], bool], what: str) -> SessionSnapshot:
+        """The session, for who may do this to it. Raises Refusal, the same one where there is none."""
         live = self.live(name)
-        if live is None:
-            raise Refusal(Reason.UNKNOWN, f"there is no session '{name}'")
-        return live
+        access = self._resolvers.access(live or root_namespace.LIVE, caller)
+        permitted = may(access)  # asked in either case: it takes as long
+        if live is not None and permitted:
+            return live
+        above = self._resolvers.access(nearest_namespace(name, self.live), caller)
+        raise withheld(name, what, asked=access, above=above, missing=live is None)
 
     def _version(self, name: str, session_hash: str) -> Version | None:
         if name == ROOT and session_hash == root_namespace.DEFAULT.hash:

@@ -1,24 +1,34 @@
 """The newest versions of sessions, read from the store and kept parsed; and what the store notes beside versions."""
 
 import threading
+from functools import partial
 
 from cachetools import LRUCache
 
+from scone_cas.registry.sizes import memory_of
+from scone_cas.secrets.pending import PendingFetch
 from scone_cas.sessions import descriptions, root_namespace
 from scone_cas.sessions.authorization import creator_key_hash
 from scone_cas.sessions.snapshot import SessionSnapshot
 from scone_cas.storage.database import Store, Version
 from scone_policy.syntax.names import ROOT
 
-_CACHED = 512
+_CACHED = 64 * 1024 * 1024
+"""Bytes that are kept in one process. One session of the largest description takes up to half of that."""
+_LONG = 16 * 1024
+"""Characters of a description from which on reading it takes long enough to be noticed by others."""
 
 
 class SnapshotCache:
     """The sessions of one store as they stand. Safe for threads and for several processes on one store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, memory: int = _CACHED) -> None:
         self._store = store
-        self._known: LRUCache[str, SessionSnapshot] = LRUCache(_CACHED)
+        self._known: LRUCache[str, SessionSnapshot] = LRUCache(
+            memory,
+            # One that is larger than all the room takes all of it: else it would be read for ever.
+            getsizeof=lambda live: min(memory, memory_of((live.hash, live.session, live.generated))),
+        )
         self._lock = threading.Lock()
 
     def find(self, name: str) -> SessionSnapshot | None:
@@ -54,6 +64,25 @@ class SnapshotCache:
             with self._lock:
                 self._known[version.hash] = live
         return live
+
+    @property
+    def memory(self) -> int:
+        """Bytes that what is kept takes now."""
+        return int(self._known.currsize)
+
+    def at_once(self, name: str) -> SessionSnapshot | None:
+        """The same as `find`, for who must not keep others waiting. Raises PendingFetch where it takes long."""
+        session_hash = self._store.current_hash(name)
+        with self._lock:
+            found = self._known.get(session_hash) if session_hash is not None else None
+        if found is not None:
+            return found
+        if session_hash is not None and self._store.length(name, session_hash) > _LONG:
+            raise PendingFetch([partial(self._keep, name)])
+        return self.find(name)
+
+    def _keep(self, name: str) -> None:
+        self.find(name)
 
     def drop(self, session_hash: str) -> None:
         """Read this version anew when it is asked for: its stored values have changed."""

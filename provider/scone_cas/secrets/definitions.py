@@ -13,6 +13,7 @@ from scone_cas.secrets.value import Value, from_stored
 from scone_cas.sessions.snapshot import SessionSnapshot
 from scone_policy.keys import pem
 from scone_policy.model.secrets import Secret
+from scone_policy.rules.secret_names import kinds_of
 from scone_policy.syntax.placeholders import Placeholder, parts, resolve
 
 
@@ -51,7 +52,7 @@ def named(live: SessionSnapshot, written: str | None) -> str:
     (part,) = parts(written)
     secrets = live.session.secrets
     if isinstance(part, Placeholder):
-        return resolve(part, {name: secret.kind for name, secret in secrets.items()})[0]
+        return resolve(part, kinds_of(secrets))[0]
     if part not in secrets:
         raise ValueError(f"{part} is no secret of this session")
     return part

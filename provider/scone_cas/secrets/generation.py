@@ -3,7 +3,7 @@
 import graphlib
 import secrets
 import string
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 
 from scone_cas.errors import Reason, Refusal
 from scone_cas.keys import signing_keys
@@ -14,6 +14,7 @@ from scone_cas.sessions.snapshot import SessionSnapshot
 from scone_policy.model.secret_kinds import DEFAULT_KEY_TYPE, RSA_KEYS
 from scone_policy.model.secrets import Secret
 from scone_policy.model.session import Session
+from scone_policy.rules.secret_names import kinds_of
 from scone_policy.syntax.placeholders import Placeholder, parts, resolve
 
 _CHARACTERS = string.ascii_letters + string.digits + string.punctuation
@@ -23,6 +24,10 @@ _DRAWN = frozenset({*_KEPT, "private-key"})
 """Kinds that are drawn at random, from nothing else."""
 _MOST_RSA_KEYS = 16
 """New ones in one upload: each takes a good part of a second."""
+_MOST_NEW = 1000
+"""New secrets of any kind: keys and certificates take up to a millisecond each, while all other writers wait."""
+_LARGEST_NEW = 4 * 1024 * 1024
+"""Bytes of new random texts and bytes in one upload."""
 
 
 def generate(name: str, secret: Secret) -> Value:
@@ -55,6 +60,7 @@ def carried(session: Session, before: SessionSnapshot | None) -> dict[str, bytes
 def slow(view: SecretResolver, session: Session, before: SessionSnapshot | None) -> dict[str, bytes]:
     """Fresh values for those secrets that take long to make, so that no transaction waits for them. Raises Refusal."""
     kept = carried(session, before)
+    _check_amount([one for name, one in session.secrets.items() if one.is_generated and name not in kept])
     found = {
         name: secret
         for name, secret in session.secrets.items()
@@ -68,6 +74,18 @@ def slow(view: SecretResolver, session: Session, before: SessionSnapshot | None)
             Reason.INVALID, f"secrets: at most {_MOST_RSA_KEYS} new RSA keys can be made at once, not {len(found)}"
         )
     return {name: to_stored(generate(name, secret)) for name, secret in found.items()}
+
+
+def _check_amount(new: Sequence[Secret]) -> None:
+    """Raises Refusal for more secrets to be made than an upload may ask for."""
+    if len(new) > _MOST_NEW:
+        raise Refusal(Reason.INVALID, f"secrets: at most {_MOST_NEW} can be generated at once, not {len(new)}")
+    size = sum(_size(secret) for secret in new if secret.kind in ("ascii", "binary"))
+    if size > _LARGEST_NEW:
+        raise Refusal(
+            Reason.INVALID,
+            f"secrets: at most {_LARGEST_NEW} bytes can be generated at once, not {size}: make some smaller",
+        )
 
 
 def complete(
@@ -91,7 +109,8 @@ def complete(
 
 def _in_order(session: Session) -> Iterator[str]:
     """The secrets, each after those that it is made from. Raises Refusal when they go in a circle."""
-    graph = {name: set(_sources(secret, session)) for name, secret in session.secrets.items()}
+    kinds = kinds_of(session.secrets)
+    graph = {name: set(_sources(secret, kinds)) for name, secret in session.secrets.items()}
     try:
         yield from graphlib.TopologicalSorter(graph).static_order()
     except graphlib.CycleError as problem:
@@ -99,11 +118,10 @@ def _in_order(session: Session) -> Iterator[str]:
         raise Refusal(Reason.INVALID, f"secrets.{problem.args[1][0]}: is made from itself: {circle}") from None
 
 
-def _sources(secret: Secret, session: Session) -> Iterator[str]:
-    kinds = {name: one.kind for name, one in session.secrets.items()}
+def _sources(secret: Secret, kinds: Mapping[str, str | None]) -> Iterator[str]:
     texts = [secret.application_secret, *(secret.payload or {}).values()]
     named = [secret.private_key, secret.issuer, secret.signer]
-    yield from (text for text in named if text in kinds)
+    yield from (text for text in named if text is not None and text in kinds)
     for text in filter(None, [*texts, *(item for item in named if item and "-----" not in item)]):
         for part in parts(text):
             if isinstance(part, Placeholder) and not part.name.startswith("self::"):

@@ -19,6 +19,7 @@ from scone_policy.syntax.names import ROOT
 _LONGEST_CHAIN = 8
 
 Find = Callable[[str], SessionSnapshot | None]
+Compares = Callable[[SessionSnapshot], bool]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +48,13 @@ class _Importer:
     kind: str | None = None
     as_public: bool = False
     length: int = 0
+    compares: Compares | None = None
 
     @classmethod
-    def of(cls, session: Session, session_hash: str) -> "_Importer":
+    def of(cls, session: Session, session_hash: str, compares: "Compares | None" = None) -> "_Importer":
         """A session of this CAS."""
         return cls(
+            compares=compares,
             session=session.name,
             session_hash=session_hash,
             where="",
@@ -59,9 +62,14 @@ class _Importer:
         )
 
 
-def imports(session: Session, session_hash: str, find: Find) -> dict[str, LocalSecret | RemoteSecret]:
-    """Where each imported secret of a session comes from. Raises Refusal unless each is exported to it."""
-    importer = _Importer.of(session, session_hash)
+def imports(
+    session: Session, session_hash: str, find: Find, compares: Compares | None = None
+) -> dict[str, LocalSecret | RemoteSecret]:
+    """Where each imported secret of a session comes from. Raises Refusal unless each is exported to it.
+
+    `compares`: whether who uploads it may find out if a hash is another session's; None where that was asked before.
+    """
+    importer = _Importer.of(session, session_hash, compares)
     return {
         name: _source(importer, name, secret, find)
         for name, secret in session.secrets.items()
@@ -123,6 +131,12 @@ def _source(importer: _Importer, name: str, secret: Secret, find: Find) -> Local
     exported_to = _reaches(found.export, here, find)
     if not exported_to and not found.export_public:
         raise _none(wanted, here.where, Reason.INVALID, _version_hint(found.export, here))
+    if wanted.session_hash is not None and here.compares is not None and not here.compares(owner):
+        raise Refusal(
+            Reason.FORBIDDEN,
+            f"{here.where}: session_hash can be given by who may read the session '{wanted.session}', "
+            "or where it has a salt: leave it out",
+        )
     if wanted.session_hash not in (None, owner.hash):
         raise _other_hash(wanted, here.where)
     check_kind(found.kind, here.kind, here.where, wanted.secret)

@@ -1,31 +1,33 @@
 """Puts secrets in the place of placeholders when a service attests; what was put in is never looked at again."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from scone_cas.errors import UndeliverableError
 from scone_cas.secrets.encoding import spell
 from scone_cas.secrets.value import Value
 from scone_policy.model.session import Session
+from scone_policy.rules.secret_names import kinds_of
 from scone_policy.syntax import config_fragments
 from scone_policy.syntax.placeholders import OPENING, SUFFIXES, Placeholder, is_reference, parts, resolve
 
 Values = Callable[[str], Value]
+LARGEST = 12 * 1024 * 1024
+"""Bytes of all that is put in for one answer. No answer holds more."""
 
 
 class PlaceholderSubstituter:
-    """Fills the texts of one session. `values` finds a secret's value by name; what it raises comes through."""
+    """Fills the texts of one session. `values` finds a secret's value by name; what it raises comes through.
+
+    One is for one answer: what it puts in is counted, and more than 12 MiB are refused while they are put in.
+    """
 
     def __init__(self, session: Session, values: Values) -> None:
         self._session = session
         self._values = values
-        self._known: Mapping[str, str | None] | None = None
-
-    @property
-    def _kinds(self) -> Mapping[str, str | None]:
-        if self._known is None:
-            self._known = {name: secret.kind for name, secret in self._session.secrets.items()}
-        return self._known
+        self._kinds = kinds_of(session.secrets)
+        self._spelt: dict[tuple[str, str, bool], bytes] = {}
+        self._left = LARGEST
 
     def content(self, text: str) -> bytes:
         """The text with its placeholders replaced. Raises UndeliverableError."""
@@ -64,6 +66,7 @@ class PlaceholderSubstituter:
             name, _ = resolve(part, self._kinds)
             value = self._values(name)
             if value.kind == "config-fragment":
+                self._count(len(value.content))
                 try:
                     return config_fragments.load(value.content.decode())
                 except ValueError:
@@ -85,13 +88,24 @@ class PlaceholderSubstituter:
         for suffix in sorted(SUFFIXES.get(value.kind, ())):
             with suppress(ValueError):
                 found[f"{name}{suffix}"] = spell(value, suffix, escape_json=False)
+                self._count(len(found[f"{name}{suffix}"]))
         return found
 
     def _piece(self, part: str | Placeholder) -> bytes:
         if isinstance(part, str):
+            self._count(len(part))
             return part.encode()
         name, suffix = resolve(part, self._kinds)
-        try:
-            return spell(self._values(name), suffix, escape_json=part.escape_json)
-        except ValueError as problem:
-            raise UndeliverableError(f"secret {name}: {problem}") from None
+        key = (name, suffix, part.escape_json)
+        if key not in self._spelt:
+            try:
+                self._spelt[key] = spell(self._values(name), suffix, escape_json=part.escape_json)
+            except ValueError as problem:
+                raise UndeliverableError(f"secret {name}: {problem}") from None
+        self._count(len(self._spelt[key]))
+        return self._spelt[key]
+
+    def _count(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise UndeliverableError("the configuration is too large to be delivered")

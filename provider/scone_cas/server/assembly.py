@@ -28,6 +28,8 @@ from scone_cas.storage import timeline
 from scone_cas.storage.database import Store
 from scone_cas.storage.failures import storage_error
 from scone_cas.storage.reserve import Reserve
+from scone_cas.storage.rollback_counter import begin as rollback_counter_begin
+from scone_cas.storage.rollback_counter import guard_of
 from scone_cas.storage.sealing import KEY_SIZE
 from scone_cas.storage.state_directory import prepare_directory
 from scone_policy.errors import SconeError
@@ -61,6 +63,8 @@ def initialise(
     peers: PeerSettings | None = None,
     unlocked: UnsealedKeys | None = None,
     machine: timeline.Machine | None = None,
+    rollback_counter: Path | None = None,
+    accept_rollback: bool = False,
 ) -> CasIdentity:
     """Make or check the state of a CAS that starts, and void the challenges of its last run. Raises SconeError.
 
@@ -85,6 +89,7 @@ def initialise(
             },
             unlocked=unlocked,
             machine=machine,
+            counter=(rollback_counter, accept_rollback),
         )
     except (OSError, sqlite3.Error) as problem:
         disk = storage_error(problem, where=str(directory))
@@ -106,6 +111,7 @@ def _initialise(
     settings: Mapping[str, bytes],
     unlocked: UnsealedKeys | None,
     machine: timeline.Machine | None,
+    counter: tuple[Path | None, bool],
 ) -> CasIdentity:
     store = Store(directory, first_sealer(directory, unlocked))
     try:
@@ -118,8 +124,13 @@ def _initialise(
                 store.keep(name, value)
         Challenges.reset(directory)
         identity = known_identity(store.kept(_IDENTITY), unlocked)
+        place, accept = counter
+        rolled_back = rollback_counter_begin(store, place, identity.key_hash, accept=accept)
         jump = timeline.begin(store, machine or timeline.Machine.read(), longest_lease=LIFETIME)
         recovery.begin(directory, store, identity, enabled=audit_log, clock=lambda: now)
+        if rolled_back:
+            log.event("rollback-accepted")
+            _record(directory, store, "rollback_accepted")
         if jump is not None:
             _tell_jump(directory, store, jump)
         return identity
@@ -147,9 +158,13 @@ def tell_moved_clock(directory: Path, seconds: float, *, unlocked: UnsealedKeys 
 
 def _tell_jump(directory: Path, store: Store, seconds: float) -> None:
     log.event("clock-jumped", seconds=round(seconds, 1))
+    _record(directory, store, "clock_jumped", seconds=round(seconds))
+
+
+def _record(directory: Path, store: Store, event: str, **fields: object) -> None:
     journal = recovery.opened(directory, store, clock=_now)
     try:
-        journal.record("clock_jumped", seconds=round(seconds))
+        journal.record(event, **fields)
     finally:
         journal.close()
 
@@ -175,6 +190,7 @@ def assemble(
     tls = unlocked.tls if unlocked is not None and unlocked.tls is not None else identity.tls
     session_key = X25519PrivateKey.from_private_bytes(store.kept(_SESSION_KEY))
     challenges = Challenges(directory, store.kept(_CHALLENGE_KEY), clock=time.monotonic)
+    store.guard = guard_of(store, identity.key_hash)
     # Opens its file with the first entry: processes are forked before that.
     journal = recovery.opened(directory, store, clock=clock)
     entra = EntraSettings.from_json(store.kept(_ENTRA)) if store.keeps(_ENTRA) else EntraSettings()

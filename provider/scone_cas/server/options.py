@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ServeOptions:
-    """How a CAS is served. Port 0 takes a free one; `rate` is requests a second from one address on each port."""
+    """How a CAS is served. Port 0 takes a free one; `rate` is requests a second from one address on each port,
+    `start_time` seconds until both ports must serve.
+    """
 
     state: Path
     host: str = "127.0.0.1"
@@ -22,7 +24,10 @@ class ServeOptions:
     enclave_port: int = 18765
     workers: int = 2
     rate: float = 2000.0
+    start_time: float = 120.0
     audit_log: bool = True
+    rollback_counter: Path | None = None
+    accept_rollback: bool = False
     entra: EntraSettings = field(default_factory=EntraSettings)
     peers: PeerSettings = field(default_factory=PeerSettings)
     key_store: "KeyStoreSettings | None" = None
@@ -39,7 +44,10 @@ class ServeOptions:
             enclave_port=options.enclave_port,
             workers=options.workers,
             rate=options.rate,
+            start_time=options.start_time,
             audit_log=options.audit_log,
+            rollback_counter=options.rollback_counter,
+            accept_rollback=options.accept_rollback,
             entra=EntraSettings.parse(options),
             peers=PeerSettings.parse(connect_to=options.connect_to, trusted_peers=options.trusted_peer),
             key_store=read_settings(options.config) if options.config is not None else None,
@@ -69,7 +77,21 @@ def add_serve_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, default=defaults.workers, help="processes of the enclave port (default: %(default)s)"
     )
+    parser.add_argument(
+        "--start-time",
+        metavar="SECONDS",
+        type=float,
+        default=defaults.start_time,
+        help="until both ports must serve: more for a machine that is busy or slow (default: %(default)s)",
+    )
     parser.add_argument("--no-audit-log", dest="audit_log", action="store_false", help="record nothing in audit.log")
+    parser.add_argument(
+        "--rollback-counter",
+        metavar="FILE",
+        type=Path,
+        help="a file elsewhere that tells when an older state was restored: docs/security.md (default: none)",
+    )
+    parser.add_argument("--accept-rollback", action="store_true", help="start once on a state that the counter refuses")
     add_entra_options(parser)
     add_peer_options(parser)
     parser.add_argument("--config", metavar="FILE", type=Path, help="its key store: docs/key-stores.md (default: none)")

@@ -25,8 +25,6 @@ from scone_cas.storage.timeline import ClockWatch
 from scone_policy.errors import SconeError
 from scone_policy.keys.cas_certificate import cas_key_hash
 
-_START_TIME = 120.0
-"""Seconds until both ports must serve. A process that ends is noticed at once; a busy machine is no reason to stop."""
 _CLOCK_PERIOD = 5.0
 """Seconds between two looks whether the clock was moved."""
 _STOP_TIME = 15.0
@@ -48,6 +46,8 @@ def serve(options: ServeOptions) -> None:
             options.state,
             random=secrets.token_bytes(KEY_SIZE),
             audit_log=options.audit_log,
+            rollback_counter=options.rollback_counter,
+            accept_rollback=options.accept_rollback,
             entra=options.entra,
             peers=options.peers,
             unlocked=unlocked,
@@ -106,12 +106,16 @@ class _Children:
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         watch = ClockWatch()
         try:
-            deadline = time.monotonic() + _START_TIME
+            # A process that ends is noticed at once; a busy machine is no reason to stop.
+            deadline = time.monotonic() + self._options.start_time
             while not self._ready(ports, key_hash):
                 if self._stop_asked(0.05):
                     return
                 if time.monotonic() > deadline:
-                    raise SconeError("the CAS did not start in time", fix="read its log above")
+                    raise SconeError(
+                        "the CAS did not start in time",
+                        fix="read its log above; on a busy machine, give it more --start-time",
+                    )
             host = self._options.host
             log.event(
                 "serving", version=VERSION, client=f"{host}:{ports[0]}", enclave=f"{host}:{ports[1]}", key=key_hash

@@ -4,11 +4,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import TYPE_CHECKING
 
 import yaml
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-import scone_policy
 from scone_cas import log
 from scone_cas.errors import Reason, Refusal
 from scone_cas.sessions.authorization import Caller, check_certificates, creator_of, may_name_creator, names_creator
@@ -17,14 +18,23 @@ from scone_cas.sessions.wire_form import wire_problems
 from scone_policy.errors import PolicyError
 from scone_policy.forms.canonical import canonical_json
 from scone_policy.model.session import Session
-from scone_policy.rules.check import creator_problem, recall
+from scone_policy.rules.check import creator_problem, parse_document, recall, recall_document
 from scone_policy.rules.warnings import cautions
 from scone_policy.sealed.encrypted import decrypt_session
 from scone_policy.sealed.signed import Signed, parse_signed, verify_signed
+from scone_policy.syntax.names import session_name
 from scone_policy.syntax.problems import refuse
-from scone_policy.syntax.yaml_source import NUMBER, Number, Tagged, load, show
+from scone_policy.syntax.yaml_source import LOADER, MAX_BYTES, MAX_DEPTH, MAX_NODES, NUMBER, Number, Tagged, load, show
 
 _DOMAIN = b"scone-cas session v1\0"
+_MOST_CAUTIONS = 20
+"""Lines of the log that an upload may cause."""
+if TYPE_CHECKING:
+    _BASE = yaml.SafeDumper
+else:
+    _BASE = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_ROOM = {"creator": {"signer": ""}}
+"""What a creator adds in values: a description without one must still be readable with one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +43,15 @@ class Description:
 
     session: Session
     data: Mapping[str, object] = field(repr=False)
+    base: str = field(repr=False)
+    """The description as YAML, in the uploader's order, without a creator; it was read back."""
     signers: tuple[str, ...] = ()
     """Who signed it (SubjectPublicKeyInfo as PEM), each signature verified."""
 
     def with_creator(self, creator: str | dict[str, str]) -> "Description":
-        """The same with the creator (a PEM certificate, or `{signer: <PEM>}`) filled in."""
+        """The same with the creator (a PEM certificate, or `{signer: <PEM>}`) filled in. Raises Refusal."""
+        if len(self.base.encode()) + len(_written({"creator": creator}).encode()) > MAX_BYTES:
+            raise _too_large()
         session = self.session.model_copy(update={"creator": creator})
         return replace(self, session=session, data={**self.data, "creator": creator})
 
@@ -64,10 +78,11 @@ class Description:
     @property
     def text(self) -> str:
         """The description as YAML, in the uploader's order."""
-        return str(yaml.dump(self.data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=2**16))
+        creator = self.data.get("creator")
+        return self.base if creator is None else self.base + _written({"creator": creator})
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(_BASE):
     """Writes numbers that the reader kept as text (`0.10`) as that text, and everything out in full."""
 
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - PyYAML's signature
@@ -132,20 +147,57 @@ def _numbered(tree: object) -> object:
 
 
 def read_upload(body: bytes) -> Description:
-    """The description in an upload, plain or signed.
+    """The description in an upload, plain or signed. Raises Refusal, as `open_signed` and `judged` do."""
+    return judged(open_signed(body))
 
-    Raises Refusal: INVALID for what breaks a rule and for signatures that do not verify, UNSUPPORTED for what is not
+
+def open_signed(body: bytes) -> Signed:
+    """The text in an upload, and who signed it. Raises Refusal (INVALID) for signatures that do not verify."""
+    try:
+        text = body.decode("utf-8")
+        sealed = parse_signed(text)
+        return verify_signed(sealed) if sealed is not None else Signed(text=text, signers=())
+    except UnicodeDecodeError:
+        raise Refusal(Reason.INVALID, "the session is not UTF-8 text") from None
+    except PolicyError as problem:
+        raise Refusal(Reason.INVALID, str(problem)) from None
+
+
+def name_in(text: str) -> str | None:
+    """The name that a description gives itself, read without building or judging the rest; None without a good one.
+
+    What is not found here is judged, and refused with all that is wrong.
+    """
+    depth, key = 0, None
+    try:
+        for event in islice(yaml.parse(text, Loader=LOADER), 3 * MAX_NODES):
+            if depth == 1 and isinstance(event, yaml.ScalarEvent):
+                if key == "name":
+                    return session_name(event.value)
+                key = event.value if key is None else None
+            elif isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+                key = None if depth == 1 else key
+            elif isinstance(event, yaml.AliasEvent) and depth == 1:
+                key = None
+            if depth > MAX_DEPTH:
+                return None
+    except (yaml.YAMLError, UnicodeError, ValueError):
+        pass
+    return None
+
+
+def judged(signed: Signed) -> Description:
+    """The description in a text, judged by every rule, and read back from the text that will be stored.
+
+    Raises Refusal: INVALID for what breaks a rule or would be too large to be read again, UNSUPPORTED for what is not
     served.
     """
     try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError:
-        raise Refusal(Reason.INVALID, "the session is not UTF-8 text") from None
-    try:
-        sealed = parse_signed(text)
-        signed = verify_signed(sealed) if sealed is not None else Signed(text=text, signers=())
-        session = scone_policy.parse(signed.text, file="session")
         document = load(signed.text, file="session")
+        session = parse_document(document)
         data = document.data
         assert isinstance(data, dict)
         problems = wire_problems(data)
@@ -161,7 +213,35 @@ def read_upload(body: bytes) -> Description:
     # What was read is uploaded again: who creates this version is told anew.
     data = {key: value for key, value in data.items() if key != "creator"}
     session = session.model_copy(update={"creator": None})
-    return Description(session=session, data=_with_fragments(data), signers=signed.signers)
+    data = _with_fragments(data)
+    written = _written(data)
+    if not _reads_back(written, data, session):
+        raise _too_large()
+    return Description(session=session, data=data, base=written, signers=signed.signers)
+
+
+def _written(data: Mapping[str, object]) -> str:
+    return str(yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=2**16))
+
+
+def _reads_back(text: str, data: Mapping[str, object], session: Session) -> bool:
+    """Whether what will be stored means the same when it is read by the way that reads it ever after."""
+    try:
+        load(text + _written(_ROOM))
+        again = load(text)
+        assert isinstance(again.data, dict)
+        same = _hashed(_with_fragments(again.data)) == _hashed(data)
+        return same and recall_document(again) == session
+    except PolicyError:
+        return False
+
+
+def _too_large() -> Refusal:
+    return Refusal(
+        Reason.INVALID,
+        "written out, the session is larger or deeper than this CAS reads (1 MiB, 100000 values, 64 levels): "
+        "split it, or leave out what is not needed",
+    )
 
 
 def open_upload(body: bytes, key: X25519PrivateKey) -> bytes:
@@ -186,5 +266,5 @@ def stored(text: str) -> Session:
 def _check(session: Session) -> None:
     refuse_unserved(session)
     check_certificates(session.access_policy)
-    for caution in cautions(session):
+    for caution in cautions(session)[:_MOST_CAUTIONS]:
         log.event("caution", session=session.name, where=show(caution.path), what=caution.rule)

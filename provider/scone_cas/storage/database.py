@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from scone_cas.storage import schema
 from scone_cas.storage.failures import storage_error
@@ -27,6 +27,16 @@ _BEYOND = "\x7f"
 
 AUDIT_NOTE = "audit note"
 """Kept: number and signature of the audit log's newest entry that a transaction of the store was announced with."""
+
+
+class Guard(Protocol):
+    """What a change of the store has to do for a rollback counter."""
+
+    def advance(self) -> None:
+        """Inside the change's transaction."""
+
+    def publish(self) -> None:
+        """After it, and before the next one. Raises SconeError."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +57,7 @@ class Store:
         self._path = directory / DATABASE
         self._sealer = sealer
         self.reserve = Reserve(directory)
+        self.guard: Guard | None = None
         self._local = threading.local()
 
     def initialise(self, kept: Mapping[str, bytes]) -> None:
@@ -178,6 +189,13 @@ class Store:
             "SELECT hash FROM session WHERE name = ? ORDER BY number DESC LIMIT 1", (name,)
         ).fetchone()
         return None if row is None else str(row[0])
+
+    def length(self, name: str, session_hash: str) -> int:
+        """About how many bytes a version's description has."""
+        row = self._db.execute(
+            "SELECT length(description) FROM session WHERE name = ? AND hash = ?", (name, session_hash)
+        ).fetchone()
+        return 0 if row is None else int(row[0])
 
     def holds_sessions(self) -> bool:
         """True when there is any session."""

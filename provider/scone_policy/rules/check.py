@@ -14,7 +14,7 @@ from scone_policy.rules.references import reference_problems
 from scone_policy.rules.salvage import with_unknown, without_broken
 from scone_policy.syntax.holes import has_hole
 from scone_policy.syntax.names import session_name
-from scone_policy.syntax.problems import Problem, problems_of, refuse
+from scone_policy.syntax.problems import MOST_PROBLEMS, Problem, problems_of, refuse
 from scone_policy.syntax.suggestions import with_suggestions
 from scone_policy.syntax.yaml_source import Document, load
 
@@ -27,9 +27,19 @@ def parse(source: str | Mapping[str, object], *, file: str | None = None) -> Ses
 
     Raises PolicyError, or PolicyErrors naming every broken rule, each with `file:line: path`.
     """
-    document = load(source, file=file) if isinstance(source, str) else Document(data=source, file=file)
+    if isinstance(source, str):
+        return parse_document(load(source, file=file))
+    document = Document(data=source, file=file)
     session, problems = check(document)
-    if isinstance(source, str) and session is not None:
+    if problems or session is None:
+        raise refuse(problems, document)
+    return session
+
+
+def parse_document(document: Document) -> Session:
+    """The session in YAML text that was loaded already. Raises as `parse` does."""
+    session, problems = check(document)
+    if session is not None:
         problems += marker_problems(session)
     if problems or session is None:
         raise refuse(problems, document)
@@ -41,7 +51,11 @@ def recall(text: str) -> Session:
 
     Raises PolicyError, as `parse` does.
     """
-    document = load(text)
+    return recall_document(load(text))
+
+
+def recall_document(document: Document) -> Session:
+    """The same of text that was loaded already."""
     session, problems = _shaped(document)
     if session is None:
         raise refuse(problems, document)
@@ -70,7 +84,7 @@ def _across(session: Session, data: Mapping[str, object]) -> list[Problem]:
 
 def _of_the_rest(document: Document, problems: Sequence[Problem]) -> list[Problem]:
     """What is wrong across sections with the parts whose shape is right."""
-    if not isinstance(document.data, Mapping):
+    if not isinstance(document.data, Mapping) or len(problems) > MOST_PROBLEMS:
         return []
     found: list[Problem] = []
     said = {problem.path[:2] for problem in problems}
@@ -99,7 +113,9 @@ def _shaped(document: Document) -> tuple[Session | None, list[Problem]]:
     try:
         return Session.model_validate(data, context={"name": _own_name(data)}), []
     except ValidationError as error:
-        return None, with_suggestions(problems_of(error), Session)
+        found = problems_of(error)
+        # All of them are left out when the rest is judged; only those that are told need a next step.
+        return None, [*with_suggestions(found[:MOST_PROBLEMS], Session), *found[MOST_PROBLEMS:]]
 
 
 def written_problems(session: Session) -> list[Problem]:

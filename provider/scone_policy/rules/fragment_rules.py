@@ -17,9 +17,9 @@ from scone_policy.model.sets import member_map
 from scone_policy.syntax import config_fragments
 from scone_policy.syntax.holes import has_hole
 from scone_policy.syntax.placeholders import OPENING, Placeholder, is_reference, parts
-from scone_policy.syntax.problems import PLAIN_RULES, Problem, problems_of
+from scone_policy.syntax.problems import MOST_PROBLEMS, PLAIN_RULES, Problem, problems_of
 from scone_policy.syntax.suggestions import with_suggestions
-from scone_policy.syntax.yaml_source import Path, show
+from scone_policy.syntax.yaml_source import MAX_TEXT, Path, show
 
 _NAMES = frozenset(
     name for model in (AccessPolicy, Security, Attestation, Service, Variant, Signer) for name in model.model_fields
@@ -37,8 +37,16 @@ def fitting_problems(session: Session) -> list[Problem]:
     }
     if not given:
         return []
-    found = [problem for path, model, tree in _sections(session) for problem in _judge(path, model, tree, given)]
-    return list(dict.fromkeys(found))
+    filler = _Filler(given)
+    found: dict[Problem, None] = {}
+    for path, model, tree in _sections(session):
+        found |= dict.fromkeys(_judge(path, model, tree, filler))
+        if filler.size > MAX_TEXT:
+            rule = "names config fragments whose texts, with those before, are larger than 1 MiB"
+            return [*found, Problem(path=path, rule=rule, fix="Name them less often, or make them smaller.")]
+        if len(found) > MOST_PROBLEMS:
+            break
+    return list(found)
 
 
 def _sections(session: Session) -> Iterator[tuple[Path, type[BaseModel], object]]:
@@ -49,10 +57,11 @@ def _sections(session: Session) -> Iterator[tuple[Path, type[BaseModel], object]
         yield ("services", name), Service, tree
 
 
-def _judge(path: Path, model: type[BaseModel], tree: object, given: Mapping[str, str]) -> Iterator[Problem]:
-    filler = _Filler(given)
+def _judge(path: Path, model: type[BaseModel], tree: object, filler: "_Filler") -> Iterator[Problem]:
+    filler.used = []
     filled = filler.fill(tree)
-    if not filler.used:
+    given = filler.given
+    if not filler.used or filler.size > MAX_TEXT:
         return
     at: Path = ("secrets", filler.used[0], "value") if len(filler.used) == 1 else path
     if any(OPENING in given[name] for name in filler.used):
@@ -74,11 +83,12 @@ def _judge(path: Path, model: type[BaseModel], tree: object, given: Mapping[str,
 
 
 class _Filler:
-    """Puts given fragments into plain data in canonical form, and notes which."""
+    """Puts given fragments into plain data in canonical form; notes which, and how much text that was in all."""
 
     def __init__(self, given: Mapping[str, str]) -> None:
-        self._given = given
+        self.given = given
         self.used: list[str] = []
+        self.size = 0
 
     def fill(self, tree: object) -> object:
         """The tree with the fragments' own trees in the place of their placeholders."""
@@ -107,11 +117,12 @@ class _Filler:
             return None
         (placeholder,) = parts(text)
         assert isinstance(placeholder, Placeholder)
-        return placeholder.name if placeholder.name in self._given else None
+        return placeholder.name if placeholder.name in self.given else None
 
     def _held(self, text: object) -> object:
         name = self._named(text)
         assert name is not None
         if name not in self.used:
             self.used.append(name)
-        return config_fragments.load(self._given[name])
+        self.size += len(self.given[name])
+        return config_fragments.load(self.given[name]) if self.size <= MAX_TEXT else None

@@ -11,7 +11,7 @@ from scone_policy.rules.placeholder_texts import texts
 from scone_policy.syntax.holes import has_hole
 from scone_policy.syntax.names import ROOT, is_relative
 from scone_policy.syntax.placeholders import Placeholder, parts
-from scone_policy.syntax.problems import Problem
+from scone_policy.syntax.problems import MOST_PROBLEMS, Problem
 from scone_policy.syntax.yaml_source import Path
 
 Use = tuple[Path, str, int]
@@ -42,6 +42,8 @@ def feature_problems(session: Session, data: Mapping[str, object]) -> list[Probl
             rule = f"{feature} needs version 0.3.{needed}, but this session states {session.version}"
             fix = f'Write version: "0.3.{needed}" or newer, or do without it.'
             found.setdefault((path, feature), Problem(path=path, rule=rule, fix=fix))
+            if len(found) > MOST_PROBLEMS:
+                break
     return list(found.values())
 
 

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from scone_policy.model import one_time_password
 from scone_policy.model.access import AccessPolicy
@@ -16,7 +17,7 @@ from scone_policy.rules.secret_references import secret_problems
 from scone_policy.syntax import config_fragments
 from scone_policy.syntax.holes import has_hole
 from scone_policy.syntax.placeholders import DANGLING, SELF, Placeholder, is_reference, parts, resolve
-from scone_policy.syntax.problems import Problem, problem_at
+from scone_policy.syntax.problems import MOST_PROBLEMS, Problem, problem_at
 from scone_policy.syntax.yaml_source import Path
 
 _POSITION = re.compile(r"@@([0-9]+)")
@@ -30,36 +31,43 @@ _ENTRIES = ("ascii", "x509", "x509-ca", "public-key", _FRAGMENT)
 
 def reference_problems(session: Session) -> list[Problem]:
     """Every reference that leads nowhere, or to what can never stand there, and every service that nothing would
-    attest, in the order of the document.
+    attest, in the order of the document; no more than are told, and one, so that it is known that there are more.
     """
+    return list(islice(_reference_problems(session), MOST_PROBLEMS + 1))
+
+
+def _reference_problems(session: Session) -> Iterator[Problem]:
     kinds, secrets = kinds_of(session.secrets), session.secrets
-    found = [problem for path, text in texts(session) for problem in _judge(path, text, kinds)]
-    found = [problem for problem in found if not names_nobody(problem)]
+    for path, text in texts(session):
+        yield from (problem for problem in _judge(path, text, kinds) if not names_nobody(problem))
     for name, service in session.services.items():
-        found += _service_problems(session, name, service)
+        yield from _service_problems(session, name, service)
     for name, secret in secrets.items():
-        found += secret_problems(("secrets", name), secret, secrets)
+        yield from secret_problems(("secrets", name), secret, secrets)
     for name, volume in session.volumes.items():
-        found += _file_key(("volumes", name, "fspf_key"), volume.fspf_key, secrets)
+        yield from _file_key(("volumes", name, "fspf_key"), volume.fspf_key, secrets)
+    yield from _image_problems(session)
+    yield from _access_problems(session.access_policy, secrets)
+    yield from _security_problems(session)
+    vault = session.secret_config.store_in
+    if vault is not None:
+        place: Path = ("secret_config", "store_in", "token")
+        yield from naming_problems(place, vault.token, ("aad-token",), secrets, "token must name")
+
+
+def _image_problems(session: Session) -> Iterator[Problem]:
     for name, image in session.images.items():
         here: Path = ("images", name)
         for path, mount in image.volumes.items():
             if mount.name not in session.volumes:
                 rule = f"{mount.name} is no volume of this session"
                 fix = nearest_among(mount.name, session.volumes, "volumes")
-                found.append(Problem(path=(*here, "volumes", path), rule=rule, fix=fix))
+                yield Problem(path=(*here, "volumes", path), rule=rule, fix=fix)
         for secret_name in image.provide_secrets or ():
-            if secret_name not in kinds and not has_hole(secret_name):
+            if secret_name not in session.secrets and not has_hole(secret_name):
                 rule = f"{secret_name} is no secret of this session"
-                fix = nearest_among(secret_name, kinds, "secrets")
-                found.append(Problem(path=(*here, "provide_secrets"), rule=rule, fix=fix))
-    found += _access_problems(session.access_policy, secrets)
-    found += _security_problems(session)
-    vault = session.secret_config.store_in
-    if vault is not None:
-        place: Path = ("secret_config", "store_in", "token")
-        found += naming_problems(place, vault.token, ("aad-token",), secrets, "token must name")
-    return found
+                fix = nearest_among(secret_name, session.secrets, "secrets")
+                yield Problem(path=(*here, "provide_secrets"), rule=rule, fix=fix)
 
 
 def _service_problems(session: Session, name: str, service: Service) -> Iterator[Problem]:
@@ -197,21 +205,22 @@ def names_nobody(problem: Problem) -> bool:
 def dangling_entries(session: Session) -> list[Problem]:
     """The entries of the access policy whose placeholder names no secret, as what to warn of."""
     kinds = kinds_of(session.secrets)
-    return [
+    found = (
         replace(problem, rule=f"{problem.rule}: the entry counts for nobody")
         for path, text in texts(session)
         if path[0] == "access_policy"
         for problem in _judge(path, text, kinds)
         if names_nobody(problem)
-    ]
+    )
+    return list(islice(found, MOST_PROBLEMS))
 
 
-def _judge(path: Path, text: str, kinds: Kinds) -> list[Problem]:
+def _judge(path: Path, text: str, kinds: Kinds) -> Iterator[Problem]:
     try:
         pieces = parts(text)
     except ValueError as error:
-        return [problem_at(path, error)]
-    found = []
+        yield problem_at(path, error)
+        return
     for piece in pieces:
         if isinstance(piece, Placeholder) and not piece.is_open:
             if piece.name == SELF and path[0] == "secrets":
@@ -219,5 +228,4 @@ def _judge(path: Path, text: str, kinds: Kinds) -> list[Problem]:
             try:
                 resolve(piece, kinds)
             except ValueError as error:
-                found.append(problem_at(path, error))
-    return found
+                yield problem_at(path, error)

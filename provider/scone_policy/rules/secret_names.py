@@ -1,10 +1,10 @@
 """Names and placeholders of secrets: which secret is meant, and what is said of a name that means none."""
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from scone_policy.model.secrets import Secret
 from scone_policy.syntax.holes import has_hole
+from scone_policy.syntax.nearest import nearest_word
 from scone_policy.syntax.placeholders import CLOSING, OPENING, Placeholder, is_reference, parts, resolve
 from scone_policy.syntax.problems import Problem
 from scone_policy.syntax.yaml_source import Path
@@ -14,8 +14,22 @@ Secrets = Mapping[str, Secret]
 
 
 def kinds_of(secrets: Secrets) -> Kinds:
-    """The kind of each secret; None where an import does not say it."""
-    return {name: secret.kind for name, secret in secrets.items()}
+    """The kind of each secret; None where an import does not say it. A view: it takes no time to make."""
+    return _KindsOf(secrets)
+
+
+class _KindsOf(Mapping[str, str | None]):
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
+
+    def __getitem__(self, name: str) -> str | None:
+        return self._secrets[name].kind
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._secrets)
+
+    def __len__(self) -> int:
+        return len(self._secrets)
 
 
 def meant(written: str, secrets: Secrets) -> tuple[str, str] | None:
@@ -51,5 +65,5 @@ def naming_problems(path: Path, name: str, wanted: Sequence[str], secrets: Secre
 
 def nearest_among(name: str, known: Iterable[str], section: str) -> str:
     """What to do about a name that is none of a section: the nearest one, or the section to add it to."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"Did you mean {near[0]}?" if near else f"Add it under {section}, or correct the name."
+    near = nearest_word(name, known)
+    return f"Did you mean {near}?" if near is not None else f"Add it under {section}, or correct the name."

@@ -9,6 +9,9 @@ from scone_policy.syntax.holes import has_hole
 from scone_policy.syntax.problems import Problem
 from scone_policy.syntax.yaml_source import Path
 
+_LONGEST_CHAIN = 64
+"""Certificates above one that are looked at for a circle. No CAS makes a secret from so many others."""
+
 
 def secret_problems(path: Path, secret: Secret, secrets: Secrets) -> Iterator[Problem]:
     """The problems of one secret with those that it names."""
@@ -56,7 +59,7 @@ def _issuer_problems(path: Path, secret: Secret, secrets: Secrets) -> Iterator[P
 
 def _issues_itself(secret: Secret, secrets: Secrets) -> bool:
     above = secret
-    for _ in secrets:
+    for _ in range(min(len(secrets), _LONGEST_CHAIN)):
         found = meant(above.issuer, secrets) if above.issuer is not None else None
         if found is None or not secrets[found[0]].is_generated:
             return False

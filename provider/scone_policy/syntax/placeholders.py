@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from scone_policy.errors import RuleError
 from scone_policy.syntax.holes import PATTERN, has_hole
+from scone_policy.syntax.nearest import nearest_word
 
 OPENING, CLOSING = "$$SCONE::", "$$"
 """What a placeholder begins and ends with."""
@@ -139,8 +140,10 @@ def text_form(kind: str, suffix: str) -> str | None:
 
 
 def _nearest(name: str, kinds: Mapping[str, str | None]) -> str:
-    near = difflib.get_close_matches(name, kinds, n=1)
-    return f"Did you mean $$SCONE::{near[0]}$$?" if near else "Add the secret under secrets, or correct the name."
+    near = nearest_word(name, kinds)
+    return (
+        f"Did you mean $$SCONE::{near}$$?" if near is not None else "Add the secret under secrets, or correct the name."
+    )
 
 
 def _example(name: str, kind: str, suffix: str) -> str:

@@ -32,6 +32,8 @@ _WORDS = {
 }
 PLAIN_RULES = frozenset(rule for rule, _ in _WORDS.values())
 """Rules in words in which nothing of the document stands."""
+MOST_PROBLEMS = 50
+"""So many problems of a document are told; that there are more is said. A person mends them in rounds anyway."""
 _REFUSAL = "refusal"
 _ELSE = "Write it as docs/policies.md has it."
 """For what the models' library refuses in words of its own: nothing of ours should come so far."""
@@ -91,13 +93,19 @@ def refuse(
     one: type[SconeError] = PolicyError,
     many: type[SconeError] = PolicyErrors,
 ) -> SconeError:
-    """The error to raise: `one` for a single problem, else `many`, with a line for each in the document's order."""
-    ordered = sorted(problems, key=lambda problem: document.line(problem.path) or 0)
+    """The error to raise: `one` for a single problem, else `many`, with a line for each in the document's order.
+
+    Only the first 50 are told, and that there are more.
+    """
+    ordered = sorted(problems[:MOST_PROBLEMS], key=lambda problem: document.line(problem.path) or 0)
     parts = tuple(one(problem.rule, where=document.where(problem.path), fix=problem.fix) for problem in ordered)
-    if len(parts) == 1:
+    if len(problems) == 1:
         return parts[0]
-    lines = [f"{len(parts)} rules are broken", *(str(part).replace("\n  →", " →") for part in parts)]
-    error = many("\n  ".join(lines))
+    is_cut = len(problems) > MOST_PROBLEMS
+    head = (
+        f"more than {MOST_PROBLEMS} rules are broken, these among them" if is_cut else f"{len(parts)} rules are broken"
+    )
+    error = many("\n  ".join([head, *(str(part).replace("\n  →", " →") for part in parts)]))
     error.parts = parts
     return error
 

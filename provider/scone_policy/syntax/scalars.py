@@ -1,6 +1,5 @@
 """The scalar types of the models: text, numbers, hex strings, switches. Each lets a hole pass unchecked."""
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated
@@ -9,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator
 
 from scone_policy.errors import RuleError
 from scone_policy.syntax.holes import has_hole, is_hole
+from scone_policy.syntax.nearest import nearest_word
 from scone_policy.syntax.placeholders import CLOSING, OPENING, is_reference
 from scone_policy.syntax.problems import Problem, refusal
 from scone_policy.syntax.yaml_source import Number
@@ -115,9 +115,9 @@ def one_of(*words: str) -> Callable[[object], str]:
 def nearest(found: str, words: Iterable[str]) -> str:
     """What to do about a word that is none of these: the nearest one, or the choice."""
     known = sorted(words)
-    near = difflib.get_close_matches(found, known, n=1)
-    if near:
-        return f"Did you mean {near[0]}?"
+    near = nearest_word(found, known)
+    if near is not None:
+        return f"Did you mean {near}?"
     return f"Write {' or '.join(known)}." if len(known) <= _MOST_NAMED else "Correct it, or leave it out."
 
 

@@ -1,12 +1,12 @@
 """What to do about a key that a document does not know: the nearest one that it does, or all of them."""
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import get_args
 
 from pydantic import BaseModel
 
+from scone_policy.syntax.nearest import nearest_word
 from scone_policy.syntax.problems import UNKNOWN_KEY, Problem
 
 _INTERNAL = frozenset({"reference"})
@@ -43,8 +43,8 @@ def _fix(problem: Problem, model: type[BaseModel]) -> str:
     known = sorted(
         field.alias or name for name, field in owner.model_fields.items() if name not in _INTERNAL and not field.exclude
     )
-    near = difflib.get_close_matches(key, known, n=1)
-    return f"Did you mean {near[0]}?" if near else f"Known here are {', '.join(known)}."
+    near = nearest_word(key, known)
+    return f"Did you mean {near}?" if near is not None else f"Known here are {', '.join(known)}."
 
 
 def _model_in(annotation: object) -> type[BaseModel] | None:

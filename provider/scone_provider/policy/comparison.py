@@ -14,6 +14,7 @@ from scone_policy.syntax.holes import has_hole
 from scone_provider.cas.client import CasClient
 from scone_provider.cas.stored_session import StoredSession
 from scone_provider.errors import CasError, SconeError
+from scone_provider.policy.foreign import foreign_places, hidden, known_values
 from scone_provider.policy.history import Since, Walk, since
 from scone_provider.policy.lineage import followed
 from scone_provider.policy.loss import losses
@@ -71,6 +72,8 @@ class Comparison:
         before, after = (
             with_markers(side, expected=expected or after, image_key=image_key) for side in (current.canonical(), after)
         )
+        known = known_values(props)
+        before, after = (hidden(side, foreign_places(side, known)) for side in (before, after))
         return [str(change) for change in compare(before, after, private=private_there(props))]
 
     def is_at(self, found: StoredSession, wanted: Session) -> bool:

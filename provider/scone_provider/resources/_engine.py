@@ -12,6 +12,7 @@ from pulumi.output import UNKNOWN, Unknown
 from scone_policy.syntax.holes import Holes, shown
 from scone_provider.cas.errors import CasForbidden, CasUnreachable
 from scone_provider.errors import SconeError, TrustError
+from scone_provider.process import keep_memory
 from scone_provider.stack import production
 from scone_provider.stack.settings import Settings
 
@@ -31,6 +32,7 @@ class SconeProvider(ResourceProvider):
 
     def configure(self, req: ConfigureRequest) -> None:
         """Remember how to reach the stack's config; it is read, and judged, when a method needs it."""
+        keep_memory()
         self._config = req.config
 
     @property

@@ -16,7 +16,7 @@ from scone_provider.errors import ImageError
 from scone_provider.file_errors import resolved
 from scone_provider.image.base.cache import BaseCache
 from scone_provider.image.base.locked_base import LockedBase
-from scone_provider.image.base.resolve import extend_base, resolve_base
+from scone_provider.image.base.resolve import resolve_base
 from scone_provider.image.build.inputs import PATH_KEYS, ImageInputs, within
 from scone_provider.image.build.layout import wanted_paths
 from scone_provider.image.build.native_stage import native_reference
@@ -184,23 +184,17 @@ class ConfidentialImageProvider(SconeProvider):
         asked, program, paths, binaries = str(inputs["from"]), wanted.program, wanted_paths(wanted), wanted.binaries
         locked = olds.get("base")
         try:
+            kept = None
             if isinstance(locked, Mapping) and locked.get("reference") == asked and not inputs.get("refresh_base"):
-                base = LockedBase.from_dict(locked)
-                if base.knows(program=program, paths=paths, binaries=binaries):
-                    return base
-                return extend_base(
-                    base,
-                    program=program,
-                    registry=registry_of(self.settings),
-                    cache=BaseCache(),
-                    paths=paths,
-                    binaries=binaries,
-                )
+                kept = LockedBase.from_dict(locked)
+                if kept.knows(program=program, paths=paths, binaries=binaries):
+                    return kept
             return resolve_base(
                 asked,
                 program=program,
                 registry=registry_of(self.settings),
                 cache=BaseCache(),
+                locked=kept,
                 paths=paths,
                 binaries=binaries,
                 progress=tell,

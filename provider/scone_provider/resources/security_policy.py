@@ -19,6 +19,7 @@ from scone_provider.cas.trust import CasTrust
 from scone_provider.errors import CasError, SconeError, TrustError
 from scone_provider.policy.comparison import Comparison, parsed_if_possible
 from scone_provider.policy.digest import counted, keyed_digest, recounted
+from scone_provider.policy.foreign import FOREIGN, foreign_places, known_values, places_of, replaced
 from scone_provider.policy.history import walk
 from scone_provider.policy.loss import held_other_values, loss_with_name, renewed
 from scone_provider.policy.owners import Owner, Owners, owners, with_taker, without_owners
@@ -195,7 +196,8 @@ class SecurityPolicyProvider(SconeProvider):
                 cas = attest(trust, self.settings, known_key=known_key(props, props), identify=True)
             except TrustError as error:
                 warn(f"{name} was not read: {error}")
-                return ReadResult(id_, props | {"policy": with_secrets(props["policy"])}, None)
+                kept = replaced(props["policy"], places_of(props), wrap_rpc_secret)
+                return ReadResult(id_, props | {"policy": with_secrets(kept)}, None)
             found = walk(cas, name, known)
         if found is None:
             return ReadResult("", {})
@@ -216,13 +218,15 @@ class SecurityPolicyProvider(SconeProvider):
         canonical = ours.as_stated(current, props, is_settled=bool(settled))
         digest = keyed_digest(canonical, private_of(props), ours.settings.image_key)
         again = is_drift and held_other_values(found.after(base), parsed_if_possible)
-        inputs: Props = {"cas": props["cas"], "name": props["name"], "policy": with_secrets(canonical)}
+        foreign = foreign_places(canonical, known_values(props))
+        policy = with_secrets(replaced(canonical, foreign, wrap_rpc_secret))
+        inputs: Props = {"cas": props["cas"], "name": props["name"], "policy": policy}
         inputs["digest"] = recounted(digest, props, again=again)
         inputs |= treatment(props) | {key: props[key] for key in ("overlap", "revision") if props.get(key)}
         if note:
             inputs[CHANGED_ELSEWHERE] = note
         outs = inputs | {"hash": found.newest.hash if is_drift else known, "attested_key": cas.key_hash}
-        outs |= {"owner": props["owner"]} if props.get("owner") else {}
+        outs |= ({"owner": props["owner"]} if props.get("owner") else {}) | ({FOREIGN: foreign} if foreign else {})
         if settled and is_drift:
             # What was released is what this stack wrote, not what somebody made of it.
             outs["kept"] = wrap_rpc_secret(Revision.of(policy_of(props), str(props["revision"])).to_json())
@@ -275,9 +279,6 @@ class SecurityPolicyProvider(SconeProvider):
     def _is_same_cas(cas: CasClient, name: str, known: str) -> bool:
         """True when another url leads to the CAS that has the version this stack wrote last."""
         return cas.read_version(name, known) is not None
-
-    def _open(self, props: Props, *, known_key: str | None = None) -> tuple[CasClient, Session]:
-        return self._attested(props, known_key=known_key), wanted_there(props)
 
     def _attested(self, props: Props, *, known_key: str | None = None) -> CasClient:
         return attest(CasTrust.from_props(props["cas"]), self.settings, known_key=known_key, identify=True)

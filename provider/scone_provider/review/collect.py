@@ -14,6 +14,7 @@ _QUIET = frozenset({"same", "read", "refresh", "read-replacement", "discard-repl
 _HALVES = frozenset({"create-replacement", "delete-replaced"})
 """The two sides of a replacement, which stands in the list as a whole, too."""
 _PROVIDERS = "pulumi:providers:"
+_COMPONENT = "::scone:index:"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,9 @@ class Review:
     """Resources that are not ours: what becomes of each, and its label."""
     errors: tuple[str, ...]
     warnings: tuple[str, ...]
-    """Without those that are findings already."""
+    """Of this change, and of the program; without those that are findings already."""
+    standing: tuple[str, ...]
+    """What components say in every preview, whatever is changed."""
     copies: int = 0
     """Providers that differ only because the engine keeps a copy of the stack's settings in each."""
 
@@ -62,7 +65,10 @@ def review(preview: Preview) -> Review:
         counts=dict(sorted(Counter(step.op for step in steps).items())),
         others=tuple(sorted(others)),
         errors=tuple(_texts(preview.messages, "error")),
-        warnings=tuple(text for text in _texts(preview.messages, "warning") if not _is_told(text, found)),
+        warnings=tuple(
+            text for text in _texts(preview.messages, "warning", standing=False) if not _is_told(text, found)
+        ),
+        standing=tuple(_texts(preview.messages, "warning", standing=True)),
         copies=len(copies),
     )
 
@@ -154,8 +160,10 @@ def _is_component(step: Step) -> bool:
     return step.type == "pulumi:pulumi:Stack" or (step.type.startswith("scone:") and "/" not in step.type)
 
 
-def _texts(messages: tuple[Message, ...], severity: str) -> list[str]:
-    return sorted({one.text for one in messages if one.severity == severity})
+def _texts(messages: tuple[Message, ...], severity: str, *, standing: bool | None = None) -> list[str]:
+    """What was said, sorted, each once; `standing`: only by components, or only by others."""
+    said = (one for one in messages if one.severity == severity)
+    return sorted({one.text for one in said if standing is None or standing == (_COMPONENT in one.source)})
 
 
 def _is_told(text: str, findings: list[Finding]) -> bool:

@@ -16,7 +16,7 @@ SCHEMA: dict[str, Any] = {
     "title": "Review of a Pulumi preview",
     "type": "object",
     "additionalProperties": False,
-    "required": ["version", "stack", "worst", "counts", "findings", "others", "errors", "warnings"],
+    "required": ["version", "stack", "worst", "counts", "findings", "others", "errors", "warnings", "standing"],
     "properties": {
         "version": {"const": VERSION},
         "stack": _TEXT,
@@ -52,6 +52,7 @@ SCHEMA: dict[str, Any] = {
         },
         "errors": {"type": "array", "items": _TEXT},
         "warnings": {"type": "array", "items": _TEXT},
+        "standing": {"type": "array", "items": _TEXT},
     },
 }
 _LEVELS = {Direction.WIDENS: "error", Direction.REGENERATES: "error", Direction.RESTARTS: "note"}
@@ -68,6 +69,7 @@ def as_document(review: Review) -> dict[str, Any]:
         "others": [{"op": op, "resource": label} for op, label in review.others],
         "errors": list(review.errors),
         "warnings": list(review.warnings),
+        "standing": list(review.standing),
     }
 
 

@@ -34,9 +34,11 @@ _ROOM = 200
 def markdown(review: Review, *, limit: int = LIMIT) -> str:
     """The comment, at most `limit` characters; what matters least is left out first, and that is said."""
     head = [f"### Preview of {code(review.stack)}: {_headline(review)}", ""]
-    tail = [*_fold("Standing warnings", review.warnings), *_others(review)]
+    tail = [*_fold("Standing warnings", review.standing), *_others(review)]
     for error in review.errors:
         head += [f"- **error** {code(error)}"]
+    head += [f"- **warning** {code(warning)}" for warning in review.warnings]
+    head += [""] if review.errors or review.warnings else []
     lines = [*_sections(review), *_neutral(review)]
     left = limit - _ROOM - _length(head) - _length(tail)
     if left < 0:

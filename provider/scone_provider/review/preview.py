@@ -65,10 +65,11 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """One line for the reader. `severity`: error, warning, info or debug."""
+    """One line for the reader. `severity`: error, warning, info or debug; `source`: the urn it is about, or empty."""
 
     severity: str
     text: str
+    source: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,4 +152,5 @@ def _messages(found: object) -> Iterator[Message]:
         first, colon, rest = text.partition(": ")
         severity = first if colon and first in _SEVERITIES else str(one.get("severity", "")).partition("#")[0]
         if text:
-            yield Message(severity=severity, text=rest if colon and first in _SEVERITIES else text)
+            said = rest if colon and first in _SEVERITIES else text
+            yield Message(severity=severity, text=said, source=str(one.get("urn") or ""))

@@ -4,7 +4,7 @@ What the table does not know widens: a rule that is missing shows in a review, a
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -54,11 +54,7 @@ _CAS = (
 )
 _FOLLOWS = "follows from what else is shown"
 _POLICY_INPUTS = (
-    *(
-        Rule(path=f"cas.{rule.path}", added=rule.added, removed=rule.removed, replaced=rule.replaced)
-        for rule in _CAS
-        if rule.path != "attested_key"
-    ),
+    *(replace(rule, path=f"cas.{rule.path}") for rule in _CAS if rule.path != "attested_key"),
     _same("adopt", _C, "a policy that this stack did not make may be taken over"),
     _same(
         "overlap", _C, "the program that runs and the one that follows are both trusted while one replaces the other"

@@ -57,7 +57,7 @@ def test_go_client_opens_what_we_seal(driver, cas, ann, name) -> None:
         (["-measurement", "00" * 32], "unexpected measurement"),
         (["-debug=false"], "debug"),
         (["-format", "other-1"], "format"),
-        (["-config-id", "nothing/main"], "no session 'nothing'"),
+        (["-config-id", "nothing/main"], "no such service"),
         (["-key", "2wkBET2rRgE8pahuaczxKbmv7ciehqsne57F9gtzf1PVdr2VP3"], "key"),
     ],
 )

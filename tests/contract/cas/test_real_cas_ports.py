@@ -64,15 +64,11 @@ def test_workers_share_used_challenges(cas, ann, name) -> None:
 
 
 def test_refusal_over_the_wire(cas, ann, name) -> None:
-    """A refusal has the status, code, expected and found of the protocol."""
+    """A refusal has the status, code and found of the protocol, and nothing of the policy."""
     cas.client(ann).upload(text(name))
     status, error = cas.enclave.attest(f"{name}/main", measurement="00" * 32)
-    assert (status, error["code"], error["expected"], error["found"]) == (
-        403,
-        "unexpected_measurement",
-        [MEASUREMENT],
-        "00" * 32,
-    )
+    assert (status, error["code"], error["found"]) == (403, "unexpected_measurement", "00" * 32)
+    assert MEASUREMENT not in str(error)
 
 
 def test_both_ports_present_the_same_key(cas) -> None:

@@ -1,5 +1,8 @@
 """Refresh and conflict: what others did to a policy since this stack last wrote it, against a real CAS."""
 
+import json
+from typing import Any
+
 import grpc
 import pytest
 
@@ -15,7 +18,7 @@ def test_refresh_names_who_changed_what(stack: PolicyStack, theirs, wanted, bob,
     changed = theirs(wanted(user="mallory"))
     text = stack.refresh()
     assert f"{changed}, written by {bob.key_hash}:" in text
-    assert '~ services.api.environment.USER: "myself" → "mallory"' in text
+    assert '~ services.api.environment.USER: "myself" → [secret]' in text
     assert stack.state is not None
     assert stack.state["hash"] == changed
     assert stack.preview(wanted()) == {"policy", "digest", "changed_elsewhere"}
@@ -69,7 +72,7 @@ def test_conflict_tells_the_other_side(stack: PolicyStack, theirs, wanted, bob, 
         stack.up(wanted(user="other"))
     text = refusal.value.details()
     assert f"{changed}, written by {bob.key_hash}:" in text
-    assert '~ services.api.environment.USER: "mallory" → "other"' in text
+    assert '~ services.api.environment.USER: [secret] → "other"' in text
     assert stored()[0] == changed
 
 
@@ -81,7 +84,7 @@ def test_conflict_with_an_earlier_run(stack: PolicyStack, real_cas: RealCas, ann
         stack.up(policy(name, user="other"))
     text = refusal.value.details()
     assert "this stack's own key wrote versions that its state does not have" in text
-    assert '~ services.api.environment.USER: "cut off" → "other"' in text
+    assert '~ services.api.environment.USER: [secret] → "other"' in text
     assert "someone else" not in text
     stack.refresh()
     stack.up(policy(name, user="other"))
@@ -111,6 +114,57 @@ def test_secrets_are_told_as_secrets(stack: PolicyStack, theirs, wanted) -> None
     text = stack.refresh() + refusal.value.details() + str(stack.inputs["changed_elsewhere"])
     assert "secrets.s.value" in text
     assert "planted" not in text
+
+
+def test_values_of_somebody_else_are_secrets(stack: PolicyStack, theirs, wanted) -> None:
+    """Whatever another writer puts into a policy, by whatever key: until the program states it in clear, no text tells
+    it, and in state it is a secret, also after a second refresh. What the program said, and what decides on trust, is
+    plain all along; after `up` everything is.
+    """
+    payload = {
+        "kind": "jwt",
+        "signer": "k",
+        "alg": "ES384",
+        "validity": {"for": "1h"},
+        "payload": {"sub": "planted-jwt", "pin": "471147"},
+    }
+    changed = wanted(
+        version="0.3.12",
+        secrets={"k": {"kind": "private-key", "key_type": "P-384"}, "j": payload},
+        images=[{"name": "i", "injection_files": [{"path": "/etc/x", "content": "planted-file"}]}],
+    )
+    changed["services"]["api"] |= {"command": "/app/api --password planted-command", "pwd": "/planted-folder"}
+    changed["services"]["api"]["environment"]["TOKEN"] = "planted-environment"
+    changed["services"]["api"]["image_name"] = "i"
+    changed["services"]["other"] = {"command": "planted-service", "attestation": {"mrenclave": "cd" * 32}}
+    stack.up(wanted())
+    theirs(changed)
+    texts = stack.refresh()
+    for _ in range(2):
+        clear = json.dumps([stack.raw_inputs, stack.raw_outputs])
+        for planted in ("planted", "471147"):
+            assert planted not in in_clear(stack.raw_inputs) + in_clear(stack.raw_outputs) + texts
+        assert "planted" in clear
+        assert stack.preview(wanted()) >= {"policy"}
+        texts += stack.refresh()
+    assert "cd" * 32 in in_clear(stack.raw_inputs)
+    assert '"USER": "myself"' in in_clear(stack.raw_inputs)
+    stack.up(wanted())
+    assert "planted" not in json.dumps(stack.state)
+    assert "foreign" not in (stack.state or {})
+    stack.up(changed)
+    assert stack.refresh() == ""
+    assert "planted-environment" in in_clear(stack.raw_inputs)
+    assert stack.preview(changed) == set()
+
+
+def in_clear(tree: Any) -> str:
+    """What the engine does not encrypt."""
+    if isinstance(tree, dict):
+        if "4dabf18193072939515e22adb298388d" in tree:
+            return "[secret]"
+        return " ".join(f'"{key}": {in_clear(value)}' for key, value in tree.items())
+    return json.dumps(tree)
 
 
 def test_private_values_are_not_told(stack: PolicyStack, theirs, wanted) -> None:

@@ -23,7 +23,7 @@ def test_existing_policy_needs_adopt(stack: PolicyStack, theirs, wanted, stored)
     with pytest.raises(grpc.RpcError) as refusal:
         stack.up(wanted(user="other"))
     assert "adopt=True" in refusal.value.details()
-    assert '~ services.api.environment.USER: "myself" → "other"' in refusal.value.details()
+    assert '~ services.api.environment.USER: [secret] → "other"' in refusal.value.details()
     with pytest.raises(grpc.RpcError, match="its content is the same"):
         stack.up(wanted())
     stack.up(wanted(user="other"), adopt=True)

@@ -87,7 +87,7 @@ def test_pull_requests_get_no_secret(path: Path) -> None:
     rights of the repository.
     """
     workflow = read(path)
-    triggers = workflow.get("on", workflow.get(True))
+    triggers = workflow["on"] if "on" in workflow else workflow[True]
     names = [triggers] if isinstance(triggers, str) else list(triggers)
     assert not {"pull_request_target", "workflow_run", "issue_comment"} & set(names)
     if "pull_request" in names:

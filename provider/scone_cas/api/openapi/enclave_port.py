@@ -108,7 +108,6 @@ def _schemas() -> Tree:
             error=json_object(
                 code={"type": "string"},
                 message={"type": "string"},
-                expected={"type": "array", "items": {"type": "string"}},
                 found={"type": "string"},
                 required=("code", "message"),
             )

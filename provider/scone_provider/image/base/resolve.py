@@ -42,6 +42,7 @@ def resolve_base(
     program: str,
     registry: Registry,
     cache: BaseCache,
+    locked: LockedBase | None = None,
     paths: Iterable[str] = (),
     binaries: Iterable[str] = (),
     limits: Limits | None = None,
@@ -50,29 +51,15 @@ def resolve_base(
     """The linux/amd64 image that `reference` is now, locked, with what a service that starts `program` needs to know.
 
     `paths`: absolute paths of the image that the service wants to use (`layout.wanted_paths`); `binaries`: programs
-    that it names besides. When the registry cannot be reached, the digest that the tag had when it was last seen here
-    is taken, which `progress` is told. Raises ImageError.
+    that it names besides. `locked`: what `reference` was locked to, for another program or other paths; its digest is
+    taken, and no request is made when that is cached. When the registry cannot be reached, the digest that the tag had
+    when it was last seen here is taken, which `progress` is told. Raises ImageError.
     """
-    return _Resolver(registry, cache, limits or Limits(), progress).resolve(
-        reference, (program, *binaries), tuple(paths)
-    )
-
-
-def extend_base(
-    base: LockedBase,
-    *,
-    program: str,
-    registry: Registry,
-    cache: BaseCache,
-    paths: Iterable[str] = (),
-    binaries: Iterable[str] = (),
-    limits: Limits | None = None,
-    progress: Progress = silent,
-) -> LockedBase:
-    """The same base, by digest, for another program or other paths. No request is made when it is cached."""
     resolver = _Resolver(registry, cache, limits or Limits(), progress)
-    found = resolver.by_digest(base.source)
-    return resolver.lock(base.reference, base.source, found, (program, *binaries), tuple(paths))
+    programs, wanted = (program, *binaries), tuple(paths)
+    if locked is None:
+        return resolver.resolve(reference, programs, wanted)
+    return resolver.lock(reference, locked.source, resolver.by_digest(locked.source), programs, wanted)
 
 
 def base_protection_bytes(

@@ -66,10 +66,10 @@ def test_values(filled) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/session/none", 404),
+        ("GET", "/session/none", 403),
         ("GET", "/session/app/x", 403),
         ("GET", "/v1/sessions/app/x", 403),
-        ("GET", "/v1/sessions/none", 404),
+        ("GET", "/v1/sessions/none", 403),
         ("GET", "/v1/sessions/a//b", 400),
         ("GET", "/v1/values/app/x", 400),
         ("GET", "/v1/values/session=none", 404),

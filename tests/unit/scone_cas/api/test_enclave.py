@@ -98,10 +98,10 @@ def test_host_text_is_never_expanded(service) -> None:
 @pytest.mark.parametrize(
     ("changes", "status", "code"),
     [
-        ({"config_id": "app/other"}, 403, "unknown_service"),
-        ({"config_id": "nope/main"}, 403, "unknown_service"),
-        ({"config_id": "main"}, 403, "unknown_service"),
-        ({"config_id": ""}, 403, "unknown_service"),
+        ({"config_id": "app/other"}, 403, "unexpected_measurement"),
+        ({"config_id": "nope/main"}, 403, "unexpected_measurement"),
+        ({"config_id": "main"}, 403, "unexpected_measurement"),
+        ({"config_id": ""}, 403, "unexpected_measurement"),
         ({"config_id": "x" * 1025}, 400, "malformed"),
         ({"format": "sgx-dcap-1"}, 403, "unsupported_evidence"),
         ({"debug": False}, 403, "unsupported_evidence"),
@@ -129,10 +129,10 @@ def test_refusals(service, changes: dict, status: int, code: str) -> None:
     assert "\n" not in error["message"]
 
 
-def test_unexpected_measurement_shows_both_sides(service) -> None:
-    """The refusal lists the policy's measurements and the evidence's."""
+def test_unexpected_measurement_shows_what_was_brought(service) -> None:
+    """The refusal tells the evidence's measurement, and none of the policy's: who knows one could claim it."""
     _, error = attest(service, measurement="00" * 32)
-    assert error["expected"] == sorted(["cd" * 32, MEASUREMENT])
+    assert set(error) == {"code", "message", "found"}
     assert error["found"] == "00" * 32
 
 
@@ -205,7 +205,7 @@ def test_debug_must_be_tolerated(cas, person) -> None:
     cas.upload(SERVICE.replace("tolerate: [debug-mode]", "tolerate: [hyperthreading]"), person("ann"))
     status, error = attest(cas)
     assert (status, error["code"], error["found"]) == (403, "debug_not_tolerated", "debug-mode")
-    assert error["expected"] == ["production"]
+    assert "expected" not in error
 
 
 def test_signer_variants_never_fit_simulated_evidence(cas, person) -> None:
@@ -221,14 +221,15 @@ def test_attestation_off_takes_any_program(cas, person) -> None:
     assert attest(cas, measurement="00" * 32)[0] == 200
 
 
-def test_retired_is_said(cas, person) -> None:
-    """A service of a retired session is told that it was retired."""
+def test_retired_is_said_in_the_log(cas, person, capfd) -> None:
+    """That a session was retired is the operator's to know; who asks hears what is heard of any name."""
     first = cas.upload(SERVICE, person("ann"))
     cas.upload(
         f'name: app\nversion: "0.3"\npredecessor: {first.hash}\naccess_policy: {{create_sessions: [NONE]}}\n',
         person("ann"),
     )
-    assert attest(cas)[1]["code"] == "retired"
+    assert attest(cas)[1]["code"] == "unexpected_measurement"
+    assert "service-refused config_id=app/main code=retired" in capfd.readouterr().err
 
 
 def test_withdrawn_import_is_said(cas, person) -> None:

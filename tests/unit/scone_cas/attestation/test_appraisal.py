@@ -92,7 +92,7 @@ SIGNER = {"mrsigner": OTHER, "isvprodid": 1}
 @pytest.mark.parametrize(
     ("variants", "code"),
     [
-        ({"signer": SIGNER}, "no_signer"),
+        ({"signer": SIGNER}, "unexpected_measurement"),
         ({"signer": SIGNER, "mrenclave": MEASUREMENT}, "no_signer"),
         ([{"signer": SIGNER}, {"signer": SIGNER | {"isvprodid": 2}, "mrenclave": [MEASUREMENT]}], "no_signer"),
         ([{"signer": SIGNER}, {"mrenclave": MEASUREMENT}], "ok"),
@@ -105,8 +105,8 @@ def test_signers_are_never_simulated(outcome, variants, code: str) -> None:
 
 
 def test_missing_signer_is_said_in_words(cas, person) -> None:
-    """What the launcher prints says what is missing; there are no measurements that could be expected instead."""
-    cas.upload(session(service={"attestation": {"signer": SIGNER}}), person("ann"))
+    """What the launcher prints says what is missing, to who brings the measurement that the signer stands beside."""
+    cas.upload(session(service={"attestation": {"signer": SIGNER, "mrenclave": MEASUREMENT}}), person("ann"))
     assert EnclaveSide(cas).attest("app/main")[1] == {
         "code": "no_signer",
         "message": "the policy names a signer, and simulated evidence has none: only a variant of attestation with "

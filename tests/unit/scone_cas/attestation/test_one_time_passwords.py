@@ -128,6 +128,26 @@ def test_few_guesses(side) -> None:
     assert side.code(f"app/main@{at(side.now)}") == "ok"
 
 
+def test_few_guesses_before_the_first_success(side) -> None:
+    """Wrong passwords count for a secret under which no right one ever came, to the last second of the period."""
+    for _ in range(MOST_FAILURES):
+        assert side.code("app/main@000000") == "otp_wrong"
+    for wait in (0, PERIOD - 1):
+        side.now = NOON + wait
+        assert side.code(f"app/main@{at(side.now)}") == "otp_throttled"
+    side.now = NOON + PERIOD
+    assert side.code(f"app/main@{at(side.now)}") == "ok"
+
+
+def test_refusal_says_how_long(side) -> None:
+    """Who is refused for wrong guesses reads the seconds that are left, of those since the first."""
+    for _ in range(MOST_FAILURES):
+        side.code("app/main@000000")
+    side.now += 100
+    _, error = side.attest("app/main@000000")
+    assert error["message"].endswith(f"try again in {PERIOD - 100} seconds")
+
+
 def test_only_the_attested_may_guess(side) -> None:
     """Wrong evidence neither uses a password up nor counts as a guess."""
     for _ in range(MOST_FAILURES + 1):

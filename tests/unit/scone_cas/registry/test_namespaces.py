@@ -71,7 +71,7 @@ def test_root_is_sealed_by_the_first_session(cas, person) -> None:
 
 
 def test_namespace_hash_of_the_root(cas, person) -> None:
-    """A session of the top level can say which root it expects, the default one or the claimed one."""
+    """A session of the top level can say which root it expects, for who may read it: others could try guesses."""
     with refused(409, "'/' has another hash"):
         cas.upload(session("app", f"namespace_hash: {'00' * 32}\n"), person("ann"))
     claimed = cas.upload(
@@ -79,8 +79,10 @@ def test_namespace_hash_of_the_root(cas, person) -> None:
         person("ann"),
     )
     with refused(409, "'/' has another hash"):
-        cas.upload(session("app", f"namespace_hash: {root_namespace.DEFAULT.hash}\n"), person("bob"))
-    assert cas.upload(session("app", f"namespace_hash: {claimed.hash}\n"), person("bob")).number == 1
+        cas.upload(session("app", f"namespace_hash: {root_namespace.DEFAULT.hash}\n"), person("ann"))
+    with refused(403, "namespace_hash can be given by who may read"):
+        cas.upload(session("app", f"namespace_hash: {claimed.hash}\n"), person("bob"))
+    assert cas.upload(session("app", f"namespace_hash: {claimed.hash}\n"), person("ann")).number == 1
 
 
 def test_namespace_hash_of_the_default_root(cas, person) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from scone_cas.api.client import STATUS
 from scone_cas.errors import Refusal
+from scone_cas.federation.protocol import Ask
 from scone_cas.registry.sessions import SessionRegistry
 from scone_cas.secrets.generation import generate
 from scone_cas.secrets.public_form import public_part
@@ -340,3 +341,31 @@ def test_delivery_is_granted_exactly_by_the_rules(crowd, world: dict[str, One]) 
         else:
             assert owner is not None, (name, world)
             assert value == received(crowd, f"{own}{owner}")
+
+
+@pytest.mark.parametrize(
+    ("export", "hinted"),
+    [
+        (f"[{{session: n, session_hash: {'ab' * 32}}}]", True),
+        ("[{session: other}]", False),
+        ("[{namespace: other}]", False),
+        ("[]", False),
+    ],
+)
+def test_only_who_is_named_learns_of_an_export(cas: Cas, export: str, hinted: bool) -> None:  # noqa: FBT001
+    """A refusal speaks of another session_hash to the session that is named, and to nobody else."""
+    put(cas, "owner", f"name: s, kind: ascii, size: 8, export: {export}")
+    with pytest.raises(Refusal) as found:
+        put(cas, "n", "name: s, import: {session: owner, secret: s}")
+    assert ("it exports to another session_hash" in found.value.message) is hinted
+
+
+def test_a_caller_without_a_key_is_given_nothing(cas: Cas) -> None:
+    """Another CAS that proves no key is refused before anything is looked for, with the words for all others."""
+    put(cas, "owner", "name: s, kind: ascii, size: 8, export: [{session: n}]")
+    words = []
+    for name in ("owner", "nobody"):
+        with refused(403, "does not trust the key None") as found:
+            cas.sessions.exported(Ask(session=name, secret="s", importer="n", importer_hash="ab" * 32), None)
+        words.append(found.value.message)
+    assert words[0] == words[1]

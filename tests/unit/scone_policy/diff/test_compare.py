@@ -574,3 +574,29 @@ EVERYTHING: dict[str, Any] = {
         "attestation": {"tolerate": ["debug-mode"], "must_be_sgx_local": "$$SCONE::part$$"},
     },
 }
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "trust"),
+    [
+        ({"isvsvn_min": "$$SCONE::a$$"}, {"isvsvn_min": "$$SCONE::b$$"}, Trust.CHANGES),
+        ({"isvsvn_min": "$$SCONE::a$$"}, {"isvsvn_min": "$$SCONE::a$$", "isvsvn_max": 9}, Trust.NARROWS),
+        ({"isvsvn_min": "$$SCONE::a$$", "isvsvn_max": 9}, {"isvsvn_min": "$$SCONE::a$$"}, Trust.WIDENS),
+        ({"isvsvn_min": "$$SCONE::a$$"}, {"isvsvn_max": 9}, Trust.CHANGES),
+        ({}, {"isvsvn_max": 65535}, Trust.CHANGES),
+        ({}, {"isvsvn_max": 65534}, Trust.NARROWS),
+        ({"isvsvn_min": 1}, {"isvsvn_min": 0}, Trust.WIDENS),
+        ({}, {"isvsvn_min": 1}, Trust.NARROWS),
+        ({"isvsvn_min": 2, "isvsvn_max": 4}, {"isvsvn": 4}, Trust.NARROWS),
+        ({"isvsvn": 2}, {"isvsvn_min": 2, "isvsvn_max": 4}, Trust.WIDENS),
+        ({"isvsvn_min": 2, "isvsvn_max": 4}, {"isvsvn_min": 3, "isvsvn_max": 5}, Trust.CHANGES),
+    ],
+)
+def test_directions_of_versions(before: dict[str, Any], after: dict[str, Any], trust: Trust) -> None:
+    """Which versions of a signer's program are trusted, to the last one; a secret decides nothing by itself."""
+    secrets = {"a": {"kind": "ascii", "value": "1"}, "b": {"kind": "ascii", "value": "2"}}
+    sides = [
+        policy(services__api__attestation={"signer": {"mrsigner": OTHER, **one}}, secrets=secrets)
+        for one in (before, after)
+    ]
+    assert {change.trust for change in compare(*sides)} == {trust}

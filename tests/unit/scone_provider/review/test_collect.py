@@ -10,7 +10,7 @@ import pytest
 from scone_provider.review.collect import Review, review
 from scone_provider.review.finding import Direction
 from scone_provider.review.preview import read_preview
-from support.preview_json import UNKNOWN, preview, step
+from support.preview_json import MESH, UNKNOWN, preview, step
 
 ROOT = Path(__file__).parents[4]
 W, N, C, R, G, NEUTRAL = (
@@ -238,9 +238,10 @@ def test_warnings_that_are_findings_stand_once() -> None:
     (words,) = [one.meaning for one in reviewed(policy_step(POLICY, new)).of(G)]
     messages = [
         {"severity": "info#err", "message": f"warning: shop/api: {words}\n"},
-        {"severity": "warning", "message": "warning: no owners are named\n"},
+        {"severity": "warning", "message": "warning: no owners are named\n", "urn": f"{MESH}::notes"},
+        {"severity": "warning", "message": "warning: of the program\n"},
         {"severity": "error", "message": "error: it broke\n"},
     ]
     found = reviewed(policy_step(POLICY, new), diagnostics=messages)
-    assert found.warnings == ("no owners are named",)
+    assert (found.warnings, found.standing) == (("of the program",), ("no owners are named",))
     assert found.errors == ("it broke",)

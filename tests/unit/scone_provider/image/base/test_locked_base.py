@@ -12,7 +12,7 @@ import pytest
 from scone_provider.errors import ImageError
 from scone_provider.image.base.cache import BaseCache
 from scone_provider.image.base.locked_base import LockedBase
-from scone_provider.image.base.resolve import base_protection_bytes, extend_base
+from scone_provider.image.base.resolve import base_protection_bytes, resolve_base
 from scone_provider.image.registry.client import Registry
 from support.tiny_image import USUAL, In, cached_base, digest_of, elf, folder, program, tar, tiny_image
 
@@ -120,7 +120,9 @@ def test_a_locked_base_is_extended_without_a_registry(cache: BaseCache) -> None:
     image = tiny_image()
     base = cached_base(image, cache)
     assert not base.knows(program="/lib64/ld.so", paths=["/etc"])
-    wider = extend_base(base, program="/lib64/ld.so", paths=["/etc"], registry=Registry(), cache=cache)
+    wider = resolve_base(
+        base.reference, locked=base, program="/lib64/ld.so", paths=["/etc"], registry=Registry(), cache=cache
+    )
     assert wider.knows(program="/lib64/ld.so", paths=["/etc"])
     assert (wider.digest, wider.protection) == (base.digest, base.protection)
 
