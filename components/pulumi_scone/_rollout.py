@@ -1,7 +1,7 @@
 """How the pods of a mesh replace each other, and what `Rollout` waits for."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ from pulumi_scone._arguments import MeshDeploymentArgs
 from pulumi_scone._cluster import ClusterInputs
 from scone_policy.errors import SconeError
 from scone_provider.chart import chart_text
+from scone_provider.derive import MeshPlan
 from scone_provider.manifest import Mesh, ServiceManifest
 from scone_provider.manifest.mesh import UPLOAD
+from scone_provider.policy.loss import SHARED, generated
 
 _SECONDS = 120
 _OVERLAP = "overlap"
@@ -43,11 +45,12 @@ def rollout_inputs(
     manifests: tuple[Mesh, Mapping[str, ServiceManifest]],
     patient: bool,
     cluster: ClusterInputs | None,
+    policies: Mapping[str, Any],
     made: pulumi.Input[bool | None] = None,
 ) -> Mapping[str, Any]:
     """What must be up when the release is out. `chart`: its folder. `cluster`: by `cluster_of`.
 
-    `made`: whether this run makes the release.
+    `policies`: by `policies_value`. `made`: whether this run makes the release.
     """
     return {
         "namespace": args.get("kubernetes_namespace", "default"),
@@ -55,6 +58,7 @@ def rollout_inputs(
         "timeout_seconds": args.get("rollout_timeout", _SECONDS),
         "chart": _digest(chart, values),
         "made": made,
+        "policies": policies,
         **({"patient": True} if patient else {}),
         **({"cluster": cluster} if cluster is not None else {}),
         "services": {
@@ -68,6 +72,21 @@ def rollout_inputs(
             }
             for name, item in values["services"].items()
         },
+    }
+
+
+def policies_value(plan: MeshPlan, uploaded: Collection[str]) -> dict[str, Mapping[str, Any]]:
+    """What CAS generates for the policies that go with their services: the next preview tells by it what is lost.
+
+    `uploaded`: names of the policies that this stack retires when they go.
+    """
+    named = {service: (f"{plan.namespace}/{service}", policy) for service, policy in plan.policies.items()}
+    if plan.shared_policy is not None:
+        named[SHARED] = (str(plan.shared_policy["name"]), plan.shared_policy)
+    return {
+        role: {"name": name, "generated": generated(policy)}
+        for role, (name, policy) in named.items()
+        if name in uploaded
     }
 
 

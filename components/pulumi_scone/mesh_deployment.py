@@ -18,10 +18,10 @@ from pulumi_scone._outputs import settled, together, user_errors, warn
 from pulumi_scone._policy_delivery import CasTarget, MeshPolicy, Policy, documents_of, objects_value, policy_of
 from pulumi_scone._pull_secret import pull_secrets
 from pulumi_scone._release_hooks import OWNER_PATH, ReleaseHooks, owner_value
-from pulumi_scone._rollout import rollout_inputs
+from pulumi_scone._rollout import policies_value, rollout_inputs
 from pulumi_scone.cas_namespace import CasNamespace
 from pulumi_scone.resources import Cas, ReleasedRevision, Rollout, SecurityPolicy
-from scone_provider.manifest.mesh import ENCRYPTED_ONLY, NO_UPLOAD
+from scone_provider.manifest.mesh import ENCRYPTED_ONLY, NO_UPLOAD, UPLOAD
 from scone_provider.policy.files import FOLDER
 
 
@@ -150,6 +150,9 @@ class MeshDeployment(pulumi.ComponentResource):
                 manifests=(draft.mesh, draft.manifests),
                 patient=any(one.way.in_chart for one in installed.kept),
                 cluster=cluster,
+                policies=draft.values.show(
+                    policies_value(draft.plan, {one.session for one in installed.kept if one.way.mode == UPLOAD})
+                ),
                 made=installed.hooks.made(self.chart),
             ),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self.chart], delete_before_replace=True),

@@ -60,7 +60,13 @@ def _parser() -> argparse.ArgumentParser:
     verify = audit.add_subparsers(required=True, metavar="ACTION").add_parser(
         "verify", help="is it complete, unbroken and of the right CAS (docs/audit-log.md tells the exit codes)"
     )
-    verify.add_argument("file", metavar="FILE", type=Path, help="audit.log, or a copy")
+    verify.add_argument(
+        "files",
+        metavar="FILE",
+        type=Path,
+        nargs="+",
+        help="audit.log, files before it, or a folder with them; copies too",
+    )
     verify.add_argument("--key", metavar="HASH", help="the CAS's key hash")
     verify.add_argument("--last", metavar="NUMBER:SIGNATURE", help="an entry that must be there, as printed earlier")
     verify.add_argument("--json", action="store_true", help="print the verdict as JSON")
@@ -132,9 +138,9 @@ def _cas_serve(parsed: argparse.Namespace) -> int:
 
 
 def _audit_verify(parsed: argparse.Namespace) -> int:
-    from scone_provider.commands.audit import verify_file  # noqa: PLC0415  keeps --help quick
+    from scone_provider.commands.audit import verify_files  # noqa: PLC0415  keeps --help quick
 
-    return verify_file(parsed.file, cas_key=parsed.key, known=parsed.last, as_json=parsed.json, tell=print)
+    return verify_files(parsed.files, cas_key=parsed.key, known=parsed.last, as_json=parsed.json, tell=print)
 
 
 def _warn(line: str) -> None:

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from scone_cas.api.http import Request
+from scone_cas.audit.rotation import files_in
+from scone_cas.audit.verify import TRUNCATED_OLD
 from scone_cas.server.assembly import assemble, finish, initialise
 from scone_cas.storage.reserve import Reserve
 from scone_provider.cas.identity import Identity
@@ -198,3 +201,35 @@ def test_a_disk_that_breaks(tmp_path: Path, call: str, number: int) -> None:
     again = parts(state)
     assert again("GET", "/session/before")[0] == 200
     assert (again("GET", "/session/after")[0] == 200) == (status == 201)
+
+
+def test_a_flood_of_reads_rotates(disk: Path, ann, name) -> None:
+    """Who may read fills the disk; the files before the newest are moved away while CAS serves, and it starts alone."""
+    served = RealCas(disk / "state", "--audit-log-size", "64KiB")
+    served.log = disk.parent / "cas.log"
+    served.start()
+    try:
+        client = served.client(ann)
+        hash_ = client.upload(text(name))
+        for _ in range(500):
+            assert client.read(name).hash == hash_
+        *before, _newest = files_in(served.state)
+        assert len(before) >= 2
+        assert served.audit().code == 0
+        fill(disk, leave=64 * 1024)
+        with pytest.raises(CasError, match=r"disk is (nearly )?full"):
+            client.upload(text(f"{name}-2"))
+        empty(disk)
+        moved = [shutil.move(path, disk.parent) for path in before]
+        for _ in range(10):
+            assert client.read(name).hash == hash_
+        served.kill()
+        served.start()
+        assert served.client(ann).read(name).hash == hash_
+        assert served.audit().code == TRUNCATED_OLD
+        for path in moved:
+            shutil.move(path, served.state)
+        assert served.audit().code == 0
+    finally:
+        empty(disk)
+        served.stop()

@@ -11,6 +11,8 @@ import pytest
 
 from support.mesh import MeshProject
 
+ALIASED = 'pulumi.ResourceOptions(aliases=[pulumi.Alias(name="hello")])'
+
 
 def killed_up(mesh: MeshProject, moment: str) -> None:
     """`pulumi up`, killed with its plugins as soon as it says `moment`."""
@@ -73,7 +75,8 @@ def test_first_up_that_was_killed(new_mesh: Callable[..., MeshProject], moment: 
 def test_updates_that_were_killed(new_mesh: Callable[..., MeshProject]) -> None:
     """With overlapping rollouts, too: killed before and after each step that writes, then one `up`, one revision.
 
-    The program changes again each time: what was written and not kept in the state comes in by a refresh.
+    The program changes again each time: what was written and not kept in the state comes in by a refresh. The last time
+    the component is renamed, with an alias, and killed when the new release is made and the old one still stands.
     """
     mesh = new_mesh()
     mesh.edit("__main__.py", '    "hello",\n    {\n', '    "hello",\n    {\n        "rollout": "overlap",\n')
@@ -85,13 +88,21 @@ def test_updates_that_were_killed(new_mesh: Callable[..., MeshProject]) -> None:
         ("second", "SecurityPolicy hello-pythonapp updating"),
         ("third", "Rollout hello updating"),
         ("fourth", "ReleasedRevision hello-pythonapp updating"),
+        ("fifth", "Rollout shop creating"),
     ):
+        if name == "fourth":
+            mesh.edit("__main__.py", '    "hello",\n', '    "shop",\n')
+            mesh.edit("__main__.py", "    },\n)\n", f"    }},\n    {ALIASED},\n)\n")
         mesh.edit("mesh.yaml", f"value: {name}", f"value: {new}")
         name = new
         killed_up(mesh, moment)
         mesh.refresh()
-    mesh.up()
+    assert "was retired" not in mesh.up().text
+    mesh.kube("wait", "pods", "-l", "app.kubernetes.io/instance=hello", "--for=delete", "--timeout=60s")
     assert f"Hello, '{name}'" in mesh.log_until(name)
+    mesh.kube("delete", "pod", mesh.pod())
+    assert f"Hello, '{name}'" in mesh.log_until(name)
+    assert mesh.workload().startswith("shop")
     assert mesh.preview_steps() == {}
     assert mesh.refresh().status == 0
     assert mesh.preview_steps() == {}

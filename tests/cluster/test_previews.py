@@ -88,6 +88,23 @@ def test_nothing_to_do(mesh: MeshProject, golden: Golden) -> None:
     golden(GOLDENS / "nothing.txt", _without_names(mesh, normalised(text)))
 
 
+def test_service_of_another_name(mesh: MeshProject) -> None:
+    """To CAS it is another session: the preview names the policy that goes and what CAS generated for it, offline, too;
+    what only one more service adds is no loss.
+    """
+    again = "  - name: webapp\n    image: $APP_IMAGE_REPO/python_hello_user:1\n"
+    for old, new, is_lost in (
+        ("- name: pythonapp", "- name: webapp", True),
+        ("services:\n", f"services:\n{again}", False),
+    ):
+        mesh.edit("mesh.yaml", old, new)
+        for text in (mesh.preview().text, mesh.offline_preview()):
+            said = f"the policy {mesh.cas_namespace}/pythonapp is retired, and what CAS generated for it is lost: "
+            assert (f"{said}secrets.password. " in text) == is_lost
+        mesh.edit("mesh.yaml", new, old)
+    assert mesh.preview_steps() == {}
+
+
 def test_first_preview_is_fully_known(new_mesh: Callable[..., MeshProject]) -> None:
     """Before anything exists the preview already has digest, tag, measurement and the pods' values."""
     mesh = new_mesh()

@@ -214,3 +214,35 @@ def test_what_pods_share_does_not_overlap(mesh: MeshProject) -> None:
     assert '"rollout": "replace"' in text
     mesh.edit("service.yaml", "size: 12", "size: 10")
     assert mesh.preview_steps() == {}
+
+
+def test_taken_over_with_a_program_that_crashes(mesh: MeshProject) -> None:
+    """Renamed without aliases: another resource has the policy, and another release comes first. While its pods crash,
+    those of the released revision serve, and come back when they are killed; with a program that runs all old goes.
+    """
+    (old,) = trusted(mesh)
+    old_id = f"{mesh.cas_namespace}/{mesh.service}/{old}"
+    mesh.edit("__main__.py", '    "hello",\n', '    "shop",\n')
+    mesh.edit("print_env.py", "server = Thr", "sys.exit(3)\nserver = Thr")
+    with asking(mesh) as clients:
+        done = mesh.up(check=False)
+        assert done.status != 0
+        assert "ended with exit code 3" in done.text
+        assert f"{old}, stays trusted beside the new one" in done.text
+        assert len(trusted(mesh)) == 2
+        victim, *_ = sorted(pods(mesh, old_id))
+        mesh.kube("delete", "pod", victim, "--wait=false")
+        wait_for(lambda: len(pods(mesh, old_id)) == 2 and victim not in pods(mesh))
+    assert clients.failures == []
+    mesh.edit("print_env.py", "sys.exit(3)\n", "")
+    mesh.edit("print_env.py", '"third"', '"fourth"')
+    mesh.up()
+    (new,) = trusted(mesh)
+    assert new != old
+    wait_for(lambda: len(mesh.get("pods")) == 2)
+    assert set(pods(mesh).values()) == {f"{mesh.cas_namespace}/{mesh.service}/{new}"}
+    with asking(mesh) as clients:
+        wait_for(lambda: clients.answers["fourth"] > 10)
+    assert mesh.preview_steps() == {}
+    assert mesh.refresh().status == 0
+    assert mesh.preview_steps() == {}

@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from scone_cas.audit.verify import Verdict, verify
+from scone_cas.audit.rotation import files_in
+from scone_cas.audit.verify import Part, Verdict, verify_parts
 from scone_provider.cas.client import CasClient, connect
 from scone_provider.cas.identity import Identity
 from support.software_enclave import EnclavePort
@@ -74,9 +76,9 @@ class RealCas:
         return self.process.wait(60)
 
     def audit(self) -> Verdict:
-        """The verdict on its audit log."""
-        with (self.state / "audit.log").open("rb") as file:
-            return verify(file)
+        """The verdict on its audit log, with the files before the one that is written to."""
+        parts = [Part(name=path.name, open=partial(path.open, "rb")) for path in files_in(self.state)]
+        return verify_parts(parts)
 
     def audit_entries(self, event: str) -> list[dict[str, Any]]:
         """The fields of the entries of one kind, oldest first."""

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from scone_cas import VERSION, log
 from scone_cas.api import openapi
 from scone_cas.api.http import Request, Response, document, error_document, error_text, text
-from scone_cas.audit.audit_log import Journal, NullJournal
+from scone_cas.audit.journal import Journal, NullJournal
 from scone_cas.errors import Reason, Refusal, RequestError
 from scone_cas.federation import protocol
 from scone_cas.identity.cas_evidence import CasEvidenceIssuer

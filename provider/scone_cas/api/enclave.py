@@ -16,7 +16,7 @@ from scone_cas.attestation.evidence import FORMAT, Evidence, read_challenge_requ
 from scone_cas.attestation.lease_messages import LeaseMessages
 from scone_cas.attestation.leases import LIFETIME, Holder, Leases
 from scone_cas.attestation.one_time_passwords import Passwords
-from scone_cas.audit.audit_log import Journal, NullJournal
+from scone_cas.audit.journal import Journal, NullJournal
 from scone_cas.audit.refusals import RefusalJournal
 from scone_cas.errors import CALM, EnclaveRefusal, Refusal, UndeliverableError
 from scone_cas.registry.sessions import SessionRegistry

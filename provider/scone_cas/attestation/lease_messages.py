@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from scone_cas.attestation.appraisal import AppraisalPolicyCache
 from scone_cas.attestation.evidence import Message, read_said
 from scone_cas.attestation.leases import LIFETIME, Holder, Lease, Leases
-from scone_cas.audit.audit_log import Journal
+from scone_cas.audit.journal import Journal
 from scone_cas.audit.write_ahead import changing
 from scone_cas.errors import EnclaveRefusal
 from scone_cas.filesystems.tags import SERVICE, VOLUME, Tag, Tags, Update, service_tag, updated

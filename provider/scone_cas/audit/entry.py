@@ -18,16 +18,20 @@ ENTRY_CONTEXT = b"pulumi-scone audit v1\0"
 KEY_CONTEXT = b"pulumi-scone audit key v1\0"
 
 STARTED = "cas_started"
+CONTINUED = "log_continued"
+LINKED = (STARTED, CONTINUED)
+"""Events that link the audit key to the CAS's identity."""
+FAILED = "session_failed"
 CHANGES = ("session_created", "session_updated", "service_tag_updated", "volume_tag_updated")
 """Events that announce a transaction of the store."""
 EVENTS = frozenset(
     {
-        STARTED,
+        *LINKED,
         "cas_exited",
         "log_enabled",
         "log_disabled",
         *CHANGES,
-        "session_failed",
+        FAILED,
         "session_read",
         "secret_shared",
         "certificate_renewed",

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from scone_cas import log
-from scone_cas.audit.audit_log import Journal
+from scone_cas.audit.journal import Journal
 from scone_cas.tally import Tally
 
 _MOST_EXPECTED, _LONGEST_EXPECTED = 8, 128

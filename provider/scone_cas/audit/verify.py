@@ -1,6 +1,8 @@
 """Judges an audit log by its bytes alone: complete, unbroken, and of the CAS it is said to be (docs/audit-log.md)."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import IO
 
@@ -11,9 +13,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from scone_cas.audit.entry import (
+    CONTINUED,
     ENTRY_CONTEXT,
     EVENTS,
     KEY_CONTEXT,
+    LINKED,
     LONGEST_LINE,
     STARTED,
     BadEntryError,
@@ -64,17 +68,33 @@ class Verdict:
     crashes: int = 0
 
 
+_NOBODYS = "no cas_started in the file: nothing tells whose log it is"
+
+
 class _Wrong(Exception):  # noqa: N818 - a verdict on its way
     def __init__(self, code: int, message: str) -> None:
         self.code, self.message = code, message
         super().__init__(code, message)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One file of a log: what to call it, and how to open it for reading from its beginning. It must be seekable."""
+
+    name: str
+    open: Callable[[], AbstractContextManager[IO[bytes]]]
+
+
 def verify(file: IO[bytes], *, cas_key: str | None = None, known: Known | None = None) -> Verdict:
     """The verdict on a log, read once from its beginning; the file must be seekable. Reads no line that is too long."""
+    return verify_parts([Part(name="", open=lambda: nullcontext(file))], cas_key=cas_key, known=known)
+
+
+def verify_parts(parts: Sequence[Part], *, cas_key: str | None = None, known: Known | None = None) -> Verdict:
+    """The verdict on a log in several files, given in any order. Raises OSError for one that cannot be read."""
     reader = _Reader(cas_key, known)
     try:
-        reader.read(file)
+        reader.read(parts if len(parts) == 1 else sorted(parts, key=_first_number))
         code, message = reader.judge()
     except _Wrong as wrong:
         code, message = wrong.code, wrong.message
@@ -87,6 +107,15 @@ def verify(file: IO[bytes], *, cas_key: str | None = None, known: Known | None =
         entries=reader.entries,
         crashes=reader.crashes,
     )
+
+
+def _first_number(part: Part) -> int:
+    """What the files of a log are put in order by; what does not begin with an entry is read, and found wrong, last."""
+    with part.open() as file:
+        try:
+            return read_line(next(_lines(file), b"")).number
+        except BadEntryError:
+            return sys.maxsize
 
 
 class _Reader:
@@ -102,20 +131,31 @@ class _Reader:
         self._known_there: str | None = None
         self._audit_key: Ed25519PublicKey | None = None
         self._torn = False
+        self._done: str | None = None
 
-    def read(self, file: IO[bytes]) -> None:
+    def read(self, parts: Sequence[Part]) -> None:
         """Check line by line. Raises _Wrong at the first one that is."""
-        self._find_key(file)
-        for place, line in enumerate(_lines(file), start=1):
-            if not line.endswith(b"\n"):
-                if len(line) > LONGEST_LINE:
-                    raise _Wrong(INVALID, f"line {place} is too long for an entry")
-                self._torn = True
-                return
-            try:
-                self._take(read_line(line), place)
-            except BadEntryError as problem:
-                raise _Wrong(INVALID, f"line {place} is no entry: {problem}") from None
+        self._find_key(parts)
+        for part in parts:
+            with part.open() as file:
+                file.seek(0)
+                for place, line in enumerate(_lines(file), start=1):
+                    if self._torn:
+                        # The last file alone may end within a line.
+                        raise _Wrong(INVALID, f"the file before {part.name} ends within a line")
+                    self._read_line(line, place, part.name)
+
+    def _read_line(self, line: bytes, place: int, name: str) -> None:
+        where = _where(name, place)
+        if not line.endswith(b"\n"):
+            if len(line) > LONGEST_LINE:
+                raise _Wrong(INVALID, f"{where} is too long for an entry")
+            self._torn = True
+            return
+        try:
+            self._take(read_line(line), place, name)
+        except BadEntryError as problem:
+            raise _Wrong(INVALID, f"{where} is no entry: {problem}") from None
 
     def judge(self) -> tuple[int, str]:
         """What can be said at the end, when every entry was right."""
@@ -132,33 +172,35 @@ class _Reader:
             return FAILED_TRANSACTION, f"complete up to entry {self.last.number}; the one after it was never finished"
         return FINE, "complete and unbroken"
 
-    def _find_key(self, file: IO[bytes]) -> None:
-        """Before the first start event nothing names the key: a log whose beginning was moved away is read with it."""
-        file.seek(0)
+    def _find_key(self, parts: Sequence[Part]) -> None:
+        """Before the first event that links it nothing names the key: a log without its beginning is read with it."""
         empty = True
-        for place, line in enumerate(_lines(file), start=1):
-            if not line.endswith(b"\n"):
-                break
-            empty = False
-            try:
-                entry = read_line(line)
-                if entry.event == STARTED:
-                    self._audit_key, _ = _linked(entry)
-                    break
-            except BadEntryError as problem:
-                raise _Wrong(INVALID, f"line {place} is no entry: {problem}") from None
-        else:
-            if not empty:
-                raise _Wrong(UNKNOWN, "no cas_started in the file: nothing tells whose log it is")
-        file.seek(0)
+        for part in parts:
+            with part.open() as file:
+                file.seek(0)
+                for place, line in enumerate(_lines(file), start=1):
+                    if not line.endswith(b"\n"):
+                        if part is parts[-1]:
+                            return
+                        break
+                    empty = False
+                    try:
+                        entry = read_line(line)
+                        if entry.event in LINKED:
+                            self._audit_key, _ = _linked(entry)
+                            return
+                    except BadEntryError as problem:
+                        raise _Wrong(INVALID, f"{_where(part.name, place)} is no entry: {problem}") from None
+        if not empty:
+            raise _Wrong(UNKNOWN, _NOBODYS)
 
-    def _take(self, entry: Entry, place: int) -> None:
-        where = f"line {place}, entry {entry.number}"
+    def _take(self, entry: Entry, place: int, name: str) -> None:
+        where = f"{_where(name, place)}, entry {entry.number}"
         cas_key = None
-        if entry.event == STARTED:
+        if entry.event in LINKED:
             self._audit_key, cas_key = _linked(entry)
         if self._audit_key is None:
-            raise _Wrong(UNKNOWN, "no cas_started in the file: nothing tells whose log it is")
+            raise _Wrong(UNKNOWN, _NOBODYS)
         try:
             self._audit_key.verify(decode(entry.signature), ENTRY_CONTEXT + entry.content)
         except InvalidSignature:
@@ -167,9 +209,11 @@ class _Reader:
             self._identify(cas_key, where)
         if entry.event not in EVENTS:
             raise _Wrong(UNKNOWN, f"{where}: an event that this verifier does not know")
-        self._follow(entry, where)
-        if entry.event == STARTED and self.last is not None and self.last.event not in ("cas_exited", "log_disabled"):
+        self._follow(entry, where, is_begin=place == 1)
+        if entry.event == STARTED and self._done not in (None, "cas_exited", "log_disabled"):
             self.crashes += 1
+        if entry.event != CONTINUED:
+            self._done = entry.event
         self.first = self.first or entry
         self.last = entry
         self.entries += 1
@@ -180,7 +224,7 @@ class _Reader:
                 raise _Wrong(OTHER_CAS, f"{where}: the log of another CAS: expected {expected}, found {cas_key}")
         self.cas_key = cas_key
 
-    def _follow(self, entry: Entry, where: str) -> None:
+    def _follow(self, entry: Entry, where: str, *, is_begin: bool) -> None:
         """The entry is the next one of this history."""
         known = self._known
         if self.last is None:
@@ -189,11 +233,18 @@ class _Reader:
             if known is not None and known.number == entry.number - 1:
                 self._known_there = entry.previous
         elif entry.number > self.last.number + 1:
-            raise _Wrong(MISSING, f"{where}: entries are missing after entry {self.last.number}")
+            missing = f"{where}: entries are missing after entry {self.last.number}"
+            if is_begin:
+                missing += f": the file that begins with entry {self.last.number + 1} is not there"
+            raise _Wrong(MISSING, missing)
         elif entry.number <= self.last.number or entry.previous != self.last.signature:
             raise _Wrong(ROLLBACK, f"{where}: does not continue entry {self.last.number}: two histories in one file")
         if known is not None and known.number == entry.number:
             self._known_there = entry.signature
+
+
+def _where(name: str, place: int) -> str:
+    return f"{name}, line {place}" if name else f"line {place}"
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes]:

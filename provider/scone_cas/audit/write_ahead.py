@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from scone_cas.audit.audit_log import Journal
+from scone_cas.audit.journal import Journal
 from scone_cas.storage.database import AUDIT_NOTE, Store
 
 

@@ -7,12 +7,14 @@ import base64
 import hashlib
 import json
 import re
+import socket
 import ssl
 import threading
-import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import httpx
 from cachetools import FIFOCache
@@ -141,19 +143,52 @@ class Entra:
         return token.encode(), min(seconds, 86_400)
 
     def _post(self, url: str, form: Mapping[str, str]) -> tuple[int, bytes]:
-        deadline = time.monotonic() + _TIME
+        cut = _Cut(_TIME)
         context = ssl.create_default_context(cafile=self._settings.ca_file)
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         with (
             httpx.Client(verify=context, timeout=_TIME / 2, trust_env=False, follow_redirects=False) as client,
-            client.stream("POST", url, data=dict(form), headers=headers) as answer,
+            cut,
+            client.stream("POST", url, data=dict(form), headers=headers, extensions={"trace": cut.watch}) as answer,
         ):
             body = bytearray()
             for part in answer.iter_raw():
                 body += part
-                if len(body) > _LARGEST or time.monotonic() > deadline:
+                if len(body) > _LARGEST:
                     raise httpx.ReadTimeout("too long an answer")
             return answer.status_code, bytes(body)
+
+
+class _Cut:
+    """Ends a connection when the time is over: a time-out of each read could be stretched byte by byte."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._over = False
+        self._connected: socket.socket | None = None
+        self._timer = threading.Timer(seconds, self._cut)
+        self._timer.daemon = True
+
+    def watch(self, event: str, told: Mapping[str, Any]) -> None:
+        """What httpx does: the last connection that it made is the one to be cut."""
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            self._connected = told["return_value"].get_extra_info("socket")
+            if self._over:
+                self._cut()
+
+    def _cut(self) -> None:
+        self._over = True
+        if self._connected is not None:
+            with suppress(OSError):
+                socket.socket.shutdown(self._connected, socket.SHUT_RDWR)
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(self, *_raised: object) -> None:
+        self._timer.cancel()
+        if self._over:
+            raise httpx.ReadTimeout(f"no whole answer within {self._seconds:.0f} seconds")
 
 
 def _assertion(client_id: str, proof: Certified, url: str, now: datetime, nonce: str) -> bytes:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from scone_cas.audit.audit_log import Journal
+from scone_cas.audit.journal import Journal
 from scone_cas.entra.client import Entra
 from scone_cas.entra.settings import EntraSettings
 from scone_cas.federation.peers import Peers

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from itertools import islice
 
-from scone_cas.audit.audit_log import Journal, NullJournal
+from scone_cas.audit.journal import Journal, NullJournal
 from scone_cas.entra.client import Entra
 from scone_cas.errors import Reason, Refusal
 from scone_cas.federation.peers import Peers

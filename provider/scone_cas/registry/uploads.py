@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from scone_cas.audit.audit_log import Journal
+from scone_cas.audit.journal import Journal
 from scone_cas.audit.write_ahead import changing
 from scone_cas.errors import Reason, Refusal
 from scone_cas.federation.peers import Peers, check_number

@@ -15,7 +15,9 @@ from scone_cas.api.enclave import EnclaveApi
 from scone_cas.attestation.challenges import Challenges
 from scone_cas.attestation.leases import LIFETIME
 from scone_cas.audit import recovery
-from scone_cas.audit.audit_log import AuditLog, NullJournal
+from scone_cas.audit.audit_log import AuditLog
+from scone_cas.audit.journal import NullJournal
+from scone_cas.audit.rotation import DEFAULT_SIZE
 from scone_cas.entra.client import Entra
 from scone_cas.entra.settings import EntraSettings
 from scone_cas.federation.peers import Peers
@@ -59,6 +61,7 @@ def initialise(
     now: datetime | None = None,
     random: bytes,
     audit_log: bool = True,
+    audit_log_size: int = DEFAULT_SIZE,
     entra: EntraSettings | None = None,
     peers: PeerSettings | None = None,
     unlocked: UnsealedKeys | None = None,
@@ -68,9 +71,9 @@ def initialise(
 ) -> CasIdentity:
     """Make or check the state of a CAS that starts, and void the challenges of its last run. Raises SconeError.
 
-    `random`: 32 fresh random bytes, the key of this run's challenges. Without `audit_log` nothing is recorded until
-    the next start. `peers` is what this run knows of other CASes, `unlocked` the key store, where there is one. The
-    caller holds the lock, and calls `finish` at the end.
+    `random`: 32 fresh random bytes, the key of this run's challenges. `audit_log_size`, in bytes: when the next file of
+    the log is begun. Without `audit_log` nothing is recorded until the next start. `peers` is what this run knows of
+    other CASes, `unlocked` the key store, where there is one. The caller holds the lock, and calls `finish` at the end.
     """
     if len(random) != KEY_SIZE:
         raise ValueError("a challenge key has 32 bytes")
@@ -82,7 +85,7 @@ def initialise(
             directory,
             now or _now(),
             random,
-            audit_log=audit_log,
+            audit_log=audit_log_size if audit_log else None,
             settings={
                 _ENTRA: (entra or EntraSettings()).to_json(),
                 _PEERS: (peers or PeerSettings()).to_json(),
@@ -107,7 +110,7 @@ def _initialise(
     now: datetime,
     random: bytes,
     *,
-    audit_log: bool,
+    audit_log: int | None,
     settings: Mapping[str, bytes],
     unlocked: UnsealedKeys | None,
     machine: timeline.Machine | None,
@@ -127,7 +130,7 @@ def _initialise(
         place, accept = counter
         rolled_back = rollback_counter_begin(store, place, identity.key_hash, accept=accept)
         jump = timeline.begin(store, machine or timeline.Machine.read(), longest_lease=LIFETIME)
-        recovery.begin(directory, store, identity, enabled=audit_log, clock=lambda: now)
+        recovery.begin(directory, store, identity, size=audit_log, clock=lambda: now)
         if rolled_back:
             log.event("rollback-accepted")
             _record(directory, store, "rollback_accepted")

@@ -1,15 +1,19 @@
 """How a CAS is served: the options of `cas serve`, one set for `pulumi-scone` and for `python -m scone_cas`."""
 
 import argparse
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scone_cas.audit.rotation import DEFAULT_SIZE, SMALLEST_SIZE
 from scone_cas.entra.settings import EntraSettings, add_entra_options
 from scone_cas.federation.settings import PeerSettings, add_peer_options
 
 if TYPE_CHECKING:
     from scone_cas.keystore.settings import KeyStoreSettings
+
+_UNITS = {"": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +30,7 @@ class ServeOptions:
     rate: float = 2000.0
     start_time: float = 120.0
     audit_log: bool = True
+    audit_log_size: int = DEFAULT_SIZE
     rollback_counter: Path | None = None
     accept_rollback: bool = False
     entra: EntraSettings = field(default_factory=EntraSettings)
@@ -46,6 +51,7 @@ class ServeOptions:
             rate=options.rate,
             start_time=options.start_time,
             audit_log=options.audit_log,
+            audit_log_size=options.audit_log_size,
             rollback_counter=options.rollback_counter,
             accept_rollback=options.accept_rollback,
             entra=EntraSettings.parse(options),
@@ -86,6 +92,13 @@ def add_serve_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-audit-log", dest="audit_log", action="store_false", help="record nothing in audit.log")
     parser.add_argument(
+        "--audit-log-size",
+        metavar="SIZE",
+        type=_file_size,
+        default=defaults.audit_log_size,
+        help="when audit.log is put aside and the next one begun: bytes, or as 64KiB, 16MiB, 1GiB (default: 16MiB)",
+    )
+    parser.add_argument(
         "--rollback-counter",
         metavar="FILE",
         type=Path,
@@ -110,3 +123,11 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
         default=defaults.rate,
         help="requests a second from one address, on each port (default: %(default)s)",
     )
+
+
+def _file_size(text: str) -> int:
+    found = re.fullmatch("([0-9]{1,15})(|KiB|MiB|GiB)", text)
+    size = int(found[1]) * _UNITS[found[2]] if found else 0
+    if size < SMALLEST_SIZE:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size of at least {SMALLEST_SIZE // 1024}KiB")
+    return size

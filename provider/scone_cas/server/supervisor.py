@@ -46,6 +46,7 @@ def serve(options: ServeOptions) -> None:
             options.state,
             random=secrets.token_bytes(KEY_SIZE),
             audit_log=options.audit_log,
+            audit_log_size=options.audit_log_size,
             rollback_counter=options.rollback_counter,
             accept_rollback=options.accept_rollback,
             entra=options.entra,

@@ -18,7 +18,7 @@ from scone_policy.keys.key_hash import decode_key_hash
 from scone_provider.cas.address import CasAddress
 from scone_provider.cas.errors import CasUnreachable
 from scone_provider.cas.tolerance import Tolerance, judge
-from scone_provider.cas.transport import key_hash_of, peer_certificate, peer_key_hash, unverified
+from scone_provider.cas.transport import READ_TIME, key_hash_of, peer_certificate, peer_key_hash, unverified
 from scone_provider.errors import TrustError
 
 _LARGEST = 256 * 1024
@@ -103,12 +103,17 @@ def _look(address: CasAddress, cas_key: str | None) -> Attested:
         return Attested(certificate=certificate, key_hash=key_hash, evidence=evidence)
 
 
-def unreachable(address: CasAddress, problem: Exception) -> CasUnreachable:
-    """The error for a CAS that does not answer."""
+def unreachable(address: CasAddress, problem: Exception, *, waited: float = READ_TIME) -> CasUnreachable:
+    """The error for a CAS that does not answer; `waited`: seconds, where that was for too long."""
+    if isinstance(problem, TimeoutError):
+        return CasUnreachable(
+            f"the CAS {address.url} gave no whole answer at {address.host}:{address.port} within {waited:.0f} seconds",
+            where="cas_url",
+            fix="look at its log and at what stands between: it is overloaded, or something else answers there; then "
+            "run this again",
+        )
     if isinstance(problem, socket.gaierror):
         reason = "its name is unknown"
-    elif isinstance(problem, TimeoutError):
-        reason = "no answer in time"
     elif isinstance(problem, ssl.SSLError):
         reason = "it does not speak TLS as a CAS does"
     elif isinstance(problem, OSError) and problem.strerror:

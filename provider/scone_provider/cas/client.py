@@ -21,6 +21,7 @@ from scone_provider.cas.identity import Identity
 from scone_provider.cas.stored_session import StoredSession, predecessor_of
 from scone_provider.cas.tolerance import Tolerance
 from scone_provider.cas.transport import shared_client
+from scone_provider.deadline import Deadline
 from scone_provider.errors import CasError, TrustError
 
 if TYPE_CHECKING:
@@ -181,9 +182,9 @@ class CasClient:
         After CasUnreachable it is unknown whether the upload happened: it is repeated here only for a CAS that says
         that it is too busy.
         """
-        body = description_yaml.encode()
+        body, deadline = description_yaml.encode(), Deadline(_TOTAL_TIME)
         for left in reversed(range(_TRIES)):
-            answer = self._exchange("POST", "/session", body)
+            answer = self._exchange("POST", "/session", body, deadline)
             if answer.status not in (429, 503) or not left:  # then nothing was done
                 break
             self._pause(_retry_after(answer.headers))
@@ -210,12 +211,13 @@ class CasClient:
         return StoredSession(name=name, hash=hash_, description_yaml=text, predecessor=predecessor_of(text, name))
 
     def _get(self, path: str, *, missing_is_fine: bool = False) -> _Answer:
-        """A GET, repeated after what may pass: it changes nothing."""
+        """A GET, repeated after what may pass: it changes nothing. One deadline for all of it."""
+        deadline = Deadline(_TOTAL_TIME)
         for left in reversed(range(_TRIES)):
             try:
-                answer = self._exchange("GET", path, None)
+                answer = self._exchange("GET", path, None, deadline)
             except CasUnreachable:
-                if not left:
+                if not left or deadline.is_over:
                     raise
                 self._pause(0.2 * (_TRIES - left))
                 continue
@@ -226,22 +228,22 @@ class CasClient:
             return answer
         raise self._refused(answer, "refused to answer")
 
-    def _exchange(self, method: str, path: str, body: bytes | None) -> _Answer:
+    def _exchange(self, method: str, path: str, body: bytes | None, deadline: Deadline) -> _Answer:
         import httpx  # noqa: PLC0415 - a preview asks no CAS, and would wait for this import
 
-        deadline = time.monotonic() + _TOTAL_TIME
         parts = bytearray()
         try:
-            with self._http.stream(method, path, content=body, headers={"Accept-Encoding": "identity"}) as answer:
+            with (
+                deadline.applied(),
+                self._http.stream(method, path, content=body, headers={"Accept-Encoding": "identity"}) as answer,
+            ):
                 for part in answer.iter_raw():
                     parts += part
                     if len(parts) > _LARGEST:
                         raise CasError(f"the CAS {self.url} answers more than {_LARGEST} bytes")
-                    if time.monotonic() > deadline:
-                        raise unreachable(self._address, TimeoutError())
         except httpx.TimeoutException:
             self._on_failure()
-            raise unreachable(self._address, TimeoutError()) from None
+            raise unreachable(self._address, TimeoutError(), waited=deadline.waited) from None
         except TrustError:
             self._on_failure()
             raise

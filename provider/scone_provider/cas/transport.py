@@ -7,7 +7,7 @@ import ssl
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 from scone_policy.keys.cas_certificate import cas_key_hash, is_vouched_for
 from scone_provider.cas.address import CasAddress
 from scone_provider.cas.identity import Identity
+from scone_provider.deadline import Deadline, TimedTlsSocket
 from scone_provider.errors import TrustError
 from scone_provider.file_errors import file_errors
 
@@ -85,6 +86,7 @@ def unverified(address: CasAddress) -> Iterator[ssl.SSLSocket]:
     """A connection to whoever answers, for looking at its key and asking for evidence. It carries nothing of ours."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.sslsocket_class = TimedTlsSocket
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # this is where the key is found out; everything else uses PinnedContext
     with (
@@ -92,19 +94,9 @@ def unverified(address: CasAddress) -> Iterator[ssl.SSLSocket]:
         context.wrap_socket(raw, server_hostname="cas") as secured,
     ):
         secured.settimeout(READ_TIME)
-        # A deadline for all of it: nobody is trusted yet, and every byte that drips in would begin a new time-out.
-        deadline = threading.Timer(READ_TIME, _cut, (secured,))
-        deadline.daemon = True
-        deadline.start()
-        try:
+        # For all of it: nobody is trusted yet, and every byte that drips in would begin a new time-out.
+        with Deadline(READ_TIME).applied():
             yield secured
-        finally:
-            deadline.cancel()
-
-
-def _cut(secured: ssl.SSLSocket) -> None:
-    with suppress(OSError):
-        secured.shutdown(socket.SHUT_RDWR)
 
 
 def shared_client(address: CasAddress, certificate: x509.Certificate, identity: Identity | None) -> "httpx.Client":
@@ -138,6 +130,7 @@ def close_clients() -> None:
 def _context(certificate: x509.Certificate, key_hash: str, identity: Identity | None) -> ssl.SSLContext:
     context = PinnedContext(ssl.PROTOCOL_TLS_CLIENT)
     context.pinned = key_hash
+    context.sslsocket_class = TimedTlsSocket
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # Host names never match the certificate of a CAS (`cas`): the key is what counts, and it is compared.
     context.check_hostname = False

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from pulumi.output import UNKNOWN
@@ -11,6 +11,7 @@ import scone_policy
 from scone_policy.diff.compare import compare
 from scone_policy.model.session import Session
 from scone_policy.syntax.holes import has_hole
+from scone_provider.cas.client import CasClient
 from scone_provider.cas.stored_session import StoredSession
 from scone_provider.errors import CasError, SconeError
 from scone_provider.policy.foreign import foreign_places, hidden, known_values
@@ -28,8 +29,22 @@ from scone_provider.policy.properties import (
     wanted_there,
     without_kept,
 )
-from scone_provider.policy.revisions import as_written, refuse_changed_session, refuse_unfit, revision_name
-from scone_provider.policy.state import fspf_key, has_explicit_secret, marked_images, secret_digest, with_markers
+from scone_provider.policy.released import last_settled, versions_there
+from scone_provider.policy.revisions import (
+    Revision,
+    as_written,
+    refuse_changed_session,
+    refuse_unfit,
+    revision_name,
+)
+from scone_provider.policy.state import (
+    fspf_key,
+    has_explicit_secret,
+    marked_images,
+    secret_digest,
+    stated_key,
+    with_markers,
+)
 from scone_provider.policy.takeover import listing
 from scone_provider.stack.settings import Settings
 
@@ -74,6 +89,20 @@ class Comparison:
             return None
         alone = wanted_there(without_kept(props))
         return successor.hash if self.is_at(successor, alone) else None
+
+    def released(self, cas: CasClient, props: Props) -> Revision | None:
+        """The last released revision of a policy that state does not know, as state keeps it; None where CAS does not
+        tell, or rollouts do not overlap. Raises SconeError without the key that seals file-system keys.
+        """
+        if not props.get("revision"):
+            return None
+        ((service, stated),) = policy_of(props)["services"].items()
+        found = last_settled(versions_there(cas, str(props["name"])), service, own_key=self.own_key)
+        if found is None or "fspf_key" not in found.service:
+            return found
+        key, marker = str(found.service["fspf_key"]), str(stated.get("fspf_key", ""))
+        key = stated_key(key, marker, image_key=self.settings.require_image_key())
+        return replace(found, service={**found.service, "fspf_key": key})
 
     def base(self, found: Walk, props: Props) -> str:
         """The newest version that is this resource's work: what it wrote, settled, or what only owners changed."""

@@ -21,7 +21,7 @@ def followed(found: Walk, base: str, own_key: str) -> str:
         first, second = _parsed(before), _parsed(after)
         if first is None or second is None:
             break
-        if _content(first) != _content(second):
+        if text_of(without_owners(first)) != text_of(without_owners(second)):
             break
         # Who takes a policy over leaves a mark: without one, somebody uploaded the text, and CAS made things anew.
         if owners(second) in (frozenset(), owners(first)) and creator_key(second) != own_key:
@@ -30,10 +30,9 @@ def followed(found: Walk, base: str, own_key: str) -> str:
     return base
 
 
-def _content(session: Session) -> Session:
-    """What it says to anybody; `namespace_hash` stands in first versions only."""
-    aside = {"namespace_hash": None, "predecessor": None, "creator": None}
-    return without_owners(session).model_copy(update=aside)
+def text_of(session: Session) -> Session:
+    """What it says, whatever version it is and whoever wrote it; `namespace_hash` stands in first versions only."""
+    return session.model_copy(update={"namespace_hash": None, "predecessor": None, "creator": None})
 
 
 def _parsed(stored: StoredSession) -> Session | None:

@@ -10,6 +10,8 @@ from scone_policy.syntax.holes import has_hole
 from scone_provider.policy.history import Parse, Walk
 from scone_provider.policy.properties import Props, is_other_policy, policy_of
 
+SHARED = "(shared)"
+"""Role in a mesh of the policy that holds what services share; no service can have this name."""
 _DRAWN = ("ascii", "binary", "private-key", "pgp-key")
 
 
@@ -60,13 +62,34 @@ def loss_with_name(olds: Mapping[str, object], session: Session) -> str | None:
     old = olds.get("name")
     if not isinstance(old, str) or old == session.name or has_hole(session.name):
         return None
-    lost = _generated(olds.get("policy"))
+    lost = generated(olds.get("policy"))
     return f"{old} becomes {session.name}, which is another policy to CAS: once that is there, {old} is retired" + (
         f", and what CAS generated for it is lost: {', '.join(lost)}" if lost else ""
     )
 
 
-def _generated(policy: object) -> list[str]:
+def losses_with_services(olds: Mapping[str, object], news: Mapping[str, object]) -> list[str]:
+    """What goes with the policies that a mesh had and has no more, a sentence each (inputs `policies` of `Rollout`).
+
+    Their own resources are not asked: the engine checks nothing that is only deleted.
+    """
+    before, after, found = olds.get("policies"), news.get("policies"), []
+    if not isinstance(before, Mapping) or not isinstance(after, Mapping):
+        return []
+    for role in sorted(before.keys() - after.keys()):
+        name, lost = before[role]["name"], before[role]["generated"]
+        if not lost:
+            continue
+        whose = "what services shared" if role == SHARED else f"service {role}"
+        found.append(
+            f"{whose} is not in this mesh any more: the policy {name} is retired, and what CAS generated for it is "
+            f"lost: {', '.join(lost)}. To CAS a service of another name has another policy. A policy that another "
+            "resource has, too, stays."
+        )
+    return found
+
+
+def generated(policy: object) -> list[str]:
     """What CAS drew at random for a policy in canonical form: its secrets and volumes, as paths."""
     found = policy if isinstance(policy, Mapping) else {}
     names = []

@@ -18,6 +18,7 @@ from scone_policy.errors import PolicyError
 from scone_policy.forms.digest import masked
 from scone_policy.forms.secret_paths import secret_paths
 from scone_policy.keys.key_hash import certificate_key_hash
+from scone_policy.model.services import MARKER
 from scone_policy.model.session import Session
 from scone_policy.syntax.placeholders import OPENING
 from scone_provider.errors import ImageError
@@ -66,6 +67,18 @@ def fspf_key(image_key: bytes, identity: str) -> str:
 def seal_fspf_key(image_key: bytes, key: str) -> str:
     """What stands for a key (64 hex digits) that is not derived: it, sealed under the stack's image key."""
     return _SEALED + seal(derive_keys(image_key, identity=_SEALED), _SEALED.encode(), bytes.fromhex(key)).hex()
+
+
+def stated_key(key: str, marker: str, *, image_key: bytes) -> str:
+    """What stands for a file-system key that a service has at CAS: `marker` where it stands for this one, or else a
+    marker with the key sealed in it. What is no key stays as it is.
+    """
+    if not re.fullmatch("[0-9A-Fa-f]{64}", key):
+        return key
+    match = _MARKER.fullmatch(marker)
+    if match and hmac.compare_digest(fspf_key(image_key, match[1]), key.lower()):
+        return marker
+    return MARKER + seal_fspf_key(image_key, key)
 
 
 def _unseal(image_key: bytes, sealed: str) -> str:

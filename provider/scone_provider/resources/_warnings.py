@@ -23,6 +23,17 @@ def tell(name: str, found: Sequence[Renewal]) -> None:
         pulumi.log.info(f"{shown(name)}: CAS will issue these certificates anew: {names}; {reissued[0].why}.")
 
 
+def tell_of_kept(name: object, kept: object, new: object) -> None:
+    """A line that says which revision stays trusted beside a new one, which need not be known yet, and until when."""
+    if kept == new:
+        return
+    other = f"the new one, {new}," if isinstance(new, str) else "the new one"
+    pulumi.log.info(
+        f"{name}: the released revision, {kept}, stays trusted beside {other} until the new pods are ready; then its "
+        "trust ends, in this very `up`. If they do not come up, it stays until an `up` succeeds."
+    )
+
+
 def warn_of_another_cas(session: Session, before: object, now: str) -> None:
     """Warn where the policy is sought under another url: only CAS itself tells whether that is another CAS."""
     if before in (None, now) or has_hole(now) or not any(one.is_generated for one in session.secrets.values()):

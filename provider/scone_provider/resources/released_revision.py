@@ -13,6 +13,7 @@ from scone_provider.policy.owners import without_owners
 from scone_provider.policy.revisions import only
 from scone_provider.policy.upload import upload
 from scone_provider.resources._engine import Props, SconeProvider, checked, clean
+from scone_provider.resources._warnings import tell_of_kept
 from scone_provider.resources.cas import attest
 
 
@@ -34,13 +35,8 @@ class ReleasedRevisionProvider(SconeProvider):
         """Say in a preview, in words, which revision stays trusted beside the new one, and until when."""
         preview = news.pop("preview", None)
         old, new = olds.get("revision"), news.get("revision")
-        if preview and old is not None and old != new:
-            other = f"the new one, {new}," if isinstance(new, str) else "the new one"
-            pulumi.log.info(
-                f"{news.get('name')}: the released revision, {old}, stays trusted beside {other} until the new pods "
-                "are ready; then its trust ends, in this very `up`. If they do not come up, it stays until an `up` "
-                "succeeds."
-            )
+        if preview and old is not None:
+            tell_of_kept(news.get("name"), old, new)
         return news
 
     @clean

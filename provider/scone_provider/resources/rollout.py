@@ -10,10 +10,12 @@ from scone_provider.errors import DeployError
 from scone_provider.kubernetes.cluster import Cluster, connect, server_of
 from scone_provider.kubernetes.releases import is_gone
 from scone_provider.kubernetes.watch import Expectation, wait_for_release
-from scone_provider.resources._engine import Props, SconeProvider, checked, clean, plain
+from scone_provider.policy.loss import losses_with_services
+from scone_provider.resources._engine import Props, SconeProvider, checked, clean, plain, warn
 
 _CLUSTER = "cluster"
 _MADE = "made"
+_POLICIES = "policies"
 
 
 class RolloutProvider(SconeProvider):
@@ -23,22 +25,28 @@ class RolloutProvider(SconeProvider):
     kind, replicas, service (its name in the Meshfile), where (file:line of its manifests)}, `chart` (a digest, so
     that every release is watched), `patient`: somebody else uploads the policies, so that a refusal may pass. A failure
     leaves the record as it was, so that the next `up` watches again. `made` is true where this run makes the release,
-    and is kept in no state: the record is then replaced, so that a watch that fails leaves none.
+    and is kept in no state: the record is then replaced, so that a watch that fails leaves none. `policies`: role in
+    the mesh → {name, generated (paths of what CAS generates for it)}, for the policies that go with the release.
     """
 
     replace_on = ("namespace", "release")
 
     @checked
     def check(self, olds: Props, news: Props) -> Props:
-        """Nothing to compute: all of it comes from the derivation. The first record needs no word of `made`."""
+        """Nothing to compute: all of it comes from the derivation. The first record needs no word of `made`.
+
+        A policy that goes is only deleted, and nobody asks its own resource in a preview: what is lost is said here.
+        """
+        for line in losses_with_services(olds, news):
+            warn(line)
         made = news.pop(_MADE, None)
         return news | ({_MADE: True} if made and olds else {})
 
     def diff(self, _id: str, _olds: Props, _news: Props) -> DiffResult:
-        """Lines that moved in a manifest, and credentials that were renewed, are no reason to watch again."""
+        """Lines that moved, credentials that were renewed, what policies hold: no reason to watch again."""
         if _news.get(_MADE):
             return DiffResult(changes=True, replaces=[_MADE], delete_before_replace=True)
-        news = {key: value for key, value in plain(_news).items() if key != _CLUSTER}
+        news = {key: value for key, value in plain(_news).items() if key not in (_CLUSTER, _POLICIES)}
         if not self._is_elsewhere(_olds, _news) and all(
             _without_places(_olds.get(key)) == _without_places(value) for key, value in news.items()
         ):

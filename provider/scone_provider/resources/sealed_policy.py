@@ -20,7 +20,7 @@ from scone_provider.errors import CasError
 from scone_provider.manifest.mesh import ENCRYPTED, ENCRYPTED_ONLY, MODES, NO_UPLOAD, SIGNED
 from scone_provider.policy.files import remove_policy, write_policy
 from scone_provider.policy.owners import Owner, marked, owners, with_taker, without_owners
-from scone_provider.policy.properties import is_other_policy
+from scone_provider.policy.properties import is_other_policy, wanted_there
 from scone_provider.policy.state import with_secrets
 from scone_provider.policy.takeover import How, Standing
 from scone_provider.policy.upload import upload
@@ -63,6 +63,9 @@ class SealedPolicyProvider(SecurityPolicyProvider):
         if found is not None and not scone_policy.is_retired(found.parsed()):
             predecessor = self._taken(cas, props, wanted, found, me)
         return CreateResult(wanted.name, self._sealed(cas, props, wanted, predecessor=predecessor, me=me))
+
+    def _open(self, props: Props) -> tuple[CasClient, Session]:
+        return self._attested(props), wanted_there(props)
 
     def _taken(self, cas: CasClient, props: Props, wanted: Session, found: StoredSession, me: Owner) -> str:
         """The version to seal on top of. A policy that says whose it is says from here on that it is this resource's.

@@ -37,7 +37,7 @@ from scone_provider.policy.properties import (
     without_kept,
 )
 from scone_provider.policy.put import put
-from scone_provider.policy.revisions import Revision
+from scone_provider.policy.revisions import Revision, refuse_changed_session
 from scone_provider.policy.state import with_secrets, written_by
 from scone_provider.policy.takeover import How, Standing
 from scone_provider.policy.upload import upload
@@ -46,6 +46,7 @@ from scone_provider.resources._ownership import OTHERS, is_mine, leave_to, still
 from scone_provider.resources._run import RUN
 from scone_provider.resources._warnings import (
     tell,
+    tell_of_kept,
     warn_of_another_cas,
     warn_of_moved_creator,
     warn_of_other_updaters,
@@ -124,7 +125,10 @@ class SecurityPolicyProvider(SconeProvider):
 
     def _taken_over(self, cas: CasClient, props: Props, wanted: Session, found: StoredSession, me: Owner) -> Props:
         """Whoever has it: from here on this resource does, and CAS can tell (docs/adr/004-ownership.md)."""
-        current = found.parsed()
+        current, released = found.parsed(), self._comparison.released(cas, props)
+        if released is not None:
+            props = {**props, "kept": released.to_json()}
+            wanted = wanted_there(props)
         standing = Standing(
             current=current,
             wanted=wanted,
@@ -134,6 +138,9 @@ class SecurityPolicyProvider(SconeProvider):
             difference=self._comparison.difference(without_owners(current), wanted, props),
         )
         how = standing.judge(cas.url)
+        if released is not None:
+            refuse_changed_session(current.canonical(), wanted.canonical(), name=wanted.name)
+            tell_of_kept(wanted.name, released.name, str(props["revision"]))
         keys = ", ".join(f"secrets.{name}" for name in standing.anew)
         if how is How.NOTE:
             warn(f"{wanted.name} was taken over as it is, without a version that says so: CAS would make {keys} anew.")
@@ -272,9 +279,6 @@ class SecurityPolicyProvider(SconeProvider):
     def _is_same_cas(cas: CasClient, name: str, known: str) -> bool:
         """True when another url leads to the CAS that has the version this stack wrote last."""
         return cas.read_version(name, known) is not None
-
-    def _open(self, props: Props, *, known_key: str | None = None) -> tuple[CasClient, Session]:
-        return self._attested(props, known_key=known_key), wanted_there(props)
 
     def _attested(self, props: Props, *, known_key: str | None = None) -> CasClient:
         return attest(CasTrust.from_props(props["cas"]), self.settings, known_key=known_key, identify=True)

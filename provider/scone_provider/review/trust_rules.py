@@ -147,7 +147,10 @@ _RELEASE = (
     _same("manifest*", _0, _FOLLOWS),
     _same("checksum", _0, _FOLLOWS),
 )
-_ROLLOUT = (_same("*", _0, "what is watched"),)
+_ROLLOUT = (
+    _same("policies*", _0, "what a later preview names as lost with a policy"),
+    _same("*", _0, "what is watched"),
+)
 _TABLE: Mapping[str, tuple[Rule, ...]] = {
     "Cas": _CAS,
     "SecurityPolicy": _POLICY_INPUTS,

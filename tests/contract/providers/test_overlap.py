@@ -13,47 +13,12 @@ from scone_provider.cas.identity import Identity
 from scone_provider.policy.revisions import Revision
 from scone_provider.resources.released_revision import ReleasedRevisionProvider
 from scone_provider.resources.security_policy import SecurityPolicyProvider
-from support.policy_stack import SWITCHES, PolicyStack, policy, put, versions
+from support.overlapping import Overlapping
+from support.policy_stack import SWITCHES, policy, put, versions
 from support.provider_process import ProviderProcess
 from support.real_cas import RealCas
 
 PLANTED = "planted-91ab-secret"
-
-
-class Overlapping(PolicyStack):
-    """A stack whose policy overlaps, with the record that follows a rollout."""
-
-    def __init__(self, process: ProviderProcess, url: str) -> None:
-        super().__init__(process, url)
-        self.record: dict[str, Any] | None = None
-
-    def announce(self, wanted: dict[str, Any], **more: Any) -> str:
-        """The part of an `up` before its rollout; the revision."""
-        self.up(wanted, overlap=True, **more)
-        return str(self.inputs["revision"])
-
-    def succeed(self) -> None:
-        """The part of an `up` after a rollout that succeeded."""
-        assert self.state is not None
-        props = {
-            "cas": self.inputs["cas"],
-            "name": self.inputs["name"],
-            "revision": self.inputs["revision"],
-            "version": self.state["hash"],
-            "attested_key": self.state["attested_key"],
-        }
-        inputs, failures = self._process.check(ReleasedRevisionProvider, {**props, "preview": False}, self.record or {})
-        assert (inputs, failures) == (props, [])
-        if self.record is None:
-            _, self.record = self._process.create(ReleasedRevisionProvider, inputs)
-        elif any(self.record[key] != inputs[key] for key in inputs):
-            self.record = self._process.update(ReleasedRevisionProvider, props["name"], self.record, inputs)
-
-    def release(self, wanted: dict[str, Any], **more: Any) -> str:
-        """A whole `up` that succeeds; the revision."""
-        revision = self.announce(wanted, **more)
-        self.succeed()
-        return revision
 
 
 @pytest.fixture

@@ -118,3 +118,36 @@ def test_release_that_is_made_anew_is_watched_anew(provider_process: ProviderPro
     found = provider_process.diff(RolloutProvider, "default/app", rollout(), rollout(made=True))
     assert list(found.replaces) == ["made"]
     assert found.deleteBeforeReplace
+
+
+def holding(**policies: list[str]) -> dict[str, Any]:
+    """The inputs with what CAS generates for each policy of a mesh."""
+    return rollout(policies={role: {"name": f"acme/{role}", "generated": found} for role, found in policies.items()})
+
+
+def test_what_goes_with_a_service_is_said(provider_process: ProviderProcess) -> None:
+    """A policy that goes is only deleted, and its resource is not asked: preview and `up` name what CAS generated."""
+    shared = {"(shared)": ["secrets.pw"]}
+    for olds, news, said in (
+        (holding(api=["secrets.pw", "volumes.data"]), holding(web=["secrets.pw"]), "secrets.pw, volumes.data"),
+        (holding(api=["secrets.pw"], **shared), holding(api=["secrets.pw"]), "what services shared is not in"),
+        (holding(api=["secrets.pw"]), rollout(policies=UNKNOWN), ""),
+        (holding(api=["secrets.pw"]), holding(api=[]), ""),
+        (holding(api=[]), holding(), ""),
+        (rollout(), holding(api=["secrets.pw"]), ""),
+    ):
+        before = len(provider_process.messages())
+        inputs, failures = provider_process.check(RolloutProvider, news, olds)
+        assert (inputs, failures) == (news, [])
+        told = provider_process.messages()[before:]
+        assert bool(told) == bool(said)
+        assert said in told
+    told = provider_process.messages()
+    assert "service api is not in this mesh any more: the policy acme/api is retired" in told
+
+
+def test_what_policies_hold_is_no_reason_to_watch_again(provider_process: ProviderProcess) -> None:
+    """States from before have no such record, and get one without a word."""
+    for olds, news in ((rollout(), holding(api=["secrets.pw"])), (holding(api=["secrets.pw"]), holding(api=[]))):
+        found = provider_process.diff(RolloutProvider, "default/app", olds | {"released": {}}, news)
+        assert found.changes == 1  # DIFF_NONE

@@ -32,6 +32,7 @@ LAYERS = {
         "errors",
         "process",
         "file_errors",
+        "deadline",
         "chart",
         "image.oci",
         "image.protection",

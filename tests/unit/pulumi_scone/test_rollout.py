@@ -73,3 +73,16 @@ def test_places_of_services_are_names_and_lines(run: Run, tmp_path: Path) -> Non
     lines = MESH_FILE.splitlines()
     assert service["where"].startswith(f"mesh.yaml:{lines.index('  - name: api') + 1}, service.yaml:")
     assert str(tmp_path) not in service["where"]
+
+
+def test_what_the_policies_of_services_hold(run: Run, tmp_path: Path) -> None:
+    """The rollout keeps names and what CAS generates, of policies that this stack retires; never a value."""
+    write_files(tmp_path)
+    assert deploy(run).only(":Rollout").inputs["policies"] == {
+        "api": {"name": "acme/api", "generated": ["secrets.password"]}
+    }
+    write_files(
+        tmp_path,
+        mesh=MESH_FILE.replace("    cas_url: cas.default", "    cas_url: cas.default\n    mode: SignedManifest"),
+    )
+    assert deploy(run).only(":Rollout").inputs["policies"] == {}

@@ -1,6 +1,7 @@
 """The connection to one registry host: TLS, proxies, timeouts, and what the libraries' errors mean."""
 
 import importlib.util
+import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,8 +13,11 @@ from urllib.parse import urlsplit
 
 import requests
 import requests.adapters
+import urllib3
+import urllib3.connection
 import urllib3.exceptions
 
+from scone_provider.deadline import Deadline, TimedSocket, TimedTlsSocket
 from scone_provider.errors import ImageError
 from scone_provider.image.oci.reference import is_loopback
 from scone_provider.image.registry.errors import TransientError
@@ -22,13 +26,16 @@ from scone_provider.image.registry.trust_store import trust_store
 
 @dataclass(frozen=True, kw_only=True)
 class RegistryOptions:
-    """How registries are reached. Times in seconds; `pause` and `clock` are `time.sleep` and `time.monotonic`."""
+    """How registries are reached. Times in seconds, `slowest` in bytes a second;
+    `pause` and `clock` are `time.sleep` and `time.monotonic`.
+    """
 
     mirrors: Mapping[str, str] = field(default_factory=dict)
     insecure_registries: frozenset[str] = frozenset()
     docker_config: Path | None = None
     connect_timeout: float = 5.0
     read_timeout: float = 60.0
+    slowest: float = 16 * 1024.0
     deadline: float = 900.0
     attempts: int = 5
     pause: Callable[[float], None] = time.sleep
@@ -48,12 +55,22 @@ class Body:
         return (chunk for chunk in self._chunks() if chunk)
 
 
+class _HttpConnection(urllib3.connection.HTTPConnection):
+    def _new_conn(self) -> socket.socket:
+        return TimedSocket.of(super()._new_conn())
+
+
+class _HttpPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _HttpConnection
+
+
 class _Adapter(requests.adapters.HTTPAdapter):
     """Gives every request of the session a timeout, and trusts whom `trust_store` trusts."""
 
     def __init__(self, timeout: tuple[float, float]) -> None:
         self._timeout = timeout
         self._context = trust_store()
+        self._context.sslsocket_class = TimedTlsSocket
         super().__init__(pool_maxsize=8)
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # type: ignore[override]  # noqa: ANN401
@@ -62,6 +79,7 @@ class _Adapter(requests.adapters.HTTPAdapter):
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:  # noqa: ANN401, FBT001, FBT002
         super().init_poolmanager(connections, maxsize, block=block, ssl_context=self._context, **options)
+        self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": urllib3.HTTPSConnectionPool}
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:  # noqa: ANN401
         return super().proxy_manager_for(proxy, ssl_context=self._context, **options)
@@ -74,7 +92,7 @@ class Connection:
     """Sends requests, one at a time or from several threads. No login is its own, and no cookie stays."""
 
     def __init__(self, host: str, options: RegistryOptions) -> None:
-        self.host = host
+        self.host, self._options = host, options
         self._session = requests.Session()
         # Proxies and authorities are read here, and nothing else: ~/.netrc must not take the place of a login.
         self._session.trust_env = False
@@ -94,10 +112,12 @@ class Connection:
         Raises TransientError for what may go away, ImageError for the rest.
         """
         proxies = self._proxies(url)
+        deadline = self.deadline()
         try:
-            return self._session.request(
-                method, url, headers=headers, data=body, stream=True, proxies=proxies, allow_redirects=False
-            )
+            with deadline.applied():
+                return self._session.request(
+                    method, url, headers=headers, data=body, stream=True, proxies=proxies, allow_redirects=False
+                )
         except requests.exceptions.SSLError as error:
             raise self._broken_tls(error, urlsplit(url).netloc) from None
         except (
@@ -113,7 +133,21 @@ class Connection:
                 fix="check the registry's address, and HTTPS_PROXY where it is set",
             ) from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            if deadline.is_over:
+                raise self.too_slow() from None
             raise TransientError(f"the registry cannot be reached ({type(error).__name__})") from None
+
+    def deadline(self) -> Deadline:
+        """For one request or the body of one answer: what moves bytes at `slowest` or faster is waited for."""
+        return Deadline(self._options.read_timeout, rate=self._options.slowest)
+
+    def too_slow(self) -> TransientError:
+        """The error when such a deadline is over."""
+        options = self._options
+        return TransientError(
+            f"the registry was waited for {options.read_timeout:.0f} seconds, and moved less than "
+            f"{options.slowest / 1024:.0f} KiB a second"
+        )
 
     def _broken_tls(self, error: Exception, netloc: str) -> Exception:
         """A certificate that nobody vouches for and a server without TLS stay as they are; the rest may go away."""

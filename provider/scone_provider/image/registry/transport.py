@@ -128,13 +128,20 @@ class Transport:
 
     def read(self, response: requests.Response) -> Iterator[bytes]:
         """The body as sent, in chunks, within the deadline. Raises TransientError when it breaks off."""
-        deadline = self._options.clock() + self._options.deadline
+        deadline, slow = self._options.clock() + self._options.deadline, self._connection.deadline()
         try:
-            for chunk in response.raw.stream(1 << 20, decode_content=False):
+            chunks = response.raw.stream(1 << 20, decode_content=False)
+            while True:
+                with slow.applied():
+                    chunk = next(chunks, b"")
+                if not chunk:
+                    break
                 if self._options.clock() > deadline:
                     raise TransientError("the download takes too long")
                 yield chunk
         except (urllib3.exceptions.HTTPError, OSError):
+            if slow.is_over:
+                raise self._connection.too_slow() from None
             raise TransientError("the connection broke off") from None
         finally:
             response.close()
@@ -229,9 +236,13 @@ class Transport:
                     retry_after=retry_after(response),
                 )
             if response.status_code not in _REDIRECTS or not location:
+                slow = self._connection.deadline()
                 try:
-                    body = response.raw.read(_TOKEN_ANSWER_LIMIT, decode_content=True)
+                    with slow.applied():
+                        body = response.raw.read(_TOKEN_ANSWER_LIMIT, decode_content=True)
                 except (urllib3.exceptions.HTTPError, OSError):
+                    if slow.is_over:
+                        raise self._connection.too_slow() from None
                     raise TransientError("the answer of the registry's token service broke off") from None
                 finally:
                     response.close()

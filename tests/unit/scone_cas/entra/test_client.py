@@ -8,6 +8,7 @@ import ipaddress
 import json
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -23,7 +24,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from scone_cas.api.http import Request
-from scone_cas.entra.client import Entra, TokenRequest
+from scone_cas.entra import client as entra_client
+from scone_cas.entra.client import Entra, TokenError, TokenRequest
 from scone_cas.entra.settings import EntraSettings, add_entra_options
 from scone_cas.errors import Refusal
 from scone_cas.secrets.pending import PendingFetch
@@ -46,6 +48,7 @@ class Authority:
 
     def __init__(self, folder: Path) -> None:
         self.asked: list[dict[str, str]] = []
+        self.drips = 0
         self.answer: Callable[[dict[str, str]], Answer] = lambda _: self.token("a-token", 3600)
         self.ca_file = _certify(folder)
         authority = self
@@ -54,6 +57,9 @@ class Authority:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"])).decode()
                 form = {key: values[0] for key, values in parse_qs(body, strict_parsing=True).items()}
+                for _ in range(authority.drips):
+                    self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                    time.sleep(0.1)
                 authority.asked.append({"path": self.path, "type": self.headers["Content-Type"], **form})
                 status, content = authority.answer(form)
                 self.send_response(status)
@@ -265,6 +271,19 @@ def test_others_are_answered_meanwhile(cas, person, authority) -> None:
         return enclave.open(await attesting)
 
     assert asyncio.run(both())["files"][0]["content"] == base64.b64encode(b"a-token").decode()
+
+
+def test_an_authority_that_drips(authority, monkeypatch) -> None:
+    """Bytes before the answer, one by one, do not make a delivery wait longer: the time is for the whole exchange."""
+    monkeypatch.setattr(entra_client, "_TIME", 0.5)
+    authority.drips = 30
+    request = TokenRequest(tenant_id=TENANT, client_id=CLIENT, proof=SECRET)
+    begin = time.monotonic()
+    with pytest.raises(TokenError, match="ReadTimeout"):
+        Entra(EntraSettings(authority=authority.url, ca_file=authority.ca_file)).token(
+            request, now=datetime.now(UTC), nonce="n"
+        )
+    assert time.monotonic() - begin < 2
 
 
 def test_a_token_is_fetched_once_for_all_that_wait(authority) -> None:
