@@ -12,6 +12,7 @@ import pytest
 
 from scone_provider.cas.client import CasClient, connect
 from scone_provider.cas.identity import Identity
+from scone_provider.deadline import Deadline
 from support.mesh import MeshProject
 from support.pulumi_project import Run
 
@@ -61,7 +62,7 @@ class Operator:
             self.client.upload(json.dumps({"session": spec["policy"], "signatures": spec["signatures"]}))
             return
         body = {"encrypted_session": spec["policy"], "encryption_key": spec["encryptionKey"]}
-        answer = self.client._exchange("PUT", "/v1/encrypted_sessions", json.dumps(body).encode())
+        answer = self.client._exchange("PUT", "/v1/encrypted_sessions", json.dumps(body).encode(), Deadline(60))
         assert answer.status == 201, answer.text()
 
 

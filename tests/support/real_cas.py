@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,11 @@ from support.software_enclave import EnclavePort
 
 PROVIDER = Path(__file__).parents[2] / "provider"
 ENOUGH = "--only_for_testing-debug --only_for_testing-trust-any --only_for_testing-ignore-signer"
+
+
+def audit_part(path: Path) -> Part:
+    """One file of an audit log, as the verifier takes it."""
+    return Part(name=path.name, open=lambda: path.open("rb"))
 
 
 class RealCas:
@@ -77,8 +81,7 @@ class RealCas:
 
     def audit(self) -> Verdict:
         """The verdict on its audit log, with the files before the one that is written to."""
-        parts = [Part(name=path.name, open=partial(path.open, "rb")) for path in files_in(self.state)]
-        return verify_parts(parts)
+        return verify_parts([audit_part(path) for path in files_in(self.state)])
 
     def audit_entries(self, event: str) -> list[dict[str, Any]]:
         """The fields of the entries of one kind, oldest first."""

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from scone_provider.cas.client import CasClient
 from scone_provider.cas.identity import Identity
+from scone_provider.deadline import Deadline
 from scone_provider.resources.sealed_policy import SealedPolicyProvider
 from support.provider_process import ProviderProcess, started
 from support.real_cas import ENOUGH, RealCas
@@ -51,7 +52,7 @@ class Sealer:
         document = _plain(outs)["document"]
         if "encryption_key" in document:
             body = {"encrypted_session": document["policy"], "encryption_key": document["encryption_key"]}
-            answer = self.client._exchange("PUT", "/v1/encrypted_sessions", json.dumps(body).encode())
+            answer = self.client._exchange("PUT", "/v1/encrypted_sessions", json.dumps(body).encode(), Deadline(60))
             assert answer.status == 201, answer.text()
         elif "signatures" in document:
             signatures = list(document["signatures"].values())

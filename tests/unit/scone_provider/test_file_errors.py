@@ -15,7 +15,7 @@ from pulumi_scone._mesh_files import _chart
 from scone_provider.cas.identity import load_identity
 from scone_provider.catalogue.load import load_catalogue
 from scone_provider.chart import chart_text, lay_out
-from scone_provider.commands.audit import verify_file
+from scone_provider.commands.audit import verify_files
 from scone_provider.commands.files import UsageError, text_of
 from scone_provider.errors import DeployError, ImageError, SconeError
 from scone_provider.file_errors import file_errors, resolved
@@ -40,7 +40,7 @@ FILES: dict[str, Callable[[Path], object]] = {
     "identity": lambda path: load_identity({"SCONE_IDENTITY": str(path)}, path.parent, None),
     "docker configuration": lambda path: CredentialStore(path).find("registry.example"),
     "authorities": lambda path: trust_store({"REQUESTS_CA_BUNDLE": str(path)}),
-    "audit log": lambda path: verify_file(path, cas_key=None, known=None, as_json=False, tell=print),
+    "audit log": lambda path: verify_files([path], cas_key=None, known=None, as_json=False, tell=print),
 }
 FOLDERS: dict[str, Callable[[Path], object]] = {
     "copied folder": lambda path: scan_source(path, ["."], into="/app"),

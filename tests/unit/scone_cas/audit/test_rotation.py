@@ -1,5 +1,6 @@
 """The files of the audit log: one chain over all of them, whatever is killed, moved away or written at a time."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -10,10 +11,11 @@ import pytest
 
 from scone_cas.audit import rotation
 from scone_cas.audit.rotation import files_in
-from scone_cas.audit.verify import MISSING, TRUNCATED_OLD, Part, Verdict, verify_parts
+from scone_cas.audit.verify import MISSING, TRUNCATED_OLD, Verdict, verify_parts
 from scone_cas.server.assembly import assemble, initialise
 from scone_policy.errors import SconeError
 from scone_provider.cli import main
+from support.real_cas import audit_part
 
 SIZE = rotation.SMALLEST_SIZE
 
@@ -24,7 +26,7 @@ class KilledError(BaseException):
 
 def check(*files: Path) -> Verdict:
     """The verdict on files."""
-    return verify_parts([Part(name=path.name, open=lambda path=path: path.open("rb")) for path in files])
+    return verify_parts([audit_part(path) for path in files])
 
 
 def start(state: Path, size: int = SIZE):
@@ -109,7 +111,7 @@ def _kill_in_rotation(patch, call: str, *, after: bool) -> list[str]:
     """The process ends with the first such call of a rotation; the calls that were made then."""
     made: list[str] = []
     inside = rotation.rotate
-    module = rotation.fcntl if call == "flock" else Path if call in ("unlink", "rename") else os
+    module = fcntl if call == "flock" else Path if call in ("unlink", "rename") else os
     real = getattr(module, call)
 
     def last(*arguments, **options):
