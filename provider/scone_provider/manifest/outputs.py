@@ -88,9 +88,11 @@ def _holes(tree: object, path: Path) -> Iterator[Path]:
 
 
 def _fits(path: Path, pattern: tuple[str, ...]) -> bool:
+    if has_hole(path):
+        return False  # a key, which nothing fills in
     if pattern[-1] == _BELOW:
         pattern, path = pattern[:-1], path[: len(pattern) - 1]
-    if len(path) != len(pattern) or has_hole(path):
+    if len(path) != len(pattern):
         return False
     return all(want in (_ANY, step) for step, want in zip(path, pattern, strict=True))
 

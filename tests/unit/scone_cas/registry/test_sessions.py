@@ -340,3 +340,21 @@ def test_public_values(cas, person) -> None:
     assert sorted(values) == ["a", "b"]
     assert public_form(values["b"]) == "ff00"
     assert public_form(values["a"]).encode() == generated(cas, "x", "a")
+
+
+def test_decisions_within_a_transaction_ask_no_other_cas(cas, person, monkeypatch) -> None:
+    """Nobody waits for the network while the store is locked; outside of a transaction other CASes are asked."""
+    cas.upload(session("app"), person("ann"))
+    resolvers, asked = cas.sessions._resolvers, []
+    asking = resolvers.asking
+
+    def noted(*, asks: bool):
+        asked.append(asks)
+        return asking(asks=asks)
+
+    monkeypatch.setattr(resolvers, "asking", noted)
+    live = cas.sessions.live("app")
+    resolvers.access(live, person("ann").caller)
+    with cas.store.writing():
+        resolvers.access(live, person("ann").caller)
+    assert asked == [True, False]

@@ -1,5 +1,7 @@
 """Values in the store and in texts: every suffix of the language has a form, and nothing else has one."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,3 +66,11 @@ def test_spelling_gives_bytes_or_a_reason(kind: str, content: bytes, suffix: str
 def test_values_never_show_themselves(value: Value) -> None:
     """What a log or an error shows of a value is its kind."""
     assert repr(value) == f"Value(kind={value.kind!r})"
+
+
+@pytest.mark.parametrize("text", ["grün", "\u20ac\U0001f511", 'a"\\\n'])
+def test_escaped_for_json_is_the_text_itself(text: str) -> None:
+    """What JSON does not have to escape stays as it is, also beyond ASCII; read as JSON, it is the value again."""
+    found = spell(Value(kind="ascii", content=text.encode()), "", escape_json=True).decode()
+    assert json.loads(f'"{found}"') == text
+    assert text.isprintable() == (found == text)

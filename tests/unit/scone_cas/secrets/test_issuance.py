@@ -1,8 +1,10 @@
 """Certificates that the CAS issues: their rules, their chains as OpenSSL judges them, and their renewal."""
 
 import base64
+import errno
 import ipaddress
 import json
+import os
 import ssl
 import subprocess
 from collections.abc import Mapping
@@ -26,6 +28,7 @@ from scone_cas.api.client import STATUS
 from scone_cas.errors import Refusal
 from scone_cas.keys import certificates
 from scone_cas.keys.jwt import jwt
+from scone_cas.storage.failures import StorageError
 from scone_policy.model.secrets import Secret
 from support.secret_session import received, secret_session
 
@@ -593,3 +596,25 @@ def test_many_threads_renew_once(cas, person) -> None:
     found_now = received(cas)
     assert x509.load_pem_x509_certificate(found_now["leaf"]).public_bytes(Encoding.DER) == found.pop()[0]
     assert [entry["secret"] for entry in renewals(cas)] == ["ca0", "leaf"]
+
+
+def test_a_renewal_that_the_audit_log_cannot_keep_does_not_happen(cas, person, monkeypatch) -> None:
+    """The entry is on disk before the certificate is stored, also where an answer's other entries are waited for later.
+
+    The disk is full in that moment: the old certificate stays.
+    """
+    secrets = {"key": KEY, "leaf": {"kind": "x509", "private_key": "key", "valid_for": "30 days"}}
+    cas.upload(secret_session(secrets, ["leaf"]), person("ann"))
+    received(cas)
+    sessions = cas.parts.client_api._sessions
+    live = sessions.live("app")
+    cas.now += timedelta(days=29)
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with sessions._journal.deferred(), monkeypatch.context() as disk:
+        disk.setattr(os, "fdatasync", full)
+        with pytest.raises(StorageError):
+            sessions.view().own_value(live, "leaf")
+    assert cas.sessions.live("app").generated["leaf"] == live.generated["leaf"]

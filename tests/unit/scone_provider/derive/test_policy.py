@@ -226,3 +226,21 @@ def test_warnings_say_what_is_risky() -> None:
     ):
         assert warnings.count(words) == 1, words
     assert "no owners" not in "\n".join(derive(*shop(), SHOP_IMAGES, release="x", owners=["CREATOR"]).warnings)
+
+
+def test_a_variable_that_several_services_have_as_local() -> None:
+    """Its services are named in the order of their names, whatever the Meshfile's order."""
+    mesh = SHOP.replace("- {name: db_host,", "- {name: TITLE, value: mine}\n      - {name: db_host,")
+    db = DATABASE.replace("    - {name: PASSWORD", "    - {name: TITLE, value: Base}\n    - {name: PASSWORD")
+    (found,) = (warning for warning in plan(mesh=mesh, db=db).warnings if warning.startswith("TITLE is local"))
+    assert "in the manifest of db and web_front, " in found
+
+
+def test_variables_in_the_exports_of_a_volume() -> None:
+    """They are filled in every item of the list."""
+    volume = (
+        "  volumes: [{name: data, path: /data, export: [{session: '{{namespace}}/a'}, {session: '{{release}}-b'}]}]\n"
+    )
+    found = plan(db=DATABASE.replace("  copy: [db.py]\n", "  copy: [db.py]\n" + volume))
+    (data,) = found.policies["db"]["volumes"].values()
+    assert set(data["export"]) == {"company/shop/a", "shop-b"}

@@ -135,3 +135,19 @@ def test_the_native_image_has_a_tag_of_its_own() -> None:
     """In the repository of the image itself, so that its layers are there already; no tag is too long."""
     assert native_reference("localhost:5000/team/api:1") == "localhost:5000/team/api:native-1"
     assert len(native_reference(f"r.test/api:{'x' * 128}").rpartition(":")[2]) == 128
+
+
+def test_links_in_the_context(tmp_path: Path) -> None:
+    """A link is the same link in the context; a second time it is left alone, one that points elsewhere mended."""
+    (tmp_path / "static").mkdir()
+    (tmp_path / "static/index.html").symlink_to("page.html")
+    made = context(tmp_path)
+    link = tmp_path / lay_out_context(tmp_path, "dev/api", made) / "files/static/index.html"
+    assert link.readlink() == Path("page.html")
+    first = link.lstat().st_ino
+    lay_out_context(tmp_path, "dev/api", made)
+    assert link.lstat().st_ino == first
+    link.unlink()
+    link.symlink_to("/etc/passwd")
+    lay_out_context(tmp_path, "dev/api", made)
+    assert link.readlink() == Path("page.html")
