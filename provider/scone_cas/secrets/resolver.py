@@ -193,8 +193,9 @@ class SecretResolver:
     def _token(self, live: SessionSnapshot, name: str) -> bytes:
         if self._anyone:
             raise Refusal(Reason.INVALID, f"{place(live, name)}: {checks.NEVER_PUBLIC}")
-        if not live.session.secrets[name].tenant_id:
-            raise Refusal(Reason.INVALID, f"{place(live, name)}: there is no token: its tenant_id is empty")
+        for key in ("tenant_id", "client_id"):
+            if not getattr(live.session.secrets[name], key):
+                raise Refusal(Reason.INVALID, f"{place(live, name)}: there is no token: its {key} is empty")
         request, now = tokens.token_request(self, live, name), self._means.clock()
         if not self._waits and not self._means.entra.knows(request, now=now):
             self._needed.append(partial(self._fetch, request, now))

@@ -13,6 +13,7 @@ from scone_policy.keys import pem
 from scone_policy.keys.key_hash import is_key_hash
 from scone_policy.model.sets import elements
 from scone_policy.syntax.holes import has_hole
+from scone_policy.syntax.nearest import nearest_word
 from scone_policy.syntax.placeholders import OPENING, is_reference, parts
 from scone_policy.syntax.problems import problems_of, refusal
 from scone_policy.syntax.scalars import Model, by_reference, nearest, text
@@ -84,8 +85,17 @@ def entry_of(value: object, depth: int = 0) -> Entry:
     raise RuleError(
         "each entry must be CREATOR, ANY, NONE, a certificate's key hash, a PEM certificate, a placeholder, or a map "
         "with signer, require-all or require-at-least-N",
-        fix="Give the key hash that `pulumi-scone identity create` prints, or the certificate itself.",
+        fix=_meant(found),
     )
+
+
+def _meant(found: str) -> str:
+    near = nearest_word(found, (CREATOR, ANY, NONE, ALL, SIGNER))
+    if near in (ALL, SIGNER):
+        return f"Make a map of it: `- {near}: …`."
+    if near is not None:
+        return f"Did you mean {near}?"
+    return "Give the key hash that `pulumi-scone identity create` prints, or the certificate itself."
 
 
 def _no_key_hash(found: str) -> RuleError:

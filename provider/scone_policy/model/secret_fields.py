@@ -58,7 +58,6 @@ Endpoint = Annotated[str | None, PlainValidator(optional(one_of("server", "clien
 Algorithm = Annotated[str | None, PlainValidator(optional(one_of("ES384")), json_schema_input_type=str)]
 Duration = Annotated[str | None, PlainValidator(optional(secret_kinds.duration), json_schema_input_type=str)]
 Uuid = Annotated[str | None, PlainValidator(optional(secret_kinds.uuid), json_schema_input_type=str)]
-Tenant = Annotated[str | None, PlainValidator(optional(secret_kinds.tenant), json_schema_input_type=str)]
 Thumbprint = Annotated[str | None, PlainValidator(optional(secret_kinds.thumbprint), json_schema_input_type=str)]
 DnsNames = Annotated[
     tuple[str, ...],

@@ -94,9 +94,8 @@ MAX_COMMON_NAME = 64
 
 _UUID = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _COPY_UUID = "Copy it from the application's overview in Entra ID."
-uuid = matching(_UUID, "must be a UUID", fix=_COPY_UUID, trim=True)
-tenant = matching(f"({_UUID})?", "must be a UUID", fix=_COPY_UUID, trim=True)
-"""A tenant may be left empty: such documents are uploaded long before a token is asked for."""
+uuid = matching(f"({_UUID})?", "must be a UUID", fix=_COPY_UUID, trim=True)
+"""A tenant or a client, which may be left empty: such documents are uploaded long before a token is asked for."""
 thumbprint = matching(
     "([0-9a-fA-F]{2}:?){19,31}[0-9a-fA-F]{2}",
     "must be the certificate's SHA-1 or SHA-256 in hex",

@@ -14,6 +14,7 @@ from scone_policy.syntax.names import SessionReference
 from scone_policy.syntax.placeholders import is_reference
 from scone_policy.syntax.problems import at
 from scone_policy.syntax.scalars import Model, OptionalText, Segment, lower_hex, optional, text
+from scone_policy.syntax.yaml_source import Number
 
 _session_hash = lower_hex(32)
 _cas_key = lower_hex(32)
@@ -105,7 +106,8 @@ class Export(Model):
     @model_validator(mode="after")
     def _one(self) -> Self:
         if (self.session is None) == (self.namespace is None):
-            raise RuleError("an export must name either a session or a namespace", fix="Keep one of the two.")
+            fix = "Add one of the two: `session: name`." if self.session is None else "Keep one of the two."
+            raise RuleError("an export must name either a session or a namespace", fix=fix)
         if self.cas_key is not None and self.cas_software_key is not None:
             rule = "cas_key and cas_software_key exclude each other"
             raise at(rule, "cas_software_key", fix="Keep one: another CAS is known by one key.")
@@ -121,17 +123,25 @@ class Export(Model):
 
 
 def _exports(value: object) -> object:
-    """The wire form (one map or a list of maps) or the canonical form (`{receiver: {session: true}}`)."""
+    """The wire form (one receiver or a list of them) or the canonical form (`{receiver: {session: true}}`).
+
+    A receiver is a map, a one-line reference, or the name of a session alone, as volumes have it.
+    """
     if value is None:
         return ()
     if isinstance(value, Mapping) and all(isinstance(item, Mapping) for item in value.values()):
         return _from_canonical(value)
-    found = [spread(item) for item in (value if isinstance(value, list | tuple) else [value])]
+    found = [_receiver(item) for item in (value if isinstance(value, list | tuple) else [value])]
     if not all(isinstance(item, Mapping) for item in found):
         raise RuleError(
             "must be a map or a list of maps, each with session or namespace", fix="Write `- session: name` for each."
         )
     return found
+
+
+def _receiver(item: object) -> object:
+    found = spread(item)
+    return {"session": found} if isinstance(found, str) and not isinstance(found, Number) else found
 
 
 def _from_canonical(value: Mapping[str, Mapping[str, object]]) -> list[dict[str, object]]:

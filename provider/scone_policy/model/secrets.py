@@ -1,6 +1,7 @@
 """Secrets of a session: generated inside CAS, given, or imported; and who else receives them (section 3)."""
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Annotated, Any, Self
 
 from pydantic import Field, PlainValidator, ValidationError, model_validator
@@ -19,7 +20,6 @@ from scone_policy.model.secret_fields import (
     Kind,
     Payload,
     Sans,
-    Tenant,
     Thumbprint,
     Uuid,
 )
@@ -36,6 +36,8 @@ __all__ = ["DEFAULT_SIZE", "MAX_SIZE", "Export", "Import", "Secret", "Validity"]
 
 _SIZED = ("ascii", "binary")
 _BESIDE_IMPORT = frozenset({"private_key", "migrate"})
+_MAY_BE_EMPTY = frozenset({"tenant_id", "client_id"})
+"""Keys whose null is the empty text, not an absent key: a variable without a value leaves them so."""
 
 
 class Validity(Model):
@@ -70,7 +72,7 @@ class Secret(Model):
     dns: DnsNames = ()
     san: Sans = ()
     valid_for: Duration = None
-    tenant_id: Tenant = None
+    tenant_id: Uuid = None
     client_id: Uuid = None
     application_secret: OptionalText = Field(default=None, repr=False)
     certificate_thumbprint: Thumbprint = None
@@ -133,12 +135,13 @@ class Secret(Model):
             object.__setattr__(self, "size", None)
             return
         if kind == "config-fragment":
-            raise at(
-                "a config-fragment needs value or import: CAS cannot generate one", "kind", fix="Add one of the two."
-            )
+            raise at("a config-fragment needs value or import: CAS cannot generate one", fix="Add one of the two.")
+        for key in _MAY_BE_EMPTY.intersection(rules.needs, self.model_fields_set):
+            if getattr(self, key) is None:
+                object.__setattr__(self, key, "")
         if missing := [key for key in rules.needs if getattr(self, key) is None]:
             needed = ", ".join(missing)
-            raise at(f"a secret of kind {kind} needs {needed}", "kind", fix=f"Add {needed}.")
+            raise at(f"a secret of kind {kind} needs {needed}", fix=f"Add {needed}.")
         for check in (_sized, _x509, _aad, _public):
             check(self, kind)
 
@@ -245,7 +248,7 @@ def _aad(secret: Secret, kind: str) -> None:
     if half or certified == (secret.application_secret is not None):
         rule = "an aad-token needs either application_secret or private_key with certificate_thumbprint"
         given = (key for key in ("application_secret", "private_key", "certificate_thumbprint") if getattr(secret, key))
-        raise at(rule, next(given, "kind"), fix="Give application_secret alone, or both of the others.")
+        raise at(rule, *islice(given, 1), fix="Give application_secret alone, or both of the others.")
     if secret.private_key is not None:
         try:
             secret_kinds.token_key(secret.private_key)

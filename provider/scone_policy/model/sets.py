@@ -51,8 +51,16 @@ def _placed(value: object, refused: RuleError) -> list[tuple[Path, object]]:
 def members(read: Callable[[object], str], rule: str, *, fix: str) -> Callable[[object], tuple[str, ...]]:
     """A reader of a set whose elements `read` checks: sorted, each once. One text is a set of one."""
 
+    def read_one(item: object) -> str:
+        try:
+            return read(item)
+        except ValueError:
+            if isinstance(item, str) and "," in item:
+                raise RuleError("several entries stand in one text, with commas between them", fix=fix) from None
+            raise
+
     def read_all(value: object) -> tuple[str, ...]:
-        return tuple(sorted(set(elements([value] if isinstance(value, str) else value, read, rule, fix=fix))))
+        return tuple(sorted(set(elements([value] if isinstance(value, str) else value, read_one, rule, fix=fix))))
 
     return read_all
 

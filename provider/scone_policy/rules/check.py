@@ -15,7 +15,7 @@ from scone_policy.rules.salvage import with_unknown, without_broken
 from scone_policy.syntax.holes import has_hole
 from scone_policy.syntax.names import session_name
 from scone_policy.syntax.problems import MOST_PROBLEMS, Problem, problems_of, refuse
-from scone_policy.syntax.suggestions import with_suggestions
+from scone_policy.syntax.suggestions import of_session
 from scone_policy.syntax.yaml_source import Document, load
 
 _MOST_ROUNDS = 5
@@ -115,7 +115,7 @@ def _shaped(document: Document) -> tuple[Session | None, list[Problem]]:
     except ValidationError as error:
         found = problems_of(error)
         # All of them are left out when the rest is judged; only those that are told need a next step.
-        return None, [*with_suggestions(found[:MOST_PROBLEMS], Session), *found[MOST_PROBLEMS:]]
+        return None, [*of_session(found[:MOST_PROBLEMS], Session), *found[MOST_PROBLEMS:]]
 
 
 def written_problems(session: Session) -> list[Problem]:

@@ -18,7 +18,7 @@ from scone_policy.syntax import config_fragments
 from scone_policy.syntax.holes import has_hole
 from scone_policy.syntax.placeholders import OPENING, Placeholder, is_reference, parts
 from scone_policy.syntax.problems import MOST_PROBLEMS, PLAIN_RULES, Problem, problems_of
-from scone_policy.syntax.suggestions import with_suggestions
+from scone_policy.syntax.suggestions import of_session
 from scone_policy.syntax.yaml_source import MAX_TEXT, Path, show
 
 _NAMES = frozenset(
@@ -75,7 +75,7 @@ def _judge(path: Path, model: type[BaseModel], tree: object, filler: "_Filler") 
     try:
         model.model_validate(filled)
     except ValidationError as error:
-        for problem in with_suggestions(problems_of(error), model):
+        for problem in of_session(problems_of(error), model):
             place = (*path, *(step for step in problem.path if step in _NAMES))
             words = problem.rule if problem.rule in PLAIN_RULES else "breaks a rule of the language"
             fix = problem.fix if problem.rule in PLAIN_RULES else f"Write it as {show(place)} itself is written."

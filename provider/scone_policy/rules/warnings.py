@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from scone_policy.model.secrets import Secret
 from scone_policy.model.security import ALL_ADVISORIES, DEBUG_MODE
 from scone_policy.model.session import Session
+from scone_policy.rules.check import creator_problem
 from scone_policy.rules.placeholder_texts import texts
 from scone_policy.rules.references import dangling_entries
 from scone_policy.rules.secret_names import kinds_of
@@ -29,7 +30,7 @@ def cautions(session: Session) -> list[Problem]:
 
 def _created(session: Session) -> Iterator[Problem]:
     """What a CAS printed may be uploaded again; nobody becomes the creator by writing so."""
-    if session.creator is not None:
+    if session.creator is not None and creator_problem(session) is None:
         yield Problem(
             path=("creator",),
             rule="is filled in by CAS: what was printed here is ignored",
@@ -38,15 +39,16 @@ def _created(session: Session) -> Iterator[Problem]:
 
 
 def _ignored(session: Session) -> Iterator[Problem]:
-    """What says how CAS would make a secret that it does not make, and a tenant that is left empty."""
+    """What says how CAS would make a secret that it does not make, and a tenant or client that is left empty."""
     for name, secret in session.secrets.items():
         how = "a given value" if secret.value is not None else "an import"
         for key in secret.ignored:
             rule = f"{key} means nothing beside {how}, which decides it"
             yield Problem(path=("secrets", name, key), rule=rule, fix="Leave it out.")
-        if secret.tenant_id == "":
-            rule = "the tenant is empty: CAS can fetch no token, and a service that asks for it does not start"
-            yield Problem(path=("secrets", name, "tenant_id"), rule=rule, fix="Give the tenant's UUID.")
+        for key, what in (("tenant_id", "tenant"), ("client_id", "client")):
+            if getattr(secret, key) == "":
+                rule = f"the {what} is empty: CAS can fetch no token, and a service that asks for it does not start"
+                yield Problem(path=("secrets", name, key), rule=rule, fix=f"Give the {what}'s UUID.")
 
 
 def _advisories(session: Session) -> Iterator[Problem]:

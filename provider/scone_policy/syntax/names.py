@@ -8,7 +8,7 @@ from pydantic import PlainValidator, ValidationInfo
 
 from scone_policy.errors import RuleError
 from scone_policy.syntax.holes import has_hole
-from scone_policy.syntax.scalars import SEGMENT, text
+from scone_policy.syntax.scalars import SEGMENT, renamed, text
 
 ROOT = "/"
 MAX_LENGTH = 1024
@@ -36,7 +36,7 @@ def session_name(value: object) -> str:
         if not _SEGMENT.fullmatch(segment):
             raise RuleError(
                 "each part between / must be 1 to 128 letters, digits, or _ - . ~",
-                fix="Rename it: other characters, such as blanks, are not allowed.",
+                fix=renamed(segment, "Rename it: other characters, such as blanks, are not allowed."),
             )
     return name
 

@@ -11,13 +11,19 @@ _LONGEST = 128
 """Letters of a word that are compared."""
 
 
-def nearest_word(word: str, known: Iterable[str]) -> str | None:
-    """The known word that is most like this one, if one is."""
-    several = list(known)
+def nearest_word(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """The known word that is most like this one, upper or lower case, if one is by `cutoff` (0 to 1)."""
+    asked = word[:_LONGEST].lower()
+    several = [(other.lower(), other) for other in dict.fromkeys(known) if len(other) <= _LONGEST]
     if len(several) > _COMPARED:
-        several = heapq.nlargest(_COMPARED, several, key=lambda other: _alike(other, word))
-    near = difflib.get_close_matches(word[:_LONGEST], [other for other in several if len(other) <= _LONGEST], n=1)
-    return near[0] if near else None
+        several = heapq.nlargest(_COMPARED, several, key=lambda pair: _alike(pair[0], asked))
+    spelt: dict[str, str] = {}
+    for lower, other in several:
+        # Of words that differ in case alone, the one that was written.
+        if lower not in spelt or other == word:
+            spelt[lower] = other
+    near = difflib.get_close_matches(asked, spelt, n=1, cutoff=cutoff)
+    return spelt[near[0]] if near else None
 
 
 def _alike(one: str, other: str) -> int:

@@ -1,6 +1,5 @@
 """Placeholders `$$SCONE::name:suffix$$`: where they stand in a text and what they ask for (section 3)."""
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -149,8 +148,8 @@ def _nearest(name: str, kinds: Mapping[str, str | None]) -> str:
 def _example(name: str, kind: str, suffix: str) -> str:
     """A placeholder that fits: without a suffix where that is possible, else the nearest one."""
     known = SUFFIXES.get(kind, frozenset())
-    near = difflib.get_close_matches(suffix, sorted(known), n=1)
-    return f"$$SCONE::{name}{near[0] if near else '' if '' in known else min(known)}$$"
+    near = nearest_word(suffix, sorted(known))
+    return f"$$SCONE::{name}{near if near is not None else '' if '' in known else min(known)}$$"
 
 
 def _modern(name: str, kinds: Mapping[str, str | None]) -> tuple[str, str]:

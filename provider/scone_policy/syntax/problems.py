@@ -35,8 +35,6 @@ PLAIN_RULES = frozenset(rule for rule, _ in _WORDS.values())
 MOST_PROBLEMS = 50
 """So many problems of a document are told; that there are more is said. A person mends them in rounds anyway."""
 _REFUSAL = "refusal"
-_ELSE = "Write it as docs/policies.md has it."
-"""For what the models' library refuses in words of its own: nothing of ours should come so far."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +51,13 @@ class PolicyErrors(PolicyError):  # noqa: N818 - it is several of them
 
 
 def problems_of(error: ValidationError) -> list[Problem]:
-    """What a pydantic model refused, in words, in the order of the document."""
+    """What a pydantic model refused, in words, in the order of the document.
+
+    The next step is empty where the rule names none: the reader of the document knows which page tells its form.
+    """
     found = []
     for item in error.errors(include_input=False, include_url=False):
-        rule, fix = _WORDS.get(item["type"], (item["msg"].removeprefix("Value error, "), _ELSE))
+        rule, fix = _WORDS.get(item["type"], (item["msg"].removeprefix("Value error, "), ""))
         context = item.get("ctx", {})
         fix = str(context.get("fix", getattr(context.get("error"), "fix", fix)))
         found.append(Problem(path=_path(item["loc"]), rule=rule, fix=fix))

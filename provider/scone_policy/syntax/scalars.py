@@ -132,6 +132,24 @@ def by_reference(data: object, where: str) -> object:
     return data
 
 
+def renamed(name: str, fix: str) -> str:
+    r"""What to do about a name of other characters: `fix`, or to take the `\$` of a shell script out."""
+    if "\\$" not in name:
+        return fix
+    return (
+        "Leave the backslash out: it belongs to the shell script that the text was in. A variable has its value by "
+        "`--set NAME=VALUE`."
+    )
+
+
+def _segment(value: object) -> str:
+    found = text(value)
+    if not has_hole(found) and not re.fullmatch(SEGMENT, found):
+        fix = renamed(found, "Rename it: other characters, such as blanks and /, are not allowed.")
+        raise RuleError("must be 1 to 128 letters, digits, or _ - . ~", fix=fix)
+    return found
+
+
 SEGMENT = r"[A-Za-z0-9_\-.~]{1,128}"
 PLACEHOLDER = rf"{re.escape(OPENING)}[^$]+{re.escape(CLOSING)}"
 
@@ -209,14 +227,7 @@ Switch = Annotated[
 Named = BeforeValidator(by_name())
 Segment = Annotated[
     str,
-    PlainValidator(
-        matching(
-            SEGMENT,
-            "must be 1 to 128 letters, digits, or _ - . ~",
-            fix="Rename it: other characters, such as blanks and /, are not allowed.",
-        ),
-        json_schema_input_type=str,
-    ),
+    PlainValidator(_segment, json_schema_input_type=str),
 ]
 PrintableName = Annotated[
     str,

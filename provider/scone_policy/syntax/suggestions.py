@@ -19,6 +19,15 @@ _OLD = {
 """Keys of versions before 0.3, by the model that knew them."""
 
 
+_FORM = "Write it as docs/policies.md has it."
+"""For what the models' library refuses in words of its own: nothing of ours should come so far."""
+
+
+def of_session(problems: Sequence[Problem], model: type[BaseModel]) -> list[Problem]:
+    """`problems` of a session, or of a part of one: each with a next step."""
+    return [one if one.fix else replace(one, fix=_FORM) for one in with_suggestions(problems, model)]
+
+
 def with_suggestions(problems: Sequence[Problem], model: type[BaseModel]) -> list[Problem]:
     """`problems` of a document of this model; those about unknown keys say which keys there are."""
     return [

@@ -1,10 +1,10 @@
 """Finds the entry of the catalogue for each service of a mesh that has no manifest, and fits it to that service."""
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from scone_policy.syntax.holes import has_hole
+from scone_policy.syntax.nearest import nearest_word
 from scone_provider.catalogue.entry import Curated, Entry
 from scone_provider.catalogue.load import MANIFEST, POLICY, VALUES
 from scone_provider.manifest.findings import Findings
@@ -78,8 +78,8 @@ def _entry(image: str, catalogue: Sequence[Entry], where: str, findings: Finding
         )
         return None
     known = sorted({entry.description.image for entry in catalogue})
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
-    guess = f"Did you mean {near[0]}? " if near else ""
+    near = nearest_word(name, known, cutoff=0.7)
+    guess = f"Did you mean {near}? " if near else ""
     findings.add(
         f"no service manifest builds {image}, and the catalogue has no {name}",
         where=where,

@@ -1,11 +1,11 @@
 """`helm_extra_values` of a Meshfile: judged, filled, and written as the chart and Kubernetes want it."""
 
-import difflib
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from scone_policy.syntax.holes import Later, at_once, has_hole
+from scone_policy.syntax.nearest import nearest_word
 from scone_policy.syntax.yaml_source import Document, Number, show
 from scone_provider.derive.kubernetes_rules import control_problems
 from scone_provider.derive.kubernetes_values import MODELS, Fitting
@@ -70,8 +70,8 @@ def _fitted(
             continue
         fitted[name] = Fitting(refuse=refuse, later=later).service(values, ("services", name))
         for key in sorted(set(map(str, values)) - set(MODELS)):
-            near = difflib.get_close_matches(key, MODELS, n=1)
-            guess = f"; did you mean {near[0]}?" if near else ""
+            near = nearest_word(key, MODELS)
+            guess = f"; did you mean {near}?" if near else ""
             warnings.append(f"{at(('services', name, key))} has no effect: the chart reads no {key}{guess} ({where})")
     return {**data, "services": {**services, **fitted}} if isinstance(services, Mapping) else data
 
@@ -88,8 +88,8 @@ def _check_extra(
             rule = f"{named}: policies are derived, not given"
             findings.add(rule, where=where, fix="Use image_policy of a service.")
         elif key not in (*_OWN_VALUES, *charts):
-            near = difflib.get_close_matches(key, [*_OWN_VALUES, *names.values()], n=1)
-            guess = f"; did you mean {near[0] if near[0] in _OWN_VALUES else f'services.{near[0]}'}?" if near else ""
+            near = nearest_word(key, [*_OWN_VALUES, *names.values()])
+            guess = f"; did you mean {near if near in _OWN_VALUES else f'services.{near}'}?" if near else ""
             named, where = at(key)
             warnings.append(
                 f"{named} has no effect: the chart takes `services`; services' own charts take `global`, and "
@@ -104,11 +104,11 @@ def _check_extra(
     for name, values in services.items():
         named, where = at("services", name)
         if name not in names.values():
-            near = [names[name]] if name in names else difflib.get_close_matches(name, names.values(), n=1)
+            near = names[name] if name in names else nearest_word(name, names.values())
             findings.add(
                 f"{named}: the chart has no service {name}",
                 where=where,
-                fix=f"Did you mean {near[0]}?" if near else f"It has {', '.join(sorted(names.values()))}.",
+                fix=f"Did you mean {near}?" if near else f"It has {', '.join(sorted(names.values()))}.",
             )
         elif not isinstance(values, Mapping):
             fix = f"Write {name}: {{resources: {{…}}}}."

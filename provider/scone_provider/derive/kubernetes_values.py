@@ -4,13 +4,13 @@ Kubernetes takes text in the place of numbers nowhere, and numbers or switches i
 mean one thing only is written as Kubernetes wants it, before Helm sees it.
 """
 
-import difflib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from scone_policy.syntax.holes import Later, has_hole
+from scone_policy.syntax.nearest import nearest_word
 from scone_policy.syntax.scalars import text
 from scone_provider.derive.kubernetes_rules import (
     RULES,
@@ -172,8 +172,8 @@ class Fitting:
         for key, one in value.items():
             name, here = names.get(str(key)), (*path, str(key))
             if name is None:
-                near = difflib.get_close_matches(str(key), names, n=1)
-                self.refuse(here, "Kubernetes knows no such key" + (f"; did you mean {near[0]}?" if near else ""))
+                near = nearest_word(str(key), names)
+                self.refuse(here, "Kubernetes knows no such key" + (f"; did you mean {near}?" if near else ""))
                 continue
             wanted = "dict[str, quantity]" if (kind, key) in _QUANTITIES else model.openapi_types[name]
             found[str(key)] = self._fit(one, wanted, here)

@@ -1,9 +1,9 @@
 """What a preview warns about although a mesh is in order: risks that somebody took, values that have no effect."""
 
-import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from scone_policy.model.security import ALL_ADVISORIES, DEBUG_MODE
+from scone_policy.syntax.nearest import nearest_word
 from scone_provider.catalogue.entry import Description
 from scone_provider.derive.cas_roles import FRAGMENTS
 from scone_provider.derive.chart import is_simulated
@@ -51,8 +51,8 @@ def unused_variables(
         for variable in mesh.env[name].env if name in mesh.env else ():
             if variable in asked or variable in known or variable in manifest.environment.local:
                 continue
-            near = difflib.get_close_matches(variable, known, n=1)
-            guess = f": did you mean {near[0]}?" if near else ""
+            near = nearest_word(variable, known)
+            guess = f": did you mean {near}?" if near else ""
             where = mesh.where("env", name, "env", variable)
             yield f"nothing of the service {name} uses the variable {variable}{guess} ({where})"
 
@@ -77,14 +77,14 @@ def unused_by_all(
             where = mesh.where("env", section, "env", variable)
             advice = next((one.advice[variable] for one in curated.values() if variable in one.advice), "")
             local = sorted(name for name, one in services.items() if variable in one.environment.local)
-            near = difflib.get_close_matches(variable, sorted(known), n=1, cutoff=0.8)
+            near = nearest_word(variable, sorted(known), cutoff=0.8)
             if advice:
                 yield f"{variable} has no effect: nothing of this mesh uses it; {advice} ({where})"
             elif local:
                 whose = " and ".join(local)
                 yield f"{variable} is local in the manifest of {whose}, so the Meshfile's value is not used ({where})"
             else:
-                guess = f": did you mean {near[0]}?" if near else ""
+                guess = f": did you mean {near}?" if near else ""
                 yield f"nothing of this mesh uses the variable {variable}{guess} ({where})"
 
 

@@ -1,10 +1,10 @@
 """Which value a variable has for one service of a mesh, and where it was said (manifests, env: precedence)."""
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from scone_policy.syntax.nearest import nearest_word
 from scone_provider.manifest.findings import Findings
 from scone_provider.manifest.mesh import CHARTS, EVERYONE, Mesh
 from scone_provider.manifest.service import ServiceManifest
@@ -93,8 +93,8 @@ class Variables:
         return _REFERENCE.sub(one, text)
 
     def _near(self, name: str) -> str:
-        near = difflib.get_close_matches(name, self.values, n=1)
-        return f" Did you mean {near[0]}?" if near else ""
+        near = nearest_word(name, self.values)
+        return f" Did you mean {near}?" if near else ""
 
 
 def variables_of(

@@ -75,6 +75,7 @@ _BY_RULE = (
     (r"unknown key", "Leave it out, or correct its name."),
     (r"must be genservice .*", "A Meshfile is given as mesh_file, a service manifest as manifest_file."),
     (r"must be mesh .*", "A service manifest is given among manifest_files, a Meshfile as mesh_file."),
+    (r"must be an image with a tag: .*", "Write a tag, such as :1, in place of a digest: it is what is built."),
     (r"must be true or false", "Write true or false."),
     (r"must be a whole number", "Write digits alone."),
     (r"must be text, not a list or a map", "Write one text, in quotes where it holds colons or brackets."),

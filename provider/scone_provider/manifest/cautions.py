@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from scone_policy.syntax.problems import Problem
-from scone_policy.syntax.yaml_source import Path
+from scone_provider.manifest.as_session import AsSession, texts
 from scone_provider.manifest.fields import LATEST, with_tag
 from scone_provider.manifest.provenance import Manifest
 from scone_provider.manifest.service import HOST_PATH, ServiceManifest
@@ -51,7 +51,7 @@ def _of_service(manifest: ServiceManifest) -> Iterator[Problem]:
                     "them are ready",
                     fix="let the program try again until what it needs is there, or leave it out",
                 )
-    for path, text in _texts(manifest):
+    for path, text in texts(manifest):
         # What it says is not shown: a text may hold what is for nobody's eyes.
         if _BRACES.search(_VARIABLE.sub("", text)):
             yield Problem(
@@ -59,11 +59,4 @@ def _of_service(manifest: ServiceManifest) -> Iterator[Problem]:
                 rule="something in double braces is no variable of the mesh, so it stays as it is",
                 fix="write {{name}}, with letters, digits, _ and - in the name, where one is meant",
             )
-
-
-def _texts(manifest: ServiceManifest) -> Iterator[tuple[Path, str]]:
-    yield ("build", "command"), manifest.build.command
-    for section, values in (("local", manifest.environment.local), ("global", manifest.environment.global_)):
-        yield from (((("environment", section, name)), value) for name, value in values.items() if value is not None)
-    for path, file in manifest.injection_files.items():
-        yield ("injection_files", path, "content"), file.content
+    yield from AsSession(manifest).cautions()

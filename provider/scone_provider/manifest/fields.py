@@ -113,6 +113,8 @@ def pairs_at(
         name, given = _pair(item, index, named)
         if name in found:
             raise refusal(Problem(path=(index,), rule=f"{name} stands here twice", fix="Keep one of them."))
+        if given is None and HOST_VARIABLE.fullmatch(name):
+            given = ""  # the host gives the value: what stands here says nothing, and may be missing
         if given is None and value_required:
             rule = f"{name} has no value"
             raise refusal(Problem(path=(name,), rule=rule, fix='Give it a value; "" is the empty one.'))

@@ -61,7 +61,7 @@ def foreign(data: object) -> Foreign | None:
     group, _, _ = version.partition("/")
     if group == "scone":
         return _other_kind(kind)
-    if group in _GROUPS:
+    if group in _GROUPS and kind not in KINDS:
         what, fix = _GROUPS[group]
         named = f"{kind} ({version})" if kind else version
         return Foreign(what=f"{named} is {what}{_object(kind)}: no service manifest and no Meshfile", fix=fix)

@@ -1,11 +1,11 @@
 """Rules of a Meshfile that look across its sections."""
 
-import difflib
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
 from scone_policy.syntax.holes import has_hole
+from scone_policy.syntax.nearest import nearest_word
 from scone_policy.syntax.problems import Problem
 from scone_provider.cas.address import CasAddress
 from scone_provider.errors import ManifestError
@@ -23,9 +23,9 @@ def mesh_problems(mesh: Mesh) -> list[Problem]:
     found += _policy_problems(mesh.policy)
     found += _helm_problems(mesh.helm_extra_values)
     for service in sorted(set(mesh.env) - {EVERYONE, CHARTS} - set(mesh.services)):
-        near = difflib.get_close_matches(service, [*mesh.services, EVERYONE, CHARTS], n=1)
+        near = nearest_word(service, [*mesh.services, EVERYONE, CHARTS])
         rule = f"env names the service {service}, which is not among the services"
-        found.append(Problem(path=("env", service), rule=rule, fix=f"Did you mean {near[0]}?" if near else ""))
+        found.append(Problem(path=("env", service), rule=rule, fix=f"Did you mean {near}?" if near else ""))
     return found
 
 
@@ -36,8 +36,8 @@ def _role_problems(mesh: Mesh) -> Iterator[Problem]:
             who = "no CAS fills" if not filled else f"{' and '.join(filled)} all fill"
             rule = f"{who} the role {role}: exactly one must, by its name or its alias"
             called = [one for name, cas in mesh.cas.items() for one in (name, *cas.alias) if one not in ROLES]
-            near = [] if filled else difflib.get_close_matches(role, called, n=1)
-            fix = f"Did you mean {role} by {near[0]}?" if near else f"Put {role} into the alias list of one CAS."
+            near = None if filled else nearest_word(role, called)
+            fix = f"Did you mean {role} by {near}?" if near else f"Put {role} into the alias list of one CAS."
             yield Problem(path=("cas",), rule=rule, fix=fix)
     for (one, first), (other, second) in combinations(mesh.cas.items(), 2):
         if _address(first) is not None and _address(first) == _address(second):

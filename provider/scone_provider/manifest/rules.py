@@ -1,18 +1,15 @@
 """Rules that look across the sections of a service manifest, or beyond the shape of one value."""
 
 import posixpath
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
-from scone_policy.rules.check import check
-from scone_policy.syntax.placeholders import CLOSING, OPENING, Placeholder, parts
+from scone_policy.syntax.placeholders import parts
 from scone_policy.syntax.problems import Problem
-from scone_policy.syntax.yaml_source import Document, Path
+from scone_policy.syntax.yaml_source import Path
+from scone_provider.manifest.as_session import AsSession, named_somehow, texts
 from scone_provider.manifest.container_variables import value_rule
 from scone_provider.manifest.fields import is_open
 from scone_provider.manifest.service import Build, ManifestEnvironment, ManifestSecrets, ServiceManifest
-from scone_provider.manifest.variable_masking import VariableMask
-from scone_provider.manifest.variables import MESH_NAME
 
 PATH_KEYS = ("dirs", "fs_dirs", "fs_files", "plains", "plain_files", "host_paths")
 """Build keys whose items are paths in the image; a relative one is below `pwd`."""
@@ -26,11 +23,6 @@ _PROTECTIONS = {
     "plain_files": "not protected",
     "host_paths": "not protected",
 }
-_PLACEHOLDER = re.compile(rf"{re.escape(OPENING)}[^$]*{re.escape(CLOSING)}")
-_MESH_VARIABLE = re.compile(MESH_NAME)
-_NEWEST = "0.3.12"
-_NAME = "manifest"
-_TIES = ("private_key", "issuer", "signer")
 
 
 def service_problems(manifest: ServiceManifest) -> list[Problem]:
@@ -42,7 +34,7 @@ def service_problems(manifest: ServiceManifest) -> list[Problem]:
         *_secret_problems(manifest.secrets),
         *_injection_problems(manifest),
         *_text_problems(manifest),
-        *_session_problems(manifest),
+        *AsSession(manifest).problems(),
     ]
 
 
@@ -153,85 +145,8 @@ def _injection_problems(manifest: ServiceManifest) -> Iterator[Problem]:
 
 def _text_problems(manifest: ServiceManifest) -> Iterator[Problem]:
     """Placeholders that are none, wherever they may stand."""
-    texts: list[tuple[Path, str]] = [(("build", "command"), manifest.build.command)]
-    for section, values in (("local", manifest.environment.local), ("global", manifest.environment.global_)):
-        texts += [(("environment", section, name), value) for name, value in values.items() if value is not None]
-    texts += [(("injection_files", path, "content"), file.content) for path, file in manifest.injection_files.items()]
-    for path, text in texts:
+    for path, text in texts(manifest):
         try:
-            parts(_named_somehow(text))
+            parts(named_somehow(text))
         except ValueError as error:
             yield Problem(path=path, rule=str(error))
-
-
-def _named_somehow(text: str) -> str:
-    """The text with a name in place of each variable inside of a placeholder: which one it names is not known here."""
-    return _PLACEHOLDER.sub(lambda match: _MESH_VARIABLE.sub("x", match[0]), text)
-
-
-def _judgeable(tree: object) -> object:
-    if isinstance(tree, Mapping):
-        return {key: _judgeable(value) for key, value in tree.items()}
-    return _named_somehow(tree) if isinstance(tree, str) else tree
-
-
-def _session_problems(manifest: ServiceManifest) -> Iterator[Problem]:
-    """What the session language says of the secrets and volumes, as far as one manifest shows it.
-
-    A secret that is not defined here may be the Meshfile's (`image_secrets`), so of whatever kind is needed.
-    """
-    secrets = manifest.secrets
-    sections = {"local": secrets.local, "global": secrets.global_}
-    defined = {
-        name: {key: _judgeable(value) for key, value in one.items()}
-        for section in sections.values()
-        for name, one in section.items()
-    }
-    elsewhere = {*secrets.import_, *_named(defined)} - set(defined)
-    veil = VariableMask()
-    session = {
-        "name": _NAME,
-        "version": _NEWEST,
-        "secrets": {
-            **{name: {"import": {"session": "elsewhere", "secret": name}} for name in sorted(elsewhere)},
-            **defined,
-        },
-        "volumes": _definitions(manifest.build),
-    }
-    indices = {volume.name: index for index, volume in enumerate(manifest.build.volumes)}
-    for problem in check(Document(data=veil.hide(session)))[1]:
-        section, name, rest = problem.path[0], veil.shown(str(problem.path[1])), problem.path[2:]
-        if section == "volumes":
-            place: Path = ("build", "volumes", indices[name], *rest)
-        elif name in defined:
-            place = ("secrets", "local" if name in secrets.local else "global", name, *rest)
-        else:
-            continue
-        yield Problem(path=place, rule=veil.shown(problem.rule), fix=problem.fix)
-
-
-def _named(secrets: Mapping[str, Mapping[str, object]]) -> Iterator[str]:
-    """Names of secrets that these are made with."""
-    for definition in secrets.values():
-        yield from (name for key in _TIES if isinstance(name := definition.get(key), str) and "\n" not in name)
-        payload = definition.get("payload")
-        values = [*(payload.values() if isinstance(payload, Mapping) else ()), *definition.values()]
-        yield from _asked_for([value for value in values if isinstance(value, str)])
-
-
-def _asked_for(texts: Sequence[str]) -> Iterator[str]:
-    for text in texts:
-        try:
-            yield from (piece.name for piece in parts(text) if isinstance(piece, Placeholder))
-        except ValueError:
-            continue
-
-
-def _definitions(build: Build) -> dict[str, dict[str, object]]:
-    return {
-        volume.name: {
-            key: value for key, value in (("export", volume.export), ("import", volume.import_)) if value is not None
-        }
-        for volume in build.volumes
-        if volume.name
-    }

@@ -131,7 +131,7 @@ REFUSED = [
         "cas_key",
     ),
     (secret(export={"session": "a", "namespace": "b"}), "secrets.s.export: ", "either"),
-    (secret(export="a"), "secrets.s.export", "list of maps"),
+    (secret(export=1), "secrets.s.export", "list of maps"),
     (secret(export_public="maybe"), "secrets.s.export_public", "true or false"),
     (access(), "access_policy.read", "empty"),
     (access("ANY", "CREATOR"), "access_policy.read", "alone"),

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from scone_policy import PolicyError, parse
-from scone_policy.rules.check import recall
+from scone_policy.rules.check import recall, written_problems
 from scone_policy.rules.language_versions import oldest_version
 from scone_policy.rules.warnings import cautions
 from scone_policy.syntax.holes import Holes
@@ -55,6 +55,7 @@ def leaf_certificate() -> str:
 
 
 AKV = {"name": "a", "kind": "ascii"}
+TOKEN = {"name": "t", "kind": "aad-token", "tenant_id": None, "client_id": "", "application_secret": "planted"}
 FRAGMENT = {"name": "f", "kind": "config-fragment"}
 JWT = {"name": "j", "kind": "jwt", "signer": "k", "alg": "ES384", "validity": {"for": "1h"}}
 SHORT_KEY = {"name": "b", "kind": "binary", "size": 16}
@@ -162,6 +163,29 @@ REFUSED = [
         "leave out https://",
     ),
     (secrets({**AKV, "import_akv": {"a": {"b": None}}}), "secrets.a.import_akv.a.b: ", "must have a value"),
+    (secrets({"name": "b", "kind": "x509"}), "secrets.b: ", "needs private_key"),
+    (secrets({"name": "f", "kind": "config-fragment"}), "secrets.f: ", "needs value or import"),
+    (secrets({**TOKEN, "application_secret": None}), "secrets.t: ", "needs either application_secret"),
+    (secrets({"name": "t", "kind": "aad-token", "client_id": ""}), "secrets.t: ", "needs tenant_id"),
+    (secrets({**AKV, "export": {"session_hash": HEX}}), "secrets.a.export: ", "Add one of the two"),
+    (secrets({**AKV, "export": [{"session": "a", "namespace": "b"}]}), "secrets.a.export[0]: ", "Keep one of the two"),
+    (secrets({**AKV, "export": [1]}), "secrets.a.export: ", "list of maps"),
+    (secrets({**AKV, "kind": "ASCII"}), "secrets.a.kind: ", "Did you mean ascii?"),
+    (secrets({**AKV, "Export": "o"}), "secrets.a.Export: ", "Did you mean export?"),
+    (session(access_policy={"read": ["creator"]}), "access_policy.read[0]: ", "Did you mean CREATOR?"),
+    (session(access_policy={"update": ["require_all"]}), "access_policy.update[0]: ", "Make a map of it: `- require-a"),
+    (
+        session(security={"attestation": {"tolerate": "debug-mode, hyperthreading"}}),
+        "security.attestation.tolerate",
+        "Write one a line: `- hyperthreading`.",
+    ),
+    (
+        session(security={"attestation": {"ignore_advisories": ["INTEL-SA-00161,INTEL-SA-00233"]}}),
+        "security.attestation.ignore_advisories[0]: ",
+        "commas",
+    ),
+    (secrets({"name": "\\$SECRET", "kind": "ascii"}), "secrets.\\$SECRET", "--set"),
+    (session(name="team/\\$SESSION"), "name: ", "Leave the backslash out"),
 ]
 
 
@@ -194,6 +218,7 @@ TAKEN = [
     secrets({**FRAGMENT, "value": [HEX, TAG * 2]}, **service(attestation={"mrenclave": [HEX, "$$SCONE::f$$"]})),
     secrets({**FRAGMENT, "value": {"raed": "$$SCONE::x$$"}}, **service(environment={"A": "$$SCONE::f$$"})),
     session(**service(attestation={"signer": {"mrsigner": HEX, "isvprodid": 65535}})),
+    secrets({**AKV, "export": ["other", f"/session=o,session_hash={HEX}", {"namespace": "team"}]}),
 ]
 
 
@@ -400,6 +425,31 @@ def test_ignoring_every_advisory_is_warned_of() -> None:
     assert said(security={"attestation": {**star, "tolerate": ["debug"]}}) == []
     fragment = {**FRAGMENT, "import": {"session": "o", "secret": "f"}}
     assert said(secrets=[fragment], security={"attestation": {**star, "tolerate": ["$$SCONE::f$$"]}}) == []
+
+
+def test_an_empty_token_is_warned_of() -> None:
+    """An empty variable leaves null or an empty text as tenant and client: both are the empty text, and are told."""
+    assert said(secrets=[TOKEN]) == ["secrets.t.tenant_id", "secrets.t.client_id"]
+    assert parse(secrets(TOKEN)).canonical() == parse(secrets({**TOKEN, "tenant_id": ""})).canonical()
+
+
+def test_a_name_alone_is_a_receiver() -> None:
+    """Names of sessions as texts, alone or in a list, mean what maps with `session` mean."""
+    long = [{"session": "o"}, {"session": "p", "session_hash": HEX}]
+    short = ["o", f"/session=p,session_hash={HEX}"]
+    assert parse(secrets({**AKV, "export": short})).canonical() == parse(secrets({**AKV, "export": long})).canonical()
+    assert parse(secrets({**AKV, "export": "o"})).canonical() == parse(secrets({**AKV, "export": long[:1]})).canonical()
+
+
+def test_a_creator_is_either_ignored_or_refused() -> None:
+    """What no CAS prints is refused (`written_problems`), so nobody is told that it is ignored."""
+    for creator in ("", "me", {"signer": ""}):
+        found = parse(session(creator=creator))
+        assert [problem.path for problem in written_problems(found)] == [("creator",)]
+        assert said(creator=creator) == []
+    printed = leaf_certificate()
+    assert written_problems(parse(session(creator=printed))) == []
+    assert said(creator=printed) == ["creator"]
 
 
 def test_raw_bytes_in_texts_are_warned_of() -> None:

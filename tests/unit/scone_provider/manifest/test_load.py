@@ -211,6 +211,29 @@ def test_refusals_name_the_place_and_the_rule(load: Any, base: dict[str, Any], c
     assert caught.value.fix, "every message has a next step"
 
 
+FORMS = [
+    (load_service, SERVICE, "apiVersion", "scone/5.7", "For example: apiVersion: scone/5.8"),
+    (load_service, SERVICE, "build.to", f"r.test/api:1@sha256:{'ab' * 32}", "in place of a digest"),
+    (load_service, SERVICE, "environment.local", {"A": 1}, "For example: local: [{name: "),
+    (load_service, SERVICE, "build.volumes", [{"path": "/a", "export": 1}], "For example: volumes: [{name: "),
+    (load_service, SERVICE, "build.kind", "Python3", "Did you mean python?"),
+    (load_service, SERVICE, "kind", "GenService", "Did you mean genservice?"),
+    (load_mesh, MESH, "env", {"A": 1}, "For example: env: [{service: global, "),
+    (load_mesh, MESH, "helm_extra_values", ["a"], "For example: helm_extra_values: {services: "),
+    (load_mesh, MESH, "env.0.service", "GLOBAL", "Did you mean global?"),
+    (load_mesh, MESH, "apiVersion", "scone.cloud/v1", "For example: apiVersion: scone/5.8"),
+]
+
+
+@pytest.mark.parametrize(("load", "base", "path", "value", "fix"), FORMS, ids=[f"{row[2]} {row[4]}" for row in FORMS])
+def test_next_steps_have_the_form_of_the_key(load: Any, base: dict[str, Any], path: str, value: Any, fix: str) -> None:
+    """What to do is said in the form of a manifest, never by the page of the session language."""
+    with pytest.raises(ManifestError) as caught:
+        load(yaml.safe_dump(edited(base, path, value), sort_keys=False), file="m.yaml")
+    assert fix in caught.value.fix
+    assert "policies.md" not in str(caught.value)
+
+
 def test_roles_over_several_cases() -> None:
     """Each role is filled by one CAS, whichever fills it; the same CAS under two names is refused."""
     other = {"name": "image", "alias": ["security"], "cas_url": "other.example"}

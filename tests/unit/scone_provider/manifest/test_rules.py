@@ -1,5 +1,6 @@
 """Rules across the sections of a service manifest: what `check`, `derive` and programs refuse alike, and where."""
 
+import re
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import yaml
 from scone_policy.syntax.holes import Holes
 from scone_provider.errors import ManifestError
 from scone_provider.manifest import ServiceManifest, load_mesh, load_service
+from scone_provider.manifest.cautions import sentences
 from scone_provider.manifest.overrides import ServiceFiles, overridden, read_override
 
 BUILD = {"name": "api", "kind": "python", "to": "r.test/team/api:1", "command": "python3 api.py", "pwd": "/app"}
@@ -151,6 +153,9 @@ TAKEN: list[dict[str, Any]] = [
             ]
         }
     },
+    {"environment": {"local": [{"name": "@@HOST"}, {"name": "\\@\\@PORT"}], "global": [{"name": "@@USER"}]}},
+    {"build": {"volumes": [{"name": "v", "path": "/v", "export": ["a", f"/session=b,session_hash={'ab' * 32}"]}]}},
+    {"secrets": {"global": [{**TEXT, "export": ["a", f"/session=b,session_hash={'ab' * 32}"]}]}},
 ]
 
 
@@ -158,6 +163,50 @@ TAKEN: list[dict[str, Any]] = [
 def test_what_may_be_right_is_taken(sections: dict[str, Any]) -> None:
     """What a mesh decides (variables, further secrets) and what is new is not judged too early."""
     assert service(**sections).build.name == "api"
+
+
+NO_TOKEN = {"kind": "aad-token", "application_secret": "planted"}
+CAUTIONS: list[tuple[dict[str, Any], list[str]]] = [
+    (
+        {"secrets": {"global": [{**NO_TOKEN, "name": "a", "tenant_id": "", "client_id": None}]}},
+        ["secrets.global.a.tenant_id", "secrets.global.a.client_id"],
+    ),
+    ({"secrets": {"local": [{**TEXT, "value": "abc", "size": 3}]}}, []),
+    (
+        {"secrets": {"local": [{"name": "c", "import": {"session": "o", "secret": "c"}, "kind": "ascii", "size": 3}]}},
+        ["secrets.local.c.size"],
+    ),
+    (
+        {
+            "secrets": {"local": [{"name": "b", "kind": "binary"}]},
+            "environment": {
+                "local": [{"name": "RAW", "value": "$$SCONE::b$$"}, {"name": "HEX", "value": "$$SCONE::b:hex$$"}],
+                "global": [{"name": "OURS", "value": "$$SCONE::b$$ $$SCONE::of_the_mesh$$"}, {"name": "NONE"}],
+            },
+            "injection_files": [
+                {"path": "/a", "content": "$$SCONE::b$$ {{x}}"},
+                {"path": "/b", "content": "$$SCONE::b|escape(json)$$"},
+            ],
+        },
+        ["environment.local.RAW", "environment.global.OURS", "injection_files./b.content"],
+    ),
+    (
+        {
+            "secrets": {"local": [{"name": "x", "kind": "binary"}]},
+            "environment": {"local": [{"name": "A", "value": "$$SCONE::{{which}}$$"}]},
+        },
+        [],
+    ),
+]
+
+
+@pytest.mark.parametrize(("sections", "places"), CAUTIONS, ids=[" ".join(places) or "-" for _, places in CAUTIONS])
+def test_what_sessions_are_warned_of_manifests_are(sections: dict[str, Any], places: list[str]) -> None:
+    """A manifest's secrets get the warnings of the session language, with file and line of what was written."""
+    found = sentences(service(**sections))
+    assert [match[1] for one in found if (match := re.search(r"\(m\.yaml:[0-9]+: ([^)]+)\): [A-Z]", one))] == places
+    assert len(found) == len(places)
+    assert "planted" not in "".join(found)
 
 
 def test_values_that_are_not_known_yet_are_no_mistakes() -> None:
