@@ -36,9 +36,10 @@ def verify_files(
 
 
 def _files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    found = files_in(path)
+    try:
+        found = files_in(path) if path.is_dir() else [path]
+    except OSError as problem:
+        raise file_problem(problem, "the log cannot be read", where=path) from None
     if not found:
         raise SconeError("there is no audit log in the folder", where=str(path), fix="name the CAS's state directory")
     return found
