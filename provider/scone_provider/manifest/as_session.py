@@ -3,8 +3,6 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from pydantic import ValidationError
-
 from scone_policy.model.session import Session
 from scone_policy.rules.check import check
 from scone_policy.rules.warnings import cautions
@@ -55,8 +53,9 @@ class AsSession:
         }
         try:
             return self._placed(cautions(Session.model_validate(self._session(more))))
-        except ValidationError:
-            return []  # what a variable is to fill is judged when it is filled
+        except ValueError:
+            # A text that does not fit its secret is refused by the mesh, which knows all of them.
+            return self._placed(cautions(Session.model_validate(self._session({}))))
 
     def _session(self, more: Mapping[str, object]) -> dict[str, object]:
         written = [text for _, text in texts(self._manifest)] if more else []

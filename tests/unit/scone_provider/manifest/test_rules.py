@@ -166,6 +166,7 @@ def test_what_may_be_right_is_taken(sections: dict[str, Any]) -> None:
 
 
 NO_TOKEN = {"kind": "aad-token", "application_secret": "planted"}
+ID = {"client_id": "12345678-1234-1234-1234-123456789abc"}
 CAUTIONS: list[tuple[dict[str, Any], list[str]]] = [
     (
         {"secrets": {"global": [{**NO_TOKEN, "name": "a", "tenant_id": "", "client_id": None}]}},
@@ -196,6 +197,13 @@ CAUTIONS: list[tuple[dict[str, Any], list[str]]] = [
             "environment": {"local": [{"name": "A", "value": "$$SCONE::{{which}}$$"}]},
         },
         [],
+    ),
+    (
+        {
+            "secrets": {"local": [{"name": "b", "kind": "binary"}, {**NO_TOKEN, "name": "a", "tenant_id": ""} | ID]},
+            "environment": {"local": [{"name": "A", "value": "$$SCONE::b:pem$$"}]},
+        },
+        ["secrets.local.a.tenant_id"],
     ),
 ]
 
