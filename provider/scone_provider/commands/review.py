@@ -13,7 +13,7 @@ from scone_provider.review.collect import Review, review
 from scone_provider.review.document import SCHEMA, as_document, as_entry, as_sarif
 from scone_provider.review.finding import Direction, Finding
 from scone_provider.review.markdown import markdown
-from scone_provider.review.preview import read_preview
+from scone_provider.review.preview import MOST_CHARACTERS, read_preview
 
 FORMATS = ("markdown", "json", "sarif", "schema")
 FAILED = 1
@@ -22,7 +22,6 @@ GATED = 3
 """`--fail-on` names the direction of a change that `--allow` does not accept."""
 _ACCEPTED_BY = ("resource", "path", "before", "after")
 _MAY_STAND = frozenset({*_ACCEPTED_BY, "direction", "meaning", "service", "place", "digest", "reason"})
-_MOST_CHARACTERS = 256 * 1024 * 1024
 
 
 def run(
@@ -43,7 +42,7 @@ def run(
         return 0
     gates = _gates(fail_on)
     accepted = _accepted(allow) if allow is not None else []
-    text = sys.stdin.read(_MOST_CHARACTERS + 1) if file == "-" else text_of(file, limit=_MOST_CHARACTERS)
+    text = sys.stdin.read(MOST_CHARACTERS + 1) if file == "-" else text_of(file, limit=MOST_CHARACTERS)
     found = review(read_preview(text))
     tell(_written(found, form))
     if found.errors:

@@ -11,7 +11,8 @@ from scone_provider.errors import PreviewError
 
 Map = Mapping[str, Any]
 
-_MOST_BYTES = 256 * 1024 * 1024
+MOST_CHARACTERS = 256 * 1024 * 1024
+"""Of a preview's JSON."""
 _MOST_STEPS = 100_000
 _FIX = "give the output of `pulumi preview --json`, as a file or on standard input"
 _UNKNOWN = frozenset(
@@ -83,8 +84,8 @@ class Preview:
 
 def read_preview(text: str) -> Preview:
     """The preview in a text; what stands around the JSON object is left out. Raises PreviewError."""
-    if len(text) > _MOST_BYTES:
-        raise PreviewError(f"more than {_MOST_BYTES} characters", where="preview", fix=_FIX)
+    if len(text) > MOST_CHARACTERS:
+        raise PreviewError(f"more than {MOST_CHARACTERS} characters", where="preview", fix=_FIX)
     begin = text.find("{")
     try:
         found, _ = json.JSONDecoder().raw_decode(text, max(begin, 0))

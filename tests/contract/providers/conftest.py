@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+import scone_policy
+from scone_provider.cas.client import CasClient
 from scone_provider.cas.identity import Identity
 from scone_provider.cas.transport import close_clients
 from scone_provider.image.oci.layers import bytes_blob
@@ -122,3 +124,21 @@ def wanted(name: str, rights: dict[str, Any]) -> Callable[..., dict[str, Any]]:
 def theirs(real_cas: RealCas, bob: Identity) -> Callable[[dict[str, Any]], str]:
     """Uploads as bob, beside the stack; gives the hash."""
     return lambda changed: put(real_cas.client(bob), changed)
+
+
+@pytest.fixture
+def client(real_cas: RealCas, ann: Identity) -> CasClient:
+    """Ann at her CAS."""
+    return real_cas.client(ann)
+
+
+@pytest.fixture
+def trusted(client: CasClient, name: str) -> Callable[[], set[str]]:
+    """The services that CAS lets start now."""
+
+    def found() -> set[str]:
+        stored = client.read(name)
+        assert stored is not None
+        return set(scone_policy.parse(stored.description_yaml).services)
+
+    return found

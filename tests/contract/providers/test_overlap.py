@@ -1,15 +1,13 @@
 """Rollouts that overlap, from the side of the policy: what CAS trusts at each moment, and who made it so."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import grpc
 import pytest
 
 import scone_policy
-from scone_provider.cas.client import CasClient
-from scone_provider.cas.identity import Identity
 from scone_provider.policy.revisions import Revision
 from scone_provider.resources.released_revision import ReleasedRevisionProvider
 from scone_provider.resources.security_policy import SecurityPolicyProvider
@@ -19,24 +17,6 @@ from support.provider_process import ProviderProcess
 from support.real_cas import RealCas
 
 PLANTED = "planted-91ab-secret"
-
-
-@pytest.fixture
-def client(real_cas: RealCas, ann: Identity) -> CasClient:
-    """Ann at her CAS."""
-    return real_cas.client(ann)
-
-
-@pytest.fixture
-def trusted(client: CasClient, name: str) -> Callable[[], set[str]]:
-    """The services that CAS lets start now."""
-
-    def found() -> set[str]:
-        stored = client.read(name)
-        assert stored is not None
-        return set(scone_policy.parse(stored.description_yaml).services)
-
-    return found
 
 
 @pytest.fixture

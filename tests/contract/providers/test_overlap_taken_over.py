@@ -10,8 +10,6 @@ import grpc
 import pytest
 
 import scone_policy
-from scone_provider.cas.client import CasClient
-from scone_provider.cas.identity import Identity
 from scone_provider.image.protection.image_keys import derive_keys
 from scone_provider.policy.revisions import Revision
 from support.overlapping import Overlapping
@@ -23,24 +21,6 @@ DEV = "de" * 8
 IMAGE = "registry/api"
 
 New = Callable[[], Overlapping]
-
-
-@pytest.fixture
-def client(real_cas: RealCas, ann: Identity) -> CasClient:
-    """Ann at her CAS."""
-    return real_cas.client(ann)
-
-
-@pytest.fixture
-def trusted(client: CasClient, name: str) -> Callable[[], set[str]]:
-    """The services that CAS lets start now."""
-
-    def found() -> set[str]:
-        stored = client.read(name)
-        assert stored is not None
-        return set(scone_policy.parse(stored.description_yaml).services)
-
-    return found
 
 
 @pytest.fixture
